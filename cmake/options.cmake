@@ -1,0 +1,30 @@
+# Compiler options of everything built here; never part of what is installed.
+add_library(halyard_options INTERFACE)
+target_compile_features(halyard_options INTERFACE c_std_11)
+set(CMAKE_C_EXTENSIONS OFF)
+
+if(MSVC)
+    target_compile_options(halyard_options INTERFACE /W4 $<$<BOOL:${HALYARD_WERROR}>:/WX>)
+else()
+    target_compile_options(halyard_options INTERFACE
+        -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
+        # Results must not depend on the compiler's choice to fuse a multiplication with an addition.
+        -ffp-contract=off
+        # Coverage and sanitizers aside, the reference kernels rely on vectorised fixed-order sums.
+        $<$<CONFIG:Release>:-O3>
+        $<$<BOOL:${HALYARD_WERROR}>:-Werror>)
+    # The C library's own names (POSIX) are asked for in src/base/os_posix.c alone.
+    target_link_libraries(halyard_options INTERFACE $<$<NOT:$<PLATFORM_ID:Windows>>:m>)
+endif()
+
+if(HALYARD_SANITIZE)
+    target_compile_options(halyard_options INTERFACE -fsanitize=${HALYARD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(halyard_options INTERFACE -fsanitize=${HALYARD_SANITIZE})
+    if(HALYARD_LIBFUZZER)
+        target_compile_options(halyard_options INTERFACE -fsanitize=fuzzer-no-link)
+    endif()
+endif()
+if(HALYARD_COVERAGE)
+    target_compile_options(halyard_options INTERFACE --coverage -O0)
+    target_link_options(halyard_options INTERFACE --coverage)
+endif()

@@ -1,0 +1,58 @@
+/* halyard/model.h: a loaded model.
+ *
+ * A model is immutable: any number of sessions in any number of threads may use it at once.  It must outlive them. */
+#ifndef HALYARD_MODEL_H
+#define HALYARD_MODEL_H
+
+#include "chat.h"
+
+HY_BEGIN_DECLS
+
+typedef struct hy_model hy_model;
+
+typedef struct hy_model_opts {
+    size_t size;
+    const char *backend;  /* NULL: the best one there is; names: hy_backend_at */
+    bool no_mmap;         /* read the file into memory instead of mapping it */
+    hy_progress progress; /* bytes; may be NULL */
+    void *progress_user;
+} hy_model_opts;
+
+/* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create; HY_E_UNSUPPORTED
+ * (architecture, tensor type or backend, named), HY_E_FORMAT (a hyper-parameter out of range, a tensor missing,
+ * of the wrong shape or unknown, named). A file without vocabulary loads; hy_model_tokenizer is then NULL. */
+HY_API HY_CHECK hy_status hy_model_load(const char *path, const hy_model_opts *opts, const hy_env *env,
+                                        hy_model **out, hy_error *err);
+/* The same from bytes that the caller keeps alive and unchanged until destroy. */
+HY_API HY_CHECK hy_status hy_model_load_memory(const void *data, size_t bytes, const hy_model_opts *opts,
+                                               const hy_env *env, hy_model **out, hy_error *err);
+HY_API void hy_model_destroy(hy_model *m);
+
+HY_API const hy_gguf *hy_model_gguf(const hy_model *m);
+HY_API const hy_tokenizer *hy_model_tokenizer(const hy_model *m); /* or NULL */
+HY_API const char *hy_model_arch(const hy_model *m);              /* "rwkv7" */
+HY_API const char *hy_model_backend(const hy_model *m);           /* "ref" */
+
+typedef struct hy_model_info {
+    size_t size;              /* set by the caller */
+    uint32_t n_layer;
+    uint32_t n_embd;
+    uint32_t n_vocab;         /* length of the logits */
+    uint32_t n_ctx_train;     /* 0: no limit (recurrent) */
+    bool recurrent;           /* the state does not grow with the position */
+    uint64_t n_params;        /* elements of all tensors */
+    uint64_t weight_bytes;    /* of all tensors, encoded */
+    uint64_t token_bytes;     /* weights and state that decoding one token must read or write, at position 0 */
+    uint64_t state_bytes;     /* of one session: recurrent part */
+    uint64_t kv_bytes_per_token; /* what the KV cache grows by; 0 for recurrent models */
+    uint64_t fingerprint;     /* of metadata and tensor samples: what a state file is tied to */
+} hy_model_info;
+HY_API void hy_model_get_info(const hy_model *m, hy_model_info *info);
+
+/* Backends by name, index 0.. until NULL; and why one cannot be used here, NULL if it can. Static storage. */
+HY_API const char *hy_backend_at(size_t i);
+HY_API const char *hy_backend_absent_reason(const char *name);
+
+HY_END_DECLS
+
+#endif
