@@ -116,6 +116,9 @@ typedef struct hy_env {
     void (*log)(void *user, hy_log_level level, const char *text);
 } hy_env;
 
+/* Processors that this process may use: affinity and cgroup limits counted, at least 1. */
+HY_API uint32_t hy_cpu_count(void);
+
 /* Progress of a long call: `done` of `total` units (bytes, tokens).  Return false to cancel the call,
  * which then fails with HY_E_CANCELLED. */
 typedef bool (*hy_progress)(void *user, uint64_t done, uint64_t total);

@@ -64,7 +64,7 @@ hy_status hy__buf_append(const hy_env *env, hy__buf *b, const void *data, size_t
 void hy__buf_finish(const hy_env *env, hy__buf *b);
 
 HY_PRINTF(3, 4)
-void hy__log(const hy_env *env, hy_log_level level, const char *fmt, ...);
+void hy__message(const hy_env *env, hy_log_level level, const char *fmt, ...);
 
 /* ---- checked arithmetic: false on overflow, *out is then untouched */
 static inline bool hy__add_u64(uint64_t a, uint64_t b, uint64_t *out)
@@ -210,7 +210,7 @@ typedef void (*hy__pool_fn)(void *arg, size_t begin, size_t end, uint32_t thread
 void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *arg);
 
 /* ---- machine (os_posix.c) */
-uint32_t hy__cpu_count(void);      /* usable by this process: affinity and cgroup limits counted */
+
 void hy__os_env(hy_env *env);      /* all callbacks of the operating system; log NULL */
 
 #endif

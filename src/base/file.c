@@ -1,0 +1,98 @@
+/* file.c: whole files on top of an environment's file callbacks. */
+#include "base.h"
+
+/* path + suffix; free with hy__free. */
+static char *path_with(const hy_env *env, const char *path, const char *suffix, hy_error *err)
+{
+    hy__buf b = {0};
+    if (hy__buf_append(env, &b, path, strlen(path), err) != HY_OK ||
+        hy__buf_append(env, &b, suffix, strlen(suffix), err) != HY_OK) {
+        hy__buf_finish(env, &b);
+        return NULL;
+    }
+    return b.data;
+}
+
+hy_status hy__out_open(hy__out_file *f, const hy_env *env, const char *path, hy_error *err)
+{
+    memset(f, 0, sizeof *f);
+    f->env = *env;
+    f->path = path_with(env, path, "", err);
+    f->part = f->path ? path_with(env, path, ".part", err) : NULL;
+    hy_status status = f->part ? HY_OK : HY_E_NOMEM;
+    if (status == HY_OK) {
+        uint64_t bytes;
+        status = env->file_open(env->user, f->part, HY_FILE_WRITE, &f->file, &bytes, err);
+    }
+    if (status != HY_OK) {
+        f->file = NULL;
+        hy__free(env, f->path);
+        hy__free(env, f->part);
+        f->path = f->part = NULL;
+    }
+    return status;
+}
+
+hy_status hy__out_write(hy__out_file *f, const void *data, size_t n, hy_error *err)
+{
+    return n == 0 ? HY_OK : f->env.file_write(f->env.user, f->file, data, n, err);
+}
+
+hy_status hy__out_commit(hy__out_file *f, hy_error *err)
+{
+    hy_status status = f->env.file_close(f->env.user, f->file, err);
+    f->file = NULL;
+    if (status == HY_OK) {
+        status = f->env.file_rename(f->env.user, f->part, f->path, err);
+    }
+    if (status != HY_OK) {
+        f->env.file_remove(f->env.user, f->part);
+    }
+    hy__free(&f->env, f->path);
+    hy__free(&f->env, f->part);
+    f->path = f->part = NULL;
+    return status;
+}
+
+void hy__out_abandon(hy__out_file *f)
+{
+    if (!f->file) {
+        return;
+    }
+    /* The file is thrown away: whether its last bytes could be written does not matter. */
+    (void)f->env.file_close(f->env.user, f->file, NULL);
+    f->env.file_remove(f->env.user, f->part);
+    hy__free(&f->env, f->path);
+    hy__free(&f->env, f->part);
+    memset(f, 0, sizeof *f);
+}
+
+hy_status hy__read_file(const hy_env *env, const char *path, uint64_t limit, void **data, size_t *n,
+                        hy_error *err)
+{
+    void *file = NULL;
+    uint64_t bytes = 0;
+    *data = NULL;
+    *n = 0;
+    HY_TRY(env->file_open(env->user, path, HY_FILE_READ, &file, &bytes, err));
+    hy_status status = HY_OK;
+    char *buf = NULL;
+    if (bytes > limit || bytes >= SIZE_MAX) {
+        status = hy__fail(err, HY_E_LIMIT, "%s: %llu bytes, the limit is %llu", path,
+                          (unsigned long long)bytes, (unsigned long long)limit);
+    } else {
+        buf = hy__alloc(env, (size_t)bytes, 1, err);
+        status = buf ? HY_OK : HY_E_NOMEM;
+    }
+    if (status == HY_OK && bytes > 0) {
+        status = env->file_read(env->user, file, 0, buf, (size_t)bytes, err);
+    }
+    (void)env->file_close(env->user, file, NULL); /* opened for reading: nothing can be lost */
+    if (status != HY_OK) {
+        hy__free(env, buf);
+        return status;
+    }
+    *data = buf;
+    *n = (size_t)bytes;
+    return HY_OK;
+}

@@ -1,0 +1,137 @@
+/* hash.c: checksums for files and keyed hash tables for names out of files.
+ *
+ * Table hashes are keyed with something an author of a file cannot know, so that names cannot be chosen to collide. */
+#include "base.h"
+
+/* CRC-64/XZ: polynomial 0x42F0E1EBA9EA3693 of ECMA-182, reflected. */
+static uint64_t crc_entry(unsigned byte)
+{
+    uint64_t v = byte;
+    for (int bit = 0; bit < 8; bit++) {
+        v = v & 1 ? v >> 1 ^ UINT64_C(0xC96C5795D7870F42) : v >> 1;
+    }
+    return v;
+}
+
+uint64_t hy__crc64(uint64_t crc, const void *data, size_t n)
+{
+    /* A table per call costs 2,000 steps: nothing beside the data that is worth a checksum, and needs no initialisation
+     * that threads could race for.  Short pieces go without. */
+    const uint8_t *p = data;
+    crc = ~crc;
+    if (n < 256) {
+        for (size_t i = 0; i < n; i++) {
+            crc = crc_entry((uint8_t)(crc ^ p[i])) ^ crc >> 8;
+        }
+        return ~crc;
+    }
+    uint64_t table[256];
+    for (unsigned i = 0; i < 256; i++) {
+        table[i] = crc_entry(i);
+    }
+    for (size_t i = 0; i < n; i++) {
+        crc = table[(uint8_t)(crc ^ p[i])] ^ crc >> 8;
+    }
+    return ~crc;
+}
+
+/* 64x64 -> 128 bit product, folded: the mixing step of the table hash. */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    const uint64_t a0 = (uint32_t)a, a1 = a >> 32, b0 = (uint32_t)b, b1 = b >> 32;
+    const uint64_t mid = a1 * b0 + (a0 * b0 >> 32);
+    const uint64_t mid2 = a0 * b1 + (uint32_t)mid;
+    const uint64_t high = a1 * b1 + (mid >> 32) + (mid2 >> 32);
+    return high ^ a * b;
+}
+
+uint64_t hy__hash(uint64_t key, const void *data, size_t n)
+{
+    const uint8_t *p = data;
+    uint64_t h = fold(key ^ UINT64_C(0x9E3779B97F4A7C15), (uint64_t)n ^ UINT64_C(0xD6E8FEB86659FD93));
+    size_t left = n;
+    for (; left >= 8; left -= 8, p += 8) {
+        h = fold(h ^ hy__load_u64(p), key | UINT64_C(0x8000000000000001));
+    }
+    uint64_t tail = 0;
+    for (size_t i = 0; i < left; i++) {
+        tail |= (uint64_t)p[i] << 8 * i;
+    }
+    h = fold(h ^ tail, UINT64_C(0xE7037ED1A0B428DB));
+    return h ^ h >> 32;
+}
+
+struct hy__strmap_slot {
+    const char *key; /* NULL: free */
+    size_t len;
+    uint32_t value;
+    uint32_t check; /* upper bits of the hash: most unequal keys differ here */
+};
+
+hy_status hy__strmap_init(const hy_env *env, hy__strmap *m, size_t n, hy_error *err)
+{
+    memset(m, 0, sizeof *m);
+    if (n > UINT32_MAX / 4) {
+        return hy__fail(err, HY_E_LIMIT, "a table of %zu names is over the limit of %u", n,
+                        (unsigned)(UINT32_MAX / 4));
+    }
+    size_t slots = 8;
+    while (slots < n + n / 2) {
+        slots *= 2;
+    }
+    m->slots = hy__calloc(env, slots, sizeof *m->slots, err);
+    if (!m->slots) {
+        return HY_E_NOMEM;
+    }
+    m->n_slots = slots;
+    m->key = fold(env->clock_ns(env->user) ^ UINT64_C(0xA0761D6478BD642F), (uint64_t)(uintptr_t)m->slots ^ (uint64_t)(uintptr_t)m);
+    return HY_OK;
+}
+
+void hy__strmap_finish(const hy_env *env, hy__strmap *m)
+{
+    hy__free(env, m->slots);
+    memset(m, 0, sizeof *m);
+}
+
+/* The slot that holds the key, or the free one where it belongs. */
+static struct hy__strmap_slot *find_slot(const hy__strmap *m, const char *key, size_t len, uint32_t *check)
+{
+    const uint64_t hash = hy__hash(m->key, key, len);
+    *check = (uint32_t)(hash >> 32);
+    for (size_t i = (size_t)hash;; i++) {
+        struct hy__strmap_slot *s = &m->slots[i & (m->n_slots - 1)];
+        if (!s->key || (s->check == *check && s->len == len && memcmp(s->key, key, len) == 0)) {
+            return s;
+        }
+    }
+}
+
+bool hy__strmap_put(hy__strmap *m, const char *key, size_t len, uint32_t value)
+{
+    if (m->n + 1 >= m->n_slots) { /* one slot stays free, so that every search ends */
+        return false;
+    }
+    uint32_t check;
+    struct hy__strmap_slot *s = find_slot(m, key ? key : "", len, &check);
+    if (s->key) {
+        return false;
+    }
+    *s = (struct hy__strmap_slot){key ? key : "", len, value, check};
+    m->n++;
+    return true;
+}
+
+bool hy__strmap_get(const hy__strmap *m, const char *key, size_t len, uint32_t *value)
+{
+    if (m->n == 0) {
+        return false;
+    }
+    uint32_t check;
+    const struct hy__strmap_slot *s = find_slot(m, key ? key : "", len, &check);
+    if (!s->key) {
+        return false;
+    }
+    *value = s->value;
+    return true;
+}

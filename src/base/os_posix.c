@@ -1,0 +1,355 @@
+/* os_posix.c: memory, files, clock, threads and processor count of POSIX systems.  The only file of the library that
+ * includes their headers. Callable from any thread. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* sched_getaffinity */
+#else
+#define _POSIX_C_SOURCE 200809L
+#endif
+#define _FILE_OFFSET_BITS 64
+
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "Halyard reads GGUF tensors in place and supports little-endian machines only; this one is big-endian."
+#endif
+
+/* ---- memory */
+
+static void *os_alloc(void *user, size_t bytes)
+{
+    (void)user;
+    return malloc(bytes);
+}
+
+static void *os_realloc(void *user, void *ptr, size_t bytes)
+{
+    (void)user;
+    return realloc(ptr, bytes);
+}
+
+static void os_free(void *user, void *ptr)
+{
+    (void)user;
+    free(ptr);
+}
+
+/* ---- files: the handle is the descriptor, plus one so that it is never NULL */
+
+static int fd_of(void *file)
+{
+    return (int)(intptr_t)file - 1;
+}
+
+static const char *errno_text(int code, char *buf, size_t cap)
+{
+#if defined(__GLIBC__) && defined(_GNU_SOURCE)
+    return strerror_r(code, buf, cap);
+#else
+    return strerror_r(code, buf, cap) == 0 ? buf : "unknown error";
+#endif
+}
+
+static hy_status io_error(hy_error *err, const char *what, const char *path)
+{
+    const int code = errno;
+    char buf[128];
+    const hy_status status = code == ENOMEM ? HY_E_NOMEM : HY_E_IO;
+    return hy__fail(err, status, "%s%s%s: %s", what, path ? " " : "", path ? path : "",
+                    errno_text(code, buf, sizeof buf));
+}
+
+static hy_status os_open(void *user, const char *path, hy_file_mode mode, void **file,
+                         uint64_t *file_bytes, hy_error *err)
+{
+    (void)user;
+    *file = NULL;
+    *file_bytes = 0;
+    /* Not blocking: opening a pipe must not hang; it is refused below. */
+    const int fd = mode == HY_FILE_READ ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+                                        : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return io_error(err, "cannot open", path);
+    }
+    if (mode == HY_FILE_READ) {
+        struct stat st;
+        if (fstat(fd, &st) != 0) {
+            const hy_status status = io_error(err, "cannot stat", path);
+            close(fd);
+            return status;
+        }
+        if (!S_ISREG(st.st_mode)) {
+            close(fd);
+            return hy__fail(err, HY_E_IO, "%s is not a regular file", path);
+        }
+        *file_bytes = (uint64_t)st.st_size;
+    }
+    *file = (void *)((intptr_t)fd + 1);
+    return HY_OK;
+}
+
+static hy_status os_read(void *user, void *file, uint64_t offset, void *buf, size_t bytes, hy_error *err)
+{
+    (void)user;
+    char *p = buf;
+    while (bytes > 0) {
+        const size_t piece = HY_MIN(bytes, (size_t)1 << 30);
+        const ssize_t got = pread(fd_of(file), p, piece, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return io_error(err, "cannot read", NULL);
+        }
+        if (got == 0) {
+            return hy__fail(err, HY_E_TRUNCATED, "the file ends at offset %llu, %zu bytes too early",
+                            (unsigned long long)offset, bytes);
+        }
+        p += got;
+        offset += (uint64_t)got;
+        bytes -= (size_t)got;
+    }
+    return HY_OK;
+}
+
+static hy_status os_write(void *user, void *file, const void *buf, size_t bytes, hy_error *err)
+{
+    (void)user;
+    const char *p = buf;
+    while (bytes > 0) {
+        const ssize_t put = write(fd_of(file), p, HY_MIN(bytes, (size_t)1 << 30));
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put < 0) {
+            return io_error(err, "cannot write", NULL);
+        }
+        p += put;
+        bytes -= (size_t)put;
+    }
+    return HY_OK;
+}
+
+static hy_status os_close(void *user, void *file, hy_error *err)
+{
+    (void)user;
+    if (close(fd_of(file)) != 0 && errno != EINTR) {
+        return io_error(err, "cannot finish writing", NULL);
+    }
+    return HY_OK;
+}
+
+static hy_status os_map(void *user, void *file, uint64_t file_bytes, const void **data, hy_error *err)
+{
+    (void)user;
+    *data = NULL;
+    if (file_bytes == 0 || file_bytes > (uint64_t)PTRDIFF_MAX) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "%llu bytes cannot be mapped",
+                        (unsigned long long)file_bytes);
+    }
+    void *p = mmap(NULL, (size_t)file_bytes, PROT_READ, MAP_PRIVATE, fd_of(file), 0);
+    if (p == MAP_FAILED) {
+        return io_error(err, "cannot map the file", NULL);
+    }
+    *data = p;
+    return HY_OK;
+}
+
+static void os_unmap(void *user, const void *data, uint64_t file_bytes)
+{
+    (void)user;
+    munmap((void *)(uintptr_t)data, (size_t)file_bytes);
+}
+
+static hy_status os_rename(void *user, const char *from, const char *to, hy_error *err)
+{
+    (void)user;
+    return rename(from, to) == 0 ? HY_OK : io_error(err, "cannot rename to", to);
+}
+
+static void os_remove(void *user, const char *path)
+{
+    (void)user;
+    (void)unlink(path);
+}
+
+/* ---- clock */
+
+static uint64_t os_clock(void *user)
+{
+    (void)user;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- threads */
+
+typedef struct os_thread {
+    pthread_t id;
+    void (*run)(void *arg);
+    void *arg;
+} os_thread;
+
+static void *thread_main(void *arg)
+{
+    const os_thread *t = arg;
+    t->run(t->arg);
+    return NULL;
+}
+
+static hy_status os_thread_start(void *user, void (*run)(void *arg), void *arg, void **thread, hy_error *err)
+{
+    (void)user;
+    *thread = NULL;
+    os_thread *t = malloc(sizeof *t);
+    if (!t) {
+        return hy__fail(err, HY_E_NOMEM, "out of memory: a thread's record");
+    }
+    t->run = run;
+    t->arg = arg;
+    const int code = pthread_create(&t->id, NULL, thread_main, t);
+    if (code != 0) {
+        char buf[128];
+        free(t);
+        return hy__fail(err, HY_E_THREAD, "cannot start a thread: %s",
+                        errno_text(code, buf, sizeof buf));
+    }
+    *thread = t;
+    return HY_OK;
+}
+
+static void os_thread_join(void *user, void *thread)
+{
+    (void)user;
+    os_thread *t = thread;
+    pthread_join(t->id, NULL);
+    free(t);
+}
+
+struct hy__gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned posts;
+};
+
+hy__gate *hy__gate_create(const hy_env *env, hy_error *err)
+{
+    hy__gate *g = hy__calloc(env, 1, sizeof *g, err);
+    if (g && pthread_mutex_init(&g->mutex, NULL) != 0) {
+        hy__fail(err, HY_E_NOMEM, "out of memory: a mutex");
+        hy__free(env, g);
+        return NULL;
+    }
+    if (g && pthread_cond_init(&g->changed, NULL) != 0) {
+        hy__fail(err, HY_E_NOMEM, "out of memory: a condition variable");
+        pthread_mutex_destroy(&g->mutex);
+        hy__free(env, g);
+        return NULL;
+    }
+    return g;
+}
+
+void hy__gate_destroy(const hy_env *env, hy__gate *g)
+{
+    if (g) {
+        pthread_cond_destroy(&g->changed);
+        pthread_mutex_destroy(&g->mutex);
+        hy__free(env, g);
+    }
+}
+
+unsigned hy__gate_ticket(hy__gate *g)
+{
+    pthread_mutex_lock(&g->mutex);
+    const unsigned ticket = g->posts;
+    pthread_mutex_unlock(&g->mutex);
+    return ticket;
+}
+
+void hy__gate_wait(hy__gate *g, unsigned ticket)
+{
+    pthread_mutex_lock(&g->mutex);
+    while (g->posts == ticket) {
+        pthread_cond_wait(&g->changed, &g->mutex);
+    }
+    pthread_mutex_unlock(&g->mutex);
+}
+
+void hy__gate_post(hy__gate *g)
+{
+    pthread_mutex_lock(&g->mutex);
+    g->posts++;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->mutex);
+}
+
+/* ---- machine */
+
+#if defined(__linux__)
+/* Whole processors that the cgroup grants, 0 if it sets no limit (or there is none to read). */
+static uint32_t cgroup_cpus(void)
+{
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (!f) {
+        return 0;
+    }
+    unsigned long long quota = 0, period = 0;
+    const int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000" matches nothing */
+    fclose(f);
+    return n == 2 && period > 0 ? (uint32_t)((quota + period - 1) / period) : 0;
+}
+#endif
+
+uint32_t hy_cpu_count(void)
+{
+    long n = 0;
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        n = CPU_COUNT(&set);
+    }
+#endif
+    if (n < 1) {
+        n = sysconf(_SC_NPROCESSORS_ONLN);
+    }
+    uint32_t count = n < 1 ? 1 : (uint32_t)n;
+#if defined(__linux__)
+    const uint32_t granted = cgroup_cpus();
+    if (granted > 0) {
+        count = HY_MIN(count, granted);
+    }
+#endif
+    return count;
+}
+
+void hy__os_env(hy_env *env)
+{
+    *env = (hy_env){
+        .size = sizeof *env,
+        .mem_alloc = os_alloc,
+        .mem_realloc = os_realloc,
+        .mem_free = os_free,
+        .file_open = os_open,
+        .file_read = os_read,
+        .file_write = os_write,
+        .file_close = os_close,
+        .file_map = os_map,
+        .file_unmap = os_unmap,
+        .file_rename = os_rename,
+        .file_remove = os_remove,
+        .clock_ns = os_clock,
+        .thread_start = os_thread_start,
+        .thread_join = os_thread_join,
+    };
+}
