@@ -298,4 +298,17 @@ static inline gguf_bytes gguf_script(const char *script)
     X(split_of_minus_1, "h:0,1 s:split.count u32:5 u32:-1", E_FORMAT, "key 'split.count' at offset 47: -1 is outside") \
     X(split_count_string, "h:0,1 s:split.count u32:8 s:2", E_FORMAT, "key 'split.count' at offset 47: the value is STRING")
 
+/* The script of a good case. */
+static inline const char *gguf_good(const char *name)
+{
+#define GGUF_GOOD(known, script)                                                                                    \
+    if (strcmp(name, #known) == 0) {                                                                                \
+        return script;                                                                                              \
+    }
+    GGUF_GOOD_CASES(GGUF_GOOD)
+#undef GGUF_GOOD
+    fprintf(stderr, "no good case %s\n", name);
+    abort();
+}
+
 #endif
