@@ -1,0 +1,59 @@
+/* inspect.c: the unstable interface: operations and plans as text and numbers. */
+#include "model.h"
+
+const char *hy_op_at(size_t i)
+{
+    return i < HY__N_OPS ? hy__ops[i].name : NULL;
+}
+
+const char *hy_op_summary(size_t i)
+{
+    return i < HY__N_OPS ? hy__ops[i].summary : NULL;
+}
+
+bool hy_op_reads_matrix(size_t i)
+{
+    return i == HY__OP_MATMUL || i == HY__OP_EMBED;
+}
+
+void hy_model_plan(const hy_model *m, hy_plan_info *info)
+{
+    const hy__plan *p = &m->plan;
+    const hy_plan_info full = {
+        .size = info->size,
+        .n_ops = m->graph.n_nodes,
+        .n_layer = m->graph.n_layer,
+        .weight_bytes = p->weight_bytes,
+        .state_bytes = m->info.state_bytes,
+        .kv_bytes_per_token = m->info.kv_bytes_per_token,
+        .scratch_bytes_per_token = p->per_token * sizeof(float),
+        .scratch_bytes_per_output = (p->per_output + m->info.n_vocab) * sizeof(float),
+    };
+    memcpy(info, &full, HY_MIN(info->size, sizeof full));
+}
+
+void hy_model_plan_op(const hy_model *m, uint32_t i, hy_plan_op *op)
+{
+    const hy__graph *g = &m->graph;
+    const hy__node *node = &g->nodes[i];
+    const hy__value *out = &g->values[node->out];
+    hy_plan_op full = {
+        .size = op->size,
+        .op = hy__ops[node->op].name,
+        .result = out->name,
+        .layer = node->layer == HY__NO_LAYER ? -1 : (int32_t)node->layer,
+        .n = out->n,
+        .per_output = out->cols == HY__PER_OUT,
+        .n_inputs = hy__ops[node->op].n_inputs,
+        .weight_bytes = hy__node_weight_bytes(g, node),
+        .state_bytes = hy__node_state_bytes(g, node),
+    };
+    for (uint32_t k = 0; k < full.n_inputs; k++) {
+        const hy__value *v = &g->values[node->in[k]];
+        full.inputs[k] = v->name;
+        if (v->kind == HY__WEIGHT && hy_op_reads_matrix(node->op)) {
+            full.weight_type = hy_type_find((uint32_t)v->tensor->type)->name;
+        }
+    }
+    memcpy(op, &full, HY_MIN(op->size, sizeof full));
+}

@@ -1,0 +1,126 @@
+/* rwkv7.c: RWKV-7 "Goose".
+ *
+ * Source of the equations: B. Peng et al., "RWKV-7 Goose with Expressive Dynamic State Evolution" (2025), and the reference
+ * programs of BlinkDL/RWKV-LM.  Per layer: a time mix (attention's place) over the matrix state S and a channel mix.
+ * C channels, H = C/N heads of N, F feed-forward; Dw, Da, Dv, Dg ranks of the low-rank matrices. */
+#include "builder.h"
+
+#include <stdio.h>
+
+typedef struct sizes {
+    uint32_t c, n, f, vocab;
+    float eps;
+} sizes;
+
+/* x -> B(act(A x)) + bias: the low-rank matrices NAME1, NAME2 with the bias vector NAME0 if there is one. */
+static hy__id low_rank(hy__builder *b, const sizes *s, char which, hy__id x, hy__opcode act, bool bias)
+{
+    char name[48];
+    snprintf(name, sizeof name, "time_mix_%c1.weight", which);
+    const uint32_t rank = hy__dim(b, name, 1, 1, 65536);
+    hy__id h = hy__op2(b, HY__OP_MATMUL, name, hy__matrix(b, s->c, rank, "time_mix_%c1.weight", which), x);
+    if (act != HY__OP_MATMUL) { /* MATMUL stands for no activation */
+        snprintf(name, sizeof name, "time_mix_%c1.act", which);
+        h = hy__op1(b, act, name, h);
+    }
+    snprintf(name, sizeof name, "time_mix_%c2.weight", which);
+    hy__id y = hy__op2(b, HY__OP_MATMUL, name, hy__matrix(b, rank, s->c, "time_mix_%c2.weight", which), h);
+    if (bias) {
+        snprintf(name, sizeof name, "time_mix_%c0", which);
+        y = hy__op2(b, HY__OP_ADD, name, y, hy__vector(b, s->c, "time_mix_%c0.weight", which));
+    }
+    return y;
+}
+
+static hy__id norm(hy__builder *b, const sizes *s, const char *name, hy__id x)
+{
+    const hy__params p = {.eps = s->eps};
+    return hy__op(b, HY__OP_LAYER_NORM, name, &p,
+                  (const hy__id[]){x, hy__vector(b, s->c, "%s.weight", name), hy__vector(b, s->c, "%s.bias", name)});
+}
+
+/* Returns x + time mix; *v_first is set by layer 0 and used by the others. */
+static hy__id time_mix(hy__builder *b, const sizes *s, hy__id x, hy__id *v_first)
+{
+    /* planes of time_mix_lerp_fused */
+    static const char *const plane_names[6] = {"xr", "xw", "xk", "xv", "xa", "xg"};
+    enum { R, W, K, V, A, G };
+    const hy__params head = {.group = s->n, .eps = 1e-12f};
+    const hy__id h = norm(b, s, "attn_norm", x);
+    const hy__id prev = hy__op2(b, HY__OP_TOKEN_SHIFT, "time_mix_shift", h, hy__state(b, "time_shift", s->c, false));
+    hy__id mixed[6];
+    for (uint32_t i = 0; i < 6; i++) {
+        mixed[i] = hy__op3(b, HY__OP_LERP, plane_names[i], h, prev,
+                           hy__plane(b, s->c, 6, i, "time_mix_lerp_fused.weight"));
+    }
+    const hy__id r = hy__linear(b, "time_mix_receptance", s->c, s->c, mixed[R], false);
+    const hy__id k0 = hy__linear(b, "time_mix_key", s->c, s->c, mixed[K], false);
+    hy__id v = hy__linear(b, "time_mix_value", s->c, s->c, mixed[V], false);
+    const hy__id w = hy__op1(b, HY__OP_RWKV7_DECAY, "decay", low_rank(b, s, 'w', mixed[W], HY__OP_TANH, true));
+    const hy__id a = hy__op1(b, HY__OP_SIGMOID, "a", low_rank(b, s, 'a', mixed[A], HY__OP_MATMUL, true));
+    const hy__id g = low_rank(b, s, 'g', mixed[G], HY__OP_SIGMOID, false);
+    if (b->layer == 0) {
+        *v_first = v;
+        /* Written by converters although layer 0 has no value residual. */
+        hy__ignore(b, "time_mix_v0.weight");
+        hy__ignore(b, "time_mix_v1.weight");
+        hy__ignore(b, "time_mix_v2.weight");
+    } else {
+        const hy__id mix = hy__op1(b, HY__OP_SIGMOID, "v_mix", low_rank(b, s, 'v', mixed[V], HY__OP_MATMUL, true));
+        v = hy__op3(b, HY__OP_LERP, "v", v, *v_first, mix);
+    }
+    const hy__id kk = hy__op(b, HY__OP_L2_NORM, "kk", &head,
+                             (const hy__id[]){hy__op2(b, HY__OP_MUL, "k_k", k0, hy__vector(b, s->c, "time_mix_k_k.weight"))});
+    const hy__id k = hy__op3(b, HY__OP_RWKV7_KEY, "k", k0, a, hy__vector(b, s->c, "time_mix_k_a.weight"));
+    const hy__id state = hy__state(b, "wkv", s->c * s->n, false);
+    hy__id y = hy__op(b, HY__OP_WKV7, "wkv", &head, (const hy__id[]){r, w, k, v, kk, a, state});
+    /* The epsilon of the group norm is a constant of the architecture: 1e-5 * 8^2. */
+    const hy__params group = {.group = s->n, .eps = 64e-5f};
+    y = hy__op(b, HY__OP_GROUP_NORM, "time_mix_ln", &group,
+               (const hy__id[]){y, hy__vector(b, s->c, "time_mix_ln.weight"), hy__vector(b, s->c, "time_mix_ln.bias")});
+    y = hy__op(b, HY__OP_RWKV7_BONUS, "bonus", &head,
+               (const hy__id[]){y, r, k, v, hy__vector(b, s->c, "time_mix_r_k.weight")});
+    y = hy__linear(b, "time_mix_output", s->c, s->c, hy__op2(b, HY__OP_MUL, "gated", y, g), false);
+    return hy__op2(b, HY__OP_ADD, "x_time_mix", x, y);
+}
+
+static hy__id channel_mix(hy__builder *b, const sizes *s, hy__id x)
+{
+    const hy__id f = norm(b, s, "attn_norm_2", x);
+    const hy__id prev = hy__op2(b, HY__OP_TOKEN_SHIFT, "channel_mix_shift", f,
+                                hy__state(b, "channel_shift", s->c, false));
+    const hy__id z = hy__op3(b, HY__OP_LERP, "channel_mix_xk", f, prev,
+                             hy__vector(b, s->c, "channel_mix_lerp_k.weight"));
+    const hy__id k = hy__op1(b, HY__OP_RELU2, "channel_mix_k",
+                             hy__linear(b, "channel_mix_key", s->c, s->f, z, false));
+    return hy__op2(b, HY__OP_ADD, "x_channel_mix", x,
+                   hy__linear(b, "channel_mix_value", s->f, s->c, k, false));
+}
+
+hy_status hy__build_rwkv7(hy__builder *b)
+{
+    sizes s;
+    s.c = b->n_embd = hy__hparam(b, "embedding_length", 1, 65536);
+    s.n = hy__hparam(b, "wkv.head_size", 1, 1024);
+    s.f = hy__hparam(b, "feed_forward_length", 1, 1u << 20);
+    s.eps = hy__hparam_f32_or(b, "attention.layer_norm_epsilon", 1e-5f);
+    const uint32_t n_layer = b->graph->n_layer = hy__hparam(b, "block_count", 1, 512);
+    if (b->status == HY_OK && s.c % s.n != 0) {
+        hy__build_fail(b, HY_E_FORMAT, "key rwkv7.wkv.head_size: %u does not divide the embedding length %u", s.n, s.c);
+    }
+    s.vocab = hy__dim(b, "token_embd.weight", 1, 1, 1u << 24);
+    b->recurrent = true; /* context_length is the length of training rows, no limit */
+
+    const hy__id tokens = hy__graph_add_tokens(b->graph, &b->error);
+    hy__id x = hy__op2(b, HY__OP_EMBED, "token_embd", hy__matrix(b, s.c, s.vocab, "token_embd.weight"), tokens);
+    x = norm(b, &s, "token_embd_norm", x);
+    hy__id v_first = 0;
+    for (b->layer = 0; b->layer < n_layer && b->status == HY_OK; b->layer++) {
+        x = time_mix(b, &s, x, &v_first);
+        x = channel_mix(b, &s, x);
+    }
+    b->layer = HY__NO_LAYER;
+    x = norm(b, &s, "output_norm", hy__op1(b, HY__OP_SELECT, "x_selected", x));
+    b->graph->logits = hy__linear(b, "output", s.c, s.vocab, x, false);
+    return b->status;
+}

@@ -1,0 +1,277 @@
+/* session.c: a sequence of tokens going through a model.  One thread at a time, cancel from any.
+ *
+ * Whatever a step needs is allocated before it: a step fails only where the backend does, and then nothing has moved. */
+#include "session.h"
+
+#include <math.h>
+
+#define DEFAULT_CTX 4096
+#define DEFAULT_BATCH 64
+#define MOST_BATCH 4096
+
+static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy_session_opts *o, hy_error *err)
+{
+    memset(o, 0, sizeof *o);
+    if (opts) {
+        memcpy(o, opts, HY_MIN(opts->size, sizeof *o));
+    }
+    o->size = sizeof *o;
+    o->n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
+    o->n_threads = o->n_threads ? o->n_threads : 1;
+    if (o->n_batch > MOST_BATCH) {
+        return hy__fail(err, HY_E_ARG, "n_batch is %u, at most %d tokens are possible in a step", o->n_batch, MOST_BATCH);
+    }
+    if (m->info.recurrent) {
+        o->n_ctx = 0;
+    } else if (o->n_ctx == 0) {
+        o->n_ctx = HY_MIN(m->info.n_ctx_train, (uint32_t)DEFAULT_CTX);
+    }
+    if (o->n_ctx > INT32_MAX) {
+        return hy__fail(err, HY_E_ARG, "n_ctx is %u, at most %d positions are possible", o->n_ctx, INT32_MAX);
+    }
+    return HY_OK;
+}
+
+hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_session **out, hy_error *err)
+{
+    hy_session_opts o;
+    *out = NULL;
+    HY_TRY(resolve_opts(m, opts, &o, err));
+    hy_session *s = hy__calloc(&m->env, 1, sizeof *s, err);
+    if (!s) {
+        return HY_E_NOMEM;
+    }
+    s->model = m;
+    s->opts = o;
+    atomic_init(&s->cancel, false);
+    const size_t rows = o.all_logits ? o.n_batch : 1;
+    s->logits = hy__alloc(&m->env, rows * m->info.n_vocab, sizeof *s->logits, err);
+    hy_status status = s->logits ? HY_OK : HY_E_NOMEM;
+    if (status == HY_OK) {
+        const hy__backend_opts b = {o.n_ctx, o.n_batch, o.n_threads, o.all_logits};
+        status = m->backend->session_create(m->backend_model, &b, &s->backend, err);
+    }
+    if (status != HY_OK) {
+        hy_session_destroy(s);
+        return status;
+    }
+    *out = s;
+    return HY_OK;
+}
+
+void hy_session_destroy(hy_session *s)
+{
+    if (!s) {
+        return;
+    }
+    const hy_env *env = &s->model->env;
+    s->model->backend->session_destroy(s->backend);
+    hy__free(env, s->tokens);
+    hy__free(env, s->logits);
+    hy__free(env, s);
+}
+
+const hy_model *hy_session_model(const hy_session *s)
+{
+    return s->model;
+}
+
+uint32_t hy_session_n_ctx(const hy_session *s)
+{
+    return s->opts.n_ctx;
+}
+
+const hy_token *hy_session_tokens(const hy_session *s, size_t *n)
+{
+    *n = s->n_done;
+    return s->tokens;
+}
+
+void hy_session_cancel(hy_session *s)
+{
+    atomic_store(&s->cancel, true);
+}
+
+/* Room for n tokens in all. */
+static hy_status reserve(hy_session *s, size_t n, hy_error *err)
+{
+    if (n <= s->cap) {
+        return HY_OK;
+    }
+    const size_t cap = HY_MAX(n, s->cap + s->cap / 2 + 64);
+    hy_token *tokens = hy__realloc(&s->model->env, s->tokens, cap, sizeof *tokens, err);
+    if (!tokens) {
+        return HY_E_NOMEM;
+    }
+    s->tokens = tokens;
+    s->cap = cap;
+    return HY_OK;
+}
+
+hy_status hy_session_append(hy_session *s, const hy_token *ids, size_t n, hy_error *err)
+{
+    const size_t have = s->n_done + s->n_pending;
+    const size_t most = s->opts.n_ctx ? s->opts.n_ctx : (size_t)INT32_MAX;
+    if (n > most - have) {
+        return hy__fail(err, HY_E_CONTEXT, "%zu tokens after %zu do not fit into the context of %zu", n, have, most);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->info.n_vocab) {
+            return hy__fail(err, HY_E_ARG, "token %zu is %d, the vocabulary has %u", i, (int)ids[i], s->model->info.n_vocab);
+        }
+    }
+    HY_TRY(reserve(s, have + n, err));
+    if (n > 0) {
+        memcpy(s->tokens + have, ids, n * sizeof *ids);
+        s->n_pending += n;
+    }
+    return HY_OK;
+}
+
+static hy_status check_finite(const float *x, size_t n, uint32_t vocab, size_t first_pos, hy_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return hy__fail(err, HY_E_NUMERIC, "the logit of token %zu after position %zu is not a finite number",
+                            i % vocab, first_pos + i / vocab);
+        }
+    }
+    return HY_OK;
+}
+
+hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
+{
+    const hy_model *m = s->model;
+    *step = (hy_step){.pending = s->n_pending, .n_logits = s->n_logits};
+    if (s->n_pending == 0) {
+        return HY_OK;
+    }
+    const uint32_t n = (uint32_t)HY_MIN(s->n_pending, (size_t)s->opts.n_batch);
+    const hy__step_args args = {
+        .tokens = s->tokens + s->n_done,
+        .n = n,
+        .n_out = s->opts.all_logits ? n : n == s->n_pending ? 1 : 0,
+        .pos = s->n_done,
+        .logits = s->logits,
+        .cancel = &s->cancel,
+        .trace = s->trace,
+        .trace_user = s->trace_user,
+    };
+    s->n_logits = 0; /* the buffer is being overwritten */
+    step->n_logits = 0;
+    hy_status status = atomic_load(&s->cancel) ? hy__fail(err, HY_E_CANCELLED, "cancelled before the step")
+                                               : m->backend->step(s->backend, &args, err);
+    if (status == HY_OK) {
+        status = check_finite(s->logits, (size_t)args.n_out * m->info.n_vocab, m->info.n_vocab,
+                              s->n_done + n - args.n_out, err);
+    }
+    if (status == HY_E_CANCELLED) {
+        atomic_store(&s->cancel, false);
+    }
+    if (status != HY_OK) {
+        return status;
+    }
+    m->backend->commit(s->backend);
+    s->n_done += n;
+    s->n_pending -= n;
+    s->n_logits = args.n_out;
+    *step = (hy_step){.done = n, .n_logits = args.n_out, .pending = s->n_pending};
+    return HY_OK;
+}
+
+const float *hy_session_logits(const hy_session *s, uint32_t row)
+{
+    return row < s->n_logits ? s->logits + (size_t)row * s->model->info.n_vocab : NULL;
+}
+
+hy_status hy_session_sample(hy_session *s, const hy_sampler *sampler, hy_token *out, hy_error *err)
+{
+    *out = HY_TOKEN_NONE;
+    if (s->n_logits == 0) {
+        return hy__fail(err, HY_E_ARG, "there are no logits to sample from: tokens must be appended and stepped first");
+    }
+    return hy_sampler_pick(sampler, hy_session_logits(s, s->n_logits - 1), s->model->info.n_vocab, s->tokens,
+                           s->n_done, s->n_done, &s->mu, out, err);
+}
+
+void hy_session_reset(hy_session *s)
+{
+    /* Zeroing a state that exists cannot fail. */
+    (void)s->model->backend->state_write(s->backend, 0, NULL, NULL);
+    s->n_done = s->n_pending = 0;
+    s->n_logits = 0;
+    s->mu = 0;
+}
+
+hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user, hy_error *err)
+{
+    (void)err; /* the reference backend, the only one that makes sessions, can show everything */
+    s->trace = trace;
+    s->trace_user = user;
+    return HY_OK;
+}
+
+/* ---- state */
+
+hy_status hy_session_snapshot(const hy_session *s, hy_state **out, hy_error *err)
+{
+    hy_state *state;
+    *out = NULL;
+    HY_TRY(hy__state_create(s->model, s->n_done, s->n_logits > 0, &state, err));
+    const hy_status status = s->model->backend->state_read(s->backend, s->n_done, state->data, err);
+    if (status != HY_OK) {
+        hy_state_destroy(state);
+        return status;
+    }
+    state->mu = s->mu;
+    if (s->n_done > 0) {
+        memcpy(state->tokens, s->tokens, s->n_done * sizeof *s->tokens);
+    }
+    if (state->n_logits > 0) {
+        memcpy(state->logits, hy_session_logits(s, s->n_logits - 1), (size_t)state->n_logits * sizeof *s->logits);
+    }
+    *out = state;
+    return HY_OK;
+}
+
+hy_status hy_session_restore(hy_session *s, const hy_state *state, hy_error *err)
+{
+    if (state->fingerprint != s->model->info.fingerprint) {
+        return hy__fail(err, HY_E_MISMATCH, "the state belongs to another model (%016llx, this one is %016llx)",
+                        (unsigned long long)state->fingerprint, (unsigned long long)s->model->info.fingerprint);
+    }
+    if (s->opts.n_ctx && state->n_tokens > s->opts.n_ctx) {
+        return hy__fail(err, HY_E_CONTEXT, "the state's %llu tokens do not fit into the context of %u",
+                        (unsigned long long)state->n_tokens, s->opts.n_ctx);
+    }
+    HY_TRY(reserve(s, (size_t)state->n_tokens, err));
+    HY_TRY(s->model->backend->state_write(s->backend, state->n_tokens, state->data, err));
+    if (state->n_tokens > 0) {
+        memcpy(s->tokens, state->tokens, (size_t)state->n_tokens * sizeof *s->tokens);
+    }
+    s->n_done = (size_t)state->n_tokens;
+    s->n_pending = 0;
+    s->mu = state->mu;
+    s->n_logits = state->n_logits > 0;
+    if (s->n_logits) {
+        memcpy(s->logits, state->logits, (size_t)state->n_logits * sizeof *s->logits);
+    }
+    return HY_OK;
+}
+
+hy_status hy_session_fork(const hy_session *s, hy_session **out, hy_error *err)
+{
+    hy_state *state;
+    *out = NULL;
+    HY_TRY(hy_session_snapshot(s, &state, err));
+    hy_status status = hy_session_create(s->model, &s->opts, out, err);
+    if (status == HY_OK) {
+        status = hy_session_restore(*out, state, err);
+    }
+    hy_state_destroy(state);
+    if (status != HY_OK) {
+        hy_session_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
