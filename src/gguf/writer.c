@@ -274,7 +274,7 @@ static hy_status set_scalar(hy_gguf_writer *w, const char *key, hy_gguf_type typ
         return status;
     }
     HY_TRY(set_value(w, key, &b, 0, err));
-    if (strcmp(key, "general.alignment") == 0) {
+    if (type == HY_GGUF_UINT32 && strcmp(key, "general.alignment") == 0) {
         memcpy(&w->alignment, value, sizeof w->alignment);
     }
     return HY_OK;
