@@ -1,0 +1,289 @@
+/* cmd_info.c: `halyard info`: what is in a file, from its metadata alone, and what this program supports.  One thread. */
+#include <string.h>
+
+#include "gguf_facts.h"
+
+static double bits_per_weight(const hy_type_info *t)
+{
+    return 8.0 * t->block_bytes / t->block_elems;
+}
+
+/* ---- info --matrix */
+
+static const uint32_t type_ids[] = {
+#define X(name, id, elems, bytes, codec) id,
+    HY_TYPE_LIST(X)
+#undef X
+};
+enum { N_TYPES = sizeof type_ids / sizeof type_ids[0] };
+
+static int matrix_json(const options *o)
+{
+    json_t *types = json_array();
+    for (size_t i = 0; i < N_TYPES; i++) {
+        const hy_type_info *t = hy_type_find(type_ids[i]);
+        json_array_append_new(types, json_pack("{s:s, s:I, s:I, s:I, s:f, s:b, s:b}", "name", t->name, "id",
+                                               (json_int_t)type_ids[i], "block_elems", (json_int_t)t->block_elems,
+                                               "block_bytes", (json_int_t)t->block_bytes, "bits_per_weight",
+                                               bits_per_weight(t), "decode", t->can_decode, "encode", t->can_encode));
+    }
+    json_t *backends = json_array();
+    for (size_t i = 0; hy_backend_at(i); i++) {
+        const char *why = hy_backend_absent_reason(hy_backend_at(i));
+        json_array_append_new(backends, json_pack("{s:s, s:b, s:s?}", "name", hy_backend_at(i), "available", !why,
+                                                  "reason", why));
+    }
+    if (!json_print(json_pack("{s:o, s:o}", "types", types, "backends", backends))) {
+        return cli_fail(o, "out of memory");
+    }
+    return cli_finish_output();
+}
+
+static int matrix(const options *o)
+{
+    if (OPT(o, JSON)->on) {
+        return matrix_json(o);
+    }
+    printf("%-8s %3s  %5s %6s %7s  %-6s %-6s\n", "type", "id", "block", "bytes", "bits", "decode", "encode");
+    for (size_t i = 0; i < N_TYPES; i++) {
+        const hy_type_info *t = hy_type_find(type_ids[i]);
+        printf("%-8s %3u  %5u %6u %7.4f  %-6s %-6s\n", t->name, type_ids[i], t->block_elems, t->block_bytes,
+               bits_per_weight(t), t->can_decode ? "yes" : "-", t->can_encode ? "yes" : "-");
+    }
+    printf("\nbackends\n");
+    for (size_t i = 0; hy_backend_at(i); i++) {
+        const char *why = hy_backend_absent_reason(hy_backend_at(i));
+        printf("  %-8s %s\n", hy_backend_at(i), why ? why : "available");
+    }
+    return cli_finish_output();
+}
+
+/* ---- info FILE */
+
+static bool starts_with(hy_str s, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+    return s.len >= n && memcmp(s.data, prefix, n) == 0;
+}
+
+/* Which part of the report a key belongs to. */
+typedef enum section { GENERAL, HYPER, TOKENIZER, SPLIT, OTHER, N_SECTIONS } section;
+static const char *const section_titles[N_SECTIONS] = {"general", "hyper-parameters", "tokenizer", "split", "other"};
+
+static section section_of(hy_str key, const char *arch_dot)
+{
+    return starts_with(key, "general.")                 ? GENERAL
+           : *arch_dot && starts_with(key, arch_dot)    ? HYPER
+           : starts_with(key, "tokenizer.")             ? TOKENIZER
+           : starts_with(key, "split.")                 ? SPLIT
+                                                        : OTHER;
+}
+
+/* "rwkv7." of general.architecture, "" if there is none. */
+static void arch_prefix(const hy_gguf *g, char *buf, size_t cap)
+{
+    hy_str arch = {NULL, 0};
+    buf[0] = '\0';
+    if (hy_gguf_get_str(g, "general.architecture", &arch, NULL) == HY_OK && arch.len + 2 < cap) {
+        snprintf(buf, cap, "%.*s.", (int)arch.len, arch.data);
+    }
+}
+
+/* The chat format that the file's template is recognised as: its name, or why there is none. */
+static const char *chat_name(const hy_gguf *g, bool *known)
+{
+    hy_str text_of_template = {NULL, 0};
+    hy_str model = {NULL, 0};
+    char name[32] = "";
+    *known = false;
+    if (hy_gguf_get_str(g, "tokenizer.chat_template", &text_of_template, NULL) != HY_OK) {
+        return "none in the file";
+    }
+    if (hy_gguf_get_str(g, "tokenizer.ggml.model", &model, NULL) == HY_OK && model.len < sizeof name) {
+        memcpy(name, model.data, model.len);
+        name[model.len] = '\0';
+    }
+    const hy_chat_format *f = hy_chat_format_detect(text_of_template.data, text_of_template.len, name);
+    *known = f != NULL;
+    return f ? hy_chat_format_name(f) : "a template that is not known; chat needs --chat-template";
+}
+
+static bool print_keys(const hy_gguf *g, const char *arch_dot)
+{
+    for (int s = 0; s < N_SECTIONS; s++) {
+        bool titled = false;
+        for (size_t k = 0; k < hy_gguf_n_keys(g); k++) {
+            const hy_str key = hy_gguf_key_name(g, k);
+            if ((int)section_of(key, arch_dot) != s) {
+                continue;
+            }
+            text line = {0};
+            const bool ok = text_add_visible(&line, key.data, key.len);
+            const size_t width = line.len;
+            if (!ok || !text_printf(&line, "%*s", (int)(width < 44 ? 45 - width : 1), "")
+                || !gguf_value_text(g, k, &line)) {
+                text_free(&line);
+                return false;
+            }
+            if (!titled) {
+                printf("\n%s\n", section_titles[s]);
+                titled = true;
+            }
+            printf("  %s\n", line.data);
+            text_free(&line);
+        }
+    }
+    return true;
+}
+
+static bool print_tensors(const hy_gguf *g)
+{
+    printf("\ntensors\n");
+    for (size_t i = 0; i < hy_gguf_n_tensors(g); i++) {
+        const hy_gguf_tensor *t = hy_gguf_tensor_at(g, i);
+        const hy_type_info *type = hy_type_find((uint32_t)t->type);
+        text line = {0};
+        if (!text_add_visible(&line, t->name, strlen(t->name))) {
+            return false;
+        }
+        printf("  %-40s %-8s [", line.data, type ? type->name : "?");
+        text_free(&line);
+        for (uint32_t d = 0; d < t->n_dims; d++) {
+            printf("%s%llu", d ? ", " : "", (unsigned long long)t->ne[d]);
+        }
+        printf("]  %llu bytes at %llu", (unsigned long long)t->bytes, (unsigned long long)t->file_offset);
+        if (hy_gguf_n_files(g) > 1) {
+            printf(" of part %u", t->file_index + 1);
+        }
+        putchar('\n');
+    }
+    return true;
+}
+
+static int print_info(const options *o, const char *path, const hy_gguf *g)
+{
+    char arch_dot[80];
+    char size[32];
+    arch_prefix(g, arch_dot, sizeof arch_dot);
+    gguf_facts f;
+    gguf_count(g, &f);
+    printf("%s: GGUF version %u, %s, alignment %u", path, hy_gguf_version(g),
+           bytes_text(hy_gguf_file_bytes(g), size, sizeof size), hy_gguf_alignment(g));
+    if (hy_gguf_n_files(g) > 1) {
+        printf(", %u parts", hy_gguf_n_files(g));
+    }
+    if (*gguf_file_type(g)) {
+        printf(", %s", gguf_file_type(g));
+    }
+    putchar('\n');
+    bool known = false;
+    if (!print_keys(g, arch_dot)) {
+        return cli_fail(o, "out of memory");
+    }
+    printf("\nchat format\n  %s\n", chat_name(g, &known));
+    printf("\ntensor types\n");
+    for (size_t i = 0; i < f.n_types; i++) {
+        printf("  %-8s %5llu tensors  %14llu weights  %10s\n", f.types[i].type->name, (unsigned long long)f.types[i].n,
+               (unsigned long long)f.types[i].elems, bytes_text(f.types[i].bytes, size, sizeof size));
+    }
+    printf("  %-8s %5zu tensors  %14llu weights  %10s", "all", hy_gguf_n_tensors(g), (unsigned long long)f.elems,
+           bytes_text(f.bytes, size, sizeof size));
+    if (f.elems > 0) {
+        printf("  %.2f bits per weight", 8.0 * (double)f.bytes / (double)f.elems);
+    }
+    putchar('\n');
+    if (OPT(o, TENSORS)->on && !print_tensors(g)) {
+        return cli_fail(o, "out of memory");
+    }
+    return cli_finish_output();
+}
+
+static json_t *tensors_json(const hy_gguf *g)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < hy_gguf_n_tensors(g); i++) {
+        const hy_gguf_tensor *t = hy_gguf_tensor_at(g, i);
+        const hy_type_info *type = hy_type_find((uint32_t)t->type);
+        json_t *shape = json_array();
+        for (uint32_t d = 0; d < t->n_dims; d++) {
+            json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
+        }
+        json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I, s:I, s:I}", "name",
+                                              json_bytes(t->name, strlen(t->name)), "type", type ? type->name : "?",
+                                              "shape", shape, "bytes", (json_int_t)t->bytes, "offset",
+                                              (json_int_t)t->file_offset, "file", (json_int_t)t->file_index));
+    }
+    return list;
+}
+
+static json_t *metadata_json(const hy_gguf *g)
+{
+    json_t *metadata = json_object();
+    for (size_t k = 0; k < hy_gguf_n_keys(g); k++) {
+        const hy_str key = hy_gguf_key_name(g, k);
+        text name = {0};
+        const bool ok = text_add_clean(&name, key.data, key.len)
+                        && json_object_set_new(metadata, name.data, gguf_value_json(g, k)) == 0;
+        text_free(&name);
+        if (!ok) {
+            json_decref(metadata);
+            return NULL;
+        }
+    }
+    return metadata;
+}
+
+static int print_info_json(const options *o, const char *path, const hy_gguf *g)
+{
+    gguf_facts f;
+    gguf_count(g, &f);
+    json_t *types = json_array();
+    for (size_t i = 0; i < f.n_types; i++) {
+        json_array_append_new(types, json_pack("{s:s, s:I, s:I, s:I}", "type", f.types[i].type->name, "tensors",
+                                               (json_int_t)f.types[i].n, "weights", (json_int_t)f.types[i].elems,
+                                               "bytes", (json_int_t)f.types[i].bytes));
+    }
+    bool known = false;
+    const char *chat = chat_name(g, &known);
+    json_t *root = json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:s?, s:I, s:I, s:I, s:o, s:o}",
+                             "file", json_bytes(path, strlen(path)), "version", (json_int_t)hy_gguf_version(g),
+                             "alignment", (json_int_t)hy_gguf_alignment(g), "files", (json_int_t)hy_gguf_n_files(g),
+                             "file_bytes", (json_int_t)hy_gguf_file_bytes(g), "file_type", gguf_file_type(g),
+                             "chat_format", known ? chat : NULL, "tensors", (json_int_t)hy_gguf_n_tensors(g),
+                             "weights", (json_int_t)f.elems, "weight_bytes", (json_int_t)f.bytes, "types", types,
+                             "metadata", metadata_json(g));
+    if (root && OPT(o, TENSORS)->on) {
+        json_object_set_new(root, "tensor_list", tensors_json(g));
+    }
+    if (!json_print(root)) {
+        return cli_fail(o, "out of memory");
+    }
+    return cli_finish_output();
+}
+
+int cmd_info(const options *o)
+{
+    if (OPT(o, MATRIX)->on) {
+        if (o->n_args > 0 || OPT(o, MODEL)->s) {
+            return cli_usage(o, "--matrix is about this program and takes no file");
+        }
+        return matrix(o);
+    }
+    const char *path = NULL;
+    int code = cli_model_path(o, &path);
+    if (code != CLI_OK) {
+        return code;
+    }
+    hy_gguf_opts opts;
+    memset(&opts, 0, sizeof opts);
+    opts.size = sizeof opts;
+    opts.no_mmap = !OPT(o, MMAP)->on;
+    hy_error err = {HY_OK, ""};
+    hy_gguf *g = NULL;
+    if (hy_gguf_open(path, &opts, NULL, &g, &err) != HY_OK) {
+        return cli_error(o, &err);
+    }
+    code = OPT(o, JSON)->on ? print_info_json(o, path, g) : print_info(o, path, g);
+    hy_gguf_close(g);
+    return code;
+}

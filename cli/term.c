@@ -1,0 +1,266 @@
+/* term.c: see term.h.  The interrupt state is process-wide and written by the signal handler; all else has no state. */
+#if defined(__linux__)
+#define _GNU_SOURCE /* sched_getaffinity */
+#elif defined(__APPLE__)
+#define _DARWIN_C_SOURCE
+#else
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "term.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+#include "options.h"
+
+/* Lock-free atomics are what a signal handler may touch. */
+static _Atomic(hy_session *) cancelled_session;
+static atomic_int interrupts;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    if (atomic_fetch_add(&interrupts, 1) > 0) {
+        _exit(CLI_INTERRUPTED); /* asked twice: something takes too long */
+    }
+    hy_session *s = atomic_load(&cancelled_session);
+    if (s) {
+        hy_session_cancel(s);
+    }
+}
+
+void term_start(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+    action.sa_handler = on_interrupt;
+    sigaction(SIGINT, &action, NULL); /* without SA_RESTART: a blocked read returns */
+}
+
+void term_cancel_on_interrupt(hy_session *s)
+{
+    atomic_store(&cancelled_session, s);
+}
+
+bool term_interrupted(void)
+{
+    return atomic_load(&interrupts) > 0;
+}
+
+void term_clear_interrupt(void)
+{
+    atomic_store(&interrupts, 0);
+}
+
+bool term_is_tty(FILE *f)
+{
+    const int fd = fileno(f);
+    return fd >= 0 && isatty(fd) == 1;
+}
+
+uint64_t term_now_ns(void)
+{
+    struct timespec t = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void term_utc(char *buf, size_t cap)
+{
+    const time_t now = time(NULL);
+    struct tm parts;
+    if (!gmtime_r(&now, &parts) || strftime(buf, cap, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) {
+        snprintf(buf, cap, "%s", "");
+    }
+}
+
+uint32_t term_random(void)
+{
+    uint32_t value = 0;
+    FILE *f = fopen("/dev/urandom", "rb");
+    const bool ok = f && fread(&value, sizeof value, 1, f) == 1;
+    if (f) {
+        fclose(f);
+    }
+    if (!ok) {
+        const uint64_t mixed = (term_now_ns() ^ (uint64_t)getpid() << 32 ^ (uint64_t)time(NULL))
+                               * UINT64_C(0x9E3779B97F4A7C15);
+        value = (uint32_t)(mixed >> 32);
+    }
+    return value;
+}
+
+uint32_t term_cores(void)
+{
+#if defined(__linux__)
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) {
+        return (uint32_t)CPU_COUNT(&set);
+    }
+#endif
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (uint32_t)n : 1;
+}
+
+void term_cpu_name(char *buf, size_t cap)
+{
+    snprintf(buf, cap, "%s", "");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    if (!f) {
+        return;
+    }
+    char line[256];
+    while (fgets(line, sizeof line, f)) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon) {
+            colon += 1 + strspn(colon + 1, " \t");
+            snprintf(buf, cap, "%.*s", (int)strcspn(colon, "\n"), colon);
+            break;
+        }
+    }
+    fclose(f);
+}
+
+uint64_t term_peak_bytes(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) {
+        return 0;
+    }
+#if defined(__APPLE__)
+    return (uint64_t)usage.ru_maxrss;
+#else
+    return (uint64_t)usage.ru_maxrss * 1024;
+#endif
+}
+
+uint64_t term_cache_bytes(void)
+{
+    long best = 0;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    const int names[] = {_SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL4_CACHE_SIZE};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const long n = sysconf(names[i]);
+        best = n > best ? n : best;
+    }
+#endif
+    return (uint64_t)best;
+}
+
+uint64_t term_memory_bytes(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES);
+    const long page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
+bool term_same_file(const char *a, const char *b)
+{
+    struct stat sa;
+    struct stat sb;
+    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+bool term_readable(const char *path)
+{
+    return access(path, R_OK) == 0;
+}
+
+bool term_program_folder(char *buf, size_t cap)
+{
+    const ssize_t n = cap > 1 ? readlink("/proc/self/exe", buf, cap - 1) : -1;
+    if (n <= 0 || (size_t)n >= cap - 1) {
+        return false;
+    }
+    buf[n] = '\0';
+    char *slash = strrchr(buf, '/');
+    if (!slash) {
+        return false;
+    }
+    slash[1] = '\0';
+    return true;
+}
+
+typedef struct worker {
+    pthread_t thread;
+    void (*work)(void *arg, uint32_t i);
+    void *arg;
+    uint32_t i;
+} worker;
+
+static void *worker_main(void *arg)
+{
+    const worker *w = arg;
+    w->work(w->arg, w->i);
+    return NULL;
+}
+
+bool term_parallel(uint32_t n, void (*work)(void *arg, uint32_t i), void *arg)
+{
+    worker *workers = calloc(n ? n : 1, sizeof *workers);
+    if (!workers) {
+        return false;
+    }
+    uint32_t started = 1;
+    for (; started < n; started++) {
+        worker *w = &workers[started];
+        w->work = work;
+        w->arg = arg;
+        w->i = started;
+        if (pthread_create(&w->thread, NULL, worker_main, w) != 0) {
+            break;
+        }
+    }
+    work(arg, 0);
+    for (uint32_t i = 1; i < started; i++) {
+        pthread_join(workers[i].thread, NULL);
+    }
+    free(workers);
+    return started >= n;
+}
+
+void progress_start(progress *p, const char *title)
+{
+    p->title = title;
+    p->shown = term_is_tty(stderr);
+    p->last = -1;
+}
+
+bool progress_update(void *user, uint64_t done, uint64_t total)
+{
+    progress *p = user;
+    const int percent = total ? (int)((double)done / (double)total * 100) : 0;
+    if (p->shown && percent != p->last) {
+        static const char full[] = "##############################";
+        const int n = percent < 0 ? 0 : percent > 100 ? 30 : percent * 30 / 100;
+        fprintf(stderr, "\r%s [%-30.*s] %3d %%", p->title, n, full, percent);
+        fflush(stderr);
+        p->last = percent;
+    }
+    return !term_interrupted();
+}
+
+void progress_end(progress *p)
+{
+    if (p->shown && p->last >= 0) {
+        fprintf(stderr, "\r\033[K");
+        fflush(stderr);
+    }
+    p->shown = false;
+}
