@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "gguf_facts.h"
+#include "halyard/unstable.h"
 
 static double bits_per_weight(const hy_type_info *t)
 {
@@ -17,6 +18,29 @@ static const uint32_t type_ids[] = {
 };
 enum { N_TYPES = sizeof type_ids / sizeof type_ids[0] };
 
+/* {"op":NAME,"reads_matrix":BOOL,"backends":{BACKEND:[TYPE...] or BOOL}} */
+static json_t *op_json(size_t op)
+{
+    json_t *backends = json_object();
+    for (size_t b = 0; hy_backend_at(b); b++) {
+        const char *backend = hy_backend_at(b);
+        json_t *value = NULL;
+        if (hy_op_reads_matrix(op)) {
+            value = json_array();
+            for (size_t i = 0; i < N_TYPES; i++) {
+                if (hy_backend_supports(backend, op, (hy_type)type_ids[i])) {
+                    json_array_append_new(value, json_string(hy_type_find(type_ids[i])->name));
+                }
+            }
+        } else {
+            value = json_boolean(hy_backend_supports(backend, op, HY_TYPE_F32));
+        }
+        json_object_set_new(backends, backend, value);
+    }
+    return json_pack("{s:s, s:s, s:b, s:o}", "op", hy_op_at(op), "summary", hy_op_summary(op), "reads_matrix",
+                     (int)hy_op_reads_matrix(op), "backends", backends);
+}
+
 static int matrix_json(const options *o)
 {
     json_t *types = json_array();
@@ -25,18 +49,39 @@ static int matrix_json(const options *o)
         json_array_append_new(types, json_pack("{s:s, s:I, s:I, s:I, s:f, s:b, s:b}", "name", t->name, "id",
                                                (json_int_t)type_ids[i], "block_elems", (json_int_t)t->block_elems,
                                                "block_bytes", (json_int_t)t->block_bytes, "bits_per_weight",
-                                               bits_per_weight(t), "decode", t->can_decode, "encode", t->can_encode));
+                                               bits_per_weight(t), "decode", (int)t->can_decode, "encode",
+                                               (int)t->can_encode));
     }
     json_t *backends = json_array();
     for (size_t i = 0; hy_backend_at(i); i++) {
         const char *why = hy_backend_absent_reason(hy_backend_at(i));
-        json_array_append_new(backends, json_pack("{s:s, s:b, s:s?}", "name", hy_backend_at(i), "available", !why,
+        json_array_append_new(backends, json_pack("{s:s, s:b, s:s?}", "name", hy_backend_at(i), "available", why == NULL,
                                                   "reason", why));
     }
-    if (!json_print(json_pack("{s:o, s:o}", "types", types, "backends", backends))) {
+    json_t *ops = json_array();
+    for (size_t i = 0; hy_op_at(i); i++) {
+        json_array_append_new(ops, op_json(i));
+    }
+    if (!json_print(json_pack("{s:o, s:o, s:o}", "types", types, "backends", backends, "ops", ops))) {
         return cli_fail(o, "out of memory");
     }
     return cli_finish_output();
+}
+
+static void print_op(size_t op, const char *backend)
+{
+    printf("  %-16s ", hy_op_at(op));
+    if (!hy_op_reads_matrix(op)) {
+        printf("%s\n", hy_backend_supports(backend, op, HY_TYPE_F32) ? "yes" : "-");
+        return;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < N_TYPES; i++) {
+        if (hy_backend_supports(backend, op, (hy_type)type_ids[i])) {
+            printf("%s%s", n++ ? " " : "", hy_type_find(type_ids[i])->name);
+        }
+    }
+    printf("%s\n", n ? "" : "-");
 }
 
 static int matrix(const options *o)
@@ -54,6 +99,15 @@ static int matrix(const options *o)
     for (size_t i = 0; hy_backend_at(i); i++) {
         const char *why = hy_backend_absent_reason(hy_backend_at(i));
         printf("  %-8s %s\n", hy_backend_at(i), why ? why : "available");
+    }
+    for (size_t b = 0; hy_backend_at(b); b++) {
+        if (hy_backend_absent_reason(hy_backend_at(b))) {
+            continue;
+        }
+        printf("\noperations of %s; with the tensor types where one is read\n", hy_backend_at(b));
+        for (size_t i = 0; hy_op_at(i); i++) {
+            print_op(i, hy_backend_at(b));
+        }
     }
     return cli_finish_output();
 }

@@ -78,7 +78,7 @@ void help_overview(FILE *out)
 
 void help_chat_commands(FILE *out)
 {
-#define X(id, name, arg, text) fprintf(out, "  /%-12s %s\n", *arg ? name " " arg : name, text);
+#define X(name, arg, text) fprintf(out, "  /%-12s %s\n", *arg ? #name " " arg : #name, text);
 #include "chat_commands.inc"
 #undef X
 }

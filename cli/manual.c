@@ -95,8 +95,8 @@ void manual_print(FILE *out)
         }
     }
     fputs(".SH CHAT COMMANDS\n", out);
-#define X(id, name, arg, text)                                                                     \
-    fprintf(out, ".TP\n\\fB/%s\\fR \\fI%s\\fR\n", name, arg);                                      \
+#define X(name, arg, text)                                                                         \
+    fprintf(out, ".TP\n\\fB/%s\\fR \\fI%s\\fR\n", #name, arg);                                     \
     roff(out, text);                                                                               \
     fputs(".\n", out);
 #include "chat_commands.inc"
