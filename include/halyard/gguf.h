@@ -112,7 +112,8 @@ HY_API HY_CHECK hy_status hy_gguf_writer_set_str(hy_gguf_writer *w, const char *
 /* A whole array; `values` holds n elements of the scalar type `elem`, or n hy_str for HY_GGUF_STRING. */
 HY_API HY_CHECK hy_status hy_gguf_writer_set_array(hy_gguf_writer *w, const char *key, hy_gguf_type elem,
                                                    const void *values, size_t n, hy_error *err);
-/* Key number `key` of a reader, whatever its type. */
+/* Key number `key` of a reader, whatever its type. split.no, split.count and split.tensors.count, which tell how the
+ * source is cut into files, are left out: that is success. */
 HY_API HY_CHECK hy_status hy_gguf_writer_copy_key(hy_gguf_writer *w, const hy_gguf *from, size_t key, hy_error *err);
 HY_API HY_CHECK hy_status hy_gguf_writer_add_tensor(hy_gguf_writer *w, const char *name, hy_type type,
                                                     uint32_t n_dims, const uint64_t *ne, hy_error *err);

@@ -239,10 +239,17 @@ static hy_status append_elem(const hy_env *env, hy__buf *b, const char *key, hy_
     return hy__buf_append(env, b, bytes, n, err);
 }
 
+/* Keys that tell how a model is cut into files, which is no property of the model: one file is written here. */
+static bool is_split_key(const char *key)
+{
+    return strcmp(key, "split.no") == 0 || strcmp(key, "split.count") == 0 ||
+           strcmp(key, "split.tensors.count") == 0;
+}
+
 /* The checks that the reader makes of keys with a meaning to the container. */
 static hy_status check_meaning(const char *key, hy_gguf_type type, const void *value, hy_error *err)
 {
-    if (strncmp(key, "split.", 6) == 0) {
+    if (is_split_key(key)) {
         return hy__fail(err, HY_E_ARG, "key '%s': split files are not written", key);
     }
     if (strcmp(key, "general.alignment") != 0) {
@@ -351,8 +358,7 @@ hy_status hy_gguf_writer_copy_key(hy_gguf_writer *w, const hy_gguf *from, size_t
         return HY_E_NOMEM;
     }
     hy_status status = check_declaring(w, name, err);
-    /* split.* tell how the source is cut into files, which is no property of the model. */
-    if (status != HY_OK || strncmp(name, "split.", 6) == 0) {
+    if (status != HY_OK || is_split_key(name)) { /* the copy is one file: these are left out */
         hy__free(&w->env, name);
         return status;
     }

@@ -267,7 +267,7 @@ static void embedded_model_copies(void **state)
 static void split_keys_are_left_out(void **state)
 {
     (void)state;
-    gguf_bytes b = gguf_script("h:0,4 s:a u32:4 u32:1 s:split.no u32:2 u16:0 s:split.count u32:2 u16:1 "
+    gguf_bytes b = gguf_script("h:0,4 s:split.a u32:4 u32:1 s:split.no u32:2 u16:0 s:split.count u32:2 u16:1 "
                                "s:split.tensors.count u32:5 u32:0");
     hy_error err;
     hy_gguf *from = NULL;
