@@ -93,7 +93,7 @@ hy_str hy__gguf_kv_value(const hy__gguf_kv *kv, size_t key);
 /* The metadata of an open file. */
 const hy__gguf_kv *hy__gguf_metadata(const hy_gguf *g);
 
-/* "UINT32"; "type 13" is never asked for: id <= 12. */
+/* "UINT32" and so on; "?" for an id that does not exist. */
 const char *hy__gguf_type_name(unsigned id);
 /* Bytes of a scalar; 0 for strings, arrays and unknown ids. */
 uint32_t hy__gguf_type_bytes(uint32_t id);

@@ -16,6 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sanitizers make time and address space say nothing about the library. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GGUF_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define GGUF_SANITIZED 1
+#endif
+#endif
+
 typedef struct gguf_bytes {
     uint8_t *data; /* by free() */
     size_t len;

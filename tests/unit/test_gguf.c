@@ -345,7 +345,7 @@ static void check_bound(const char *what, const gguf_bytes *b, bool opens)
     }
     print_message("%s: peak %zu KiB, %.2f ms\n", what, f.peak_bytes >> 10, (double)best / 1e6);
     assert_true(f.peak_bytes <= 8 * (size_t)MIB);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef GGUF_SANITIZED
     assert_true(best <= 100 * UINT64_C(1000000));
 #endif
     assert_int_equal(f.live_blocks, 0);
@@ -480,6 +480,9 @@ static void read_where_mapping_is_unsupported(void **state)
     assert_int_not_equal(hy_gguf_open(temp_path("absent.gguf"), NULL, NULL, &g, &err), HY_OK);
     assert_null(g);
     assert_non_null(strstr(err.text, "absent.gguf"));
+    /* Only regular files have a size that stays. */
+    assert_fails(hy_gguf_open(source_path("models"), NULL, NULL, &g, &err), HY_E_IO, &err, "not a regular file");
+    assert_fails(hy_gguf_open("/dev/zero", NULL, NULL, &g, &err), HY_E_IO, &err, "/dev/zero is not a regular file");
 }
 
 /* The model that the repository carries. */

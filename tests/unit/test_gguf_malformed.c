@@ -57,12 +57,21 @@ static void good_files_open(void **state)
     }
 }
 
+/* Sizes that wrap 64 bits together are each too large for 32, which is another sentence. */
+static bool only_64_bits(const bad_case *c)
+{
+    return strcmp(c->name, "sizes_wrap") == 0 || strcmp(c->name, "padding_wraps") == 0;
+}
+
 static void bad_files_are_refused(void **state)
 {
     (void)state;
     assert_true(N_BAD >= 60);
     for (size_t i = 0; i < N_BAD; i++) {
         const bad_case *c = &bad_cases[i];
+        if (sizeof(size_t) < 8 && only_64_bits(c)) {
+            continue;
+        }
         gguf_bytes b = gguf_script(c->script);
         void *data = exact(&b);
         failing_env f;
@@ -90,8 +99,8 @@ static void bad_files_are_refused_from_disk(void **state)
     (void)state;
     for (size_t i = 0; i < N_BAD; i++) {
         const bad_case *c = &bad_cases[i];
-        if (strstr(c->name, "split")) {
-            continue; /* from files they have other rules: test_gguf_split.c */
+        if (strstr(c->name, "split") || (sizeof(size_t) < 8 && only_64_bits(c))) {
+            continue; /* split files have other rules on disk: test_gguf_split.c */
         }
         gguf_bytes b = gguf_script(c->script);
         const char *path = temp_path("bad.gguf");
@@ -180,7 +189,7 @@ static void strings_over_2_24(void **state)
 static void strings_over_4_gib(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef GGUF_SANITIZED
     skip(); /* would take a shadow of gigabytes */
 #else
     if (sizeof(size_t) < 8) {
