@@ -4,7 +4,8 @@
 #   LLAMA_QUANTIZE=/path/to/llama-quantize [HALYARD=build/release/halyard] [MIXES="Q4_K_M Q8_0"] \
 #       tests/golden/compare_llama_quantize.sh MODEL.gguf...
 #
-# Models with F32, F16 or BF16 tensors; tests/golden/quant/make_mix_models.py writes small ones that reach every rule.
+# Models with F32, F16 or BF16 tensors; `test_quant_file --write-models FOLDER` (a test program of the build) writes small
+# ones that reach every rule.
 # Prints a table; exit status 1 if a pair of files differs, or if one program fails where the other does not.
 # A failure of llama-quantize that asks for an importance matrix is reported and not counted: Halyard has the
 # same choice of types without it.
