@@ -114,11 +114,6 @@ const hy__mix *hy__mix_by_name(const char *name)
     return NULL;
 }
 
-const char *hy__mix_name(const hy__mix *mix)
-{
-    return mix->name;
-}
-
 uint32_t hy__mix_file_type(const hy__mix *mix)
 {
     return mix->file_type;

@@ -12,7 +12,6 @@ typedef struct hy__mix hy__mix;
 
 /* Any case; NULL if there is none. Static storage. */
 const hy__mix *hy__mix_by_name(const char *name);
-const char *hy__mix_name(const hy__mix *mix);
 /* The value of general.file_type. */
 uint32_t hy__mix_file_type(const hy__mix *mix);
 
