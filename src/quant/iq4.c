@@ -8,7 +8,8 @@
 
 enum { SUB = 32, HALF = 16, LEVELS = 16, XS_BLOCK = 256, XS_SUBS = 8 };
 
-static const int8_t levels[LEVELS] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+static const int8_t levels[LEVELS] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
 
 /* ---- decoding */
 
@@ -73,7 +74,8 @@ static void level_sums(const float *x, float inverse, float *xq, float *qq)
     *qq = sum_qq;
 }
 
-/* The scale that keeps most of the weighted energy of 32 elements, over 16 trials; 0 for a zero sub-block. */
+/* The scale that keeps most of the weighted energy of 32 elements, over 16 trials; 0 for a zero
+ * sub-block. */
 static float fit_levels(const float *x)
 {
     enum { TRIALS = 7 };

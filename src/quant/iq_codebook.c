@@ -1,12 +1,14 @@
-/* iq_codebook.c: the types whose codes are numbers of points in a codebook: IQ1_S IQ1_M IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S.
+/* iq_codebook.c: the types whose codes are numbers of points in a codebook: IQ1_S IQ1_M IQ2_XXS
+ * IQ2_XS IQ2_S IQ3_XXS IQ3_S.
  *
- * All have 256 elements.  A point is 8 (IQ1, IQ2) or 4 (IQ3) levels; IQ2 and IQ3 add a sign for each element.  Sub-blocks of 32 or 16
- * elements have a scale of 3 or 4 bits.  The codebooks are constants of the format, in iq_grids.inc, one number per point with 2 or 3
- * bits per level.
- * No state; any thread may call it. */
+ * All have 256 elements.  A point is 8 (IQ1, IQ2) or 4 (IQ3) levels; IQ2 and IQ3 add a sign for
+ * each element.  Sub-blocks of 32 or 16 elements have a scale of 3 or 4 bits.  The codebooks are
+ * constants of the format, in iq_grids.inc, one number per point with 2 or 3 bits per level. No
+ * state; any thread may call it. */
 #include "quant/quant.h"
 
-/* static const uint16_t iq1_grid[2048], iq2_xxs_grid[256], iq2_xs_grid[512], iq2_s_grid[1024], iq3_xxs_grid[256], iq3_s_grid[512] */
+/* static const uint16_t iq1_grid[2048], iq2_xxs_grid[256], iq2_xs_grid[512], iq2_s_grid[1024],
+ * iq3_xxs_grid[256], iq3_s_grid[512] */
 #include "quant/iq_grids.inc"
 
 enum { BLOCK = 256, SUB = 32 };
@@ -24,7 +26,8 @@ static inline void put_iq2(uint16_t point, uint32_t signs, float scale, float *d
 }
 
 /* Four elements of an IQ3 point; the levels of IQ3_XXS and IQ3_S differ. */
-static inline void put_iq3(uint16_t point, const int8_t level[8], uint32_t signs, float scale, float *dst)
+static inline void put_iq3(uint16_t point, const int8_t level[8], uint32_t signs, float scale,
+                           float *dst)
 {
     for (size_t k = 0; k < 4; k++) {
         float v = scale * (float)level[point >> (3 * k) & 7];
@@ -52,7 +55,8 @@ static inline uint32_t eight_signs(uint32_t seven)
 
 /* ---- IQ2 */
 
-/* d; for each 32 elements four numbers of points (u8) and a word: 4 x 7 signs, then the scale in the top 4 bits. */
+/* d; for each 32 elements four numbers of points (u8) and a word: 4 x 7 signs, then the scale in
+ * the top 4 bits. */
 void hy__dequantize_IQ2_XXS(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i += BLOCK, src += 66) {
@@ -83,7 +87,8 @@ void hy__dequantize_IQ2_XS(const uint8_t *src, float *dst, size_t n)
     }
 }
 
-/* d; low bytes of 32 numbers; 32 bytes of signs; the two high bits of four numbers in each of 8 bytes; 16 scales of 4 bits. */
+/* d; low bytes of 32 numbers; 32 bytes of signs; the two high bits of four numbers in each of 8
+ * bytes; 16 scales of 4 bits. */
 void hy__dequantize_IQ2_S(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i += BLOCK, src += 82) {
@@ -99,7 +104,8 @@ void hy__dequantize_IQ2_S(const uint8_t *src, float *dst, size_t n)
 
 /* ---- IQ3 */
 
-/* d; 64 numbers of points (u8); for each 32 elements a word: 4 x 7 signs, then the scale in the top 4 bits. */
+/* d; 64 numbers of points (u8); for each 32 elements a word: 4 x 7 signs, then the scale in the top
+ * 4 bits. */
 void hy__dequantize_IQ3_XXS(const uint8_t *src, float *dst, size_t n)
 {
     static const int8_t level[8] = {4, 12, 20, 28, 36, 44, 52, 62};
@@ -114,7 +120,8 @@ void hy__dequantize_IQ3_XXS(const uint8_t *src, float *dst, size_t n)
     }
 }
 
-/* d; low bytes of 64 numbers; the ninth bits of eight numbers in each of 8 bytes; 32 bytes of signs; 8 scales of 4 bits. */
+/* d; low bytes of 64 numbers; the ninth bits of eight numbers in each of 8 bytes; 32 bytes of
+ * signs; 8 scales of 4 bits. */
 void hy__dequantize_IQ3_S(const uint8_t *src, float *dst, size_t n)
 {
     static const int8_t level[8] = {1, 3, 5, 7, 9, 11, 13, 15};
@@ -124,14 +131,16 @@ void hy__dequantize_IQ3_S(const uint8_t *src, float *dst, size_t n)
             uint32_t high = (uint32_t)src[66 + p / 8] >> (p % 8) & 1;
             uint32_t signs = (uint32_t)src[74 + p / 2] >> (4 * (p % 2));
             uint32_t s = (uint32_t)src[106 + p / 16] >> (4 * (p / 8 % 2)) & 15;
-            put_iq3(iq3_s_grid[src[2 + p] | high << 8], level, signs, d * (float)(1 + 2 * s), dst + i + 4 * p);
+            put_iq3(iq3_s_grid[src[2 + p] | high << 8], level, signs, d * (float)(1 + 2 * s),
+                    dst + i + 4 * p);
         }
     }
 }
 
 /* ---- IQ1 */
 
-/* d; low bytes of 32 numbers; for each 32 elements a u16: the three high bits of four numbers, a scale of 3 bits, the shift. */
+/* d; low bytes of 32 numbers; for each 32 elements a u16: the three high bits of four numbers, a
+ * scale of 3 bits, the shift. */
 void hy__dequantize_IQ1_S(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i += BLOCK, src += 50) {
@@ -145,8 +154,8 @@ void hy__dequantize_IQ1_S(const uint8_t *src, float *dst, size_t n)
     }
 }
 
-/* Low bytes of 32 numbers; for each 8 elements 4 bits: three high bits and the shift; four u16 with four scales of 3 bits each, whose
- * top 4 bits together are d, the lowest first. */
+/* Low bytes of 32 numbers; for each 8 elements 4 bits: three high bits and the shift; four u16 with
+ * four scales of 3 bits each, whose top 4 bits together are d, the lowest first. */
 void hy__dequantize_IQ1_M(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i += BLOCK, src += 56) {

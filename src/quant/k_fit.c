@@ -1,7 +1,7 @@
 /* k_fit.c: see k_fit.h.
  *
- * The order of every addition and multiplication is part of the result; expressions are written so that C's rules for
- * evaluation give the reference order, and the build forbids contraction. */
+ * The order of every addition and multiplication is part of the result; expressions are written so
+ * that C's rules for evaluation give the reference order, and the build forbids contraction. */
 #include "quant/k_fit.h"
 
 static float magnitude(float x)
@@ -17,15 +17,16 @@ typedef struct affine {
 } affine;
 
 /* codes[e] = nearest code of x[e] if 1 / inverse is the distance of codes and code 0 is at low. */
-static void assign_codes(size_t n, const float *x, float inverse, float low, int32_t top, uint8_t *codes)
+static void assign_codes(size_t n, const float *x, float inverse, float low, int32_t top,
+                         uint8_t *codes)
 {
     for (size_t e = 0; e < n; e++) {
         codes[e] = (uint8_t)hy__clamp_i32(hy__round_even(inverse * (x[e] - low)), 0, top);
     }
 }
 
-static float affine_error(size_t n, const float *x, const float *weights, affine fit, const uint8_t *codes,
-                          bool absolute)
+static float affine_error(size_t n, const float *x, const float *weights, affine fit,
+                          const uint8_t *codes, bool absolute)
 {
     float sum = 0.0f;
     for (size_t e = 0; e < n; e++) {
@@ -62,8 +63,8 @@ static bool solve_affine(size_t n, const float *x, const float *weights, float s
     return true;
 }
 
-float hy__fit_affine(size_t n, const float *x, const float *weights, int32_t top, const hy__affine_search *search,
-                     uint8_t *codes, float *minimum)
+float hy__fit_affine(size_t n, const float *x, const float *weights, int32_t top,
+                     const hy__affine_search *search, uint8_t *codes, float *minimum)
 {
     float low = x[0];
     float high = x[0];
@@ -114,8 +115,10 @@ static int32_t symmetric_code(float x, float inverse, int32_t half)
     return hy__clamp_i32(hy__round_even(inverse * x), -half, half - 1);
 }
 
-/* With weights w = x^2 and codes q of this inverse scale: *xq = sum w x q, *qq = sum w q q. The best scale for them is xq / qq. */
-static void symmetric_sums(size_t n, const float *x, float inverse, int32_t half, float *xq, float *qq)
+/* With weights w = x^2 and codes q of this inverse scale: *xq = sum w x q, *qq = sum w q q. The
+ * best scale for them is xq / qq. */
+static void symmetric_sums(size_t n, const float *x, float inverse, int32_t half, float *xq,
+                           float *qq)
 {
     float sum_xq = 0.0f;
     float sum_qq = 0.0f;
@@ -187,7 +190,8 @@ float hy__fit_symmetric_descent(size_t n, const float *x, int32_t half, uint8_t 
                 continue;
             }
             float others_qq = qq - w * old_q * old_q;
-            int32_t trial = hy__clamp_i32(hy__round_even(x[e] * others_qq / others_xq), -half, half - 1);
+            int32_t trial =
+                hy__clamp_i32(hy__round_even(x[e] * others_qq / others_xq), -half, half - 1);
             if (trial == q[e]) {
                 continue;
             }

@@ -1,8 +1,9 @@
-/* k_quants.c: Q2_K to Q6_K: 256 elements with a scale in f16, and sub-blocks of 16 or 32 with scales of 4 to 8 bits.
+/* k_quants.c: Q2_K to Q6_K: 256 elements with a scale in f16, and sub-blocks of 16 or 32 with
+ * scales of 4 to 8 bits.
  *
- * Q2_K, Q4_K, Q5_K: value = d * S * code - dmin * M; Q3_K, Q6_K: value = d * S * code.  Encoding is in three steps: fit each
- * sub-block alone (k_fit.c), round scales to their few bits, choose the codes again for the rounded scales.
- * No state; any thread may call it. */
+ * Q2_K, Q4_K, Q5_K: value = d * S * code - dmin * M; Q3_K, Q6_K: value = d * S * code.  Encoding is
+ * in three steps: fit each sub-block alone (k_fit.c), round scales to their few bits, choose the
+ * codes again for the rounded scales. No state; any thread may call it. */
 #include <math.h>
 
 #include "quant/k_fit.h"
@@ -21,7 +22,8 @@ static void put_2bit(uint8_t *p, const uint8_t *codes)
     for (size_t half = 0; half < 2; half++) {
         for (size_t l = 0; l < 32; l++) {
             const uint8_t *c = codes + 128 * half + l;
-            p[32 * half + l] = (uint8_t)((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
+            p[32 * half + l] =
+                (uint8_t)((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
         }
     }
 }
@@ -54,7 +56,8 @@ void hy__dequantize_Q2_K(const uint8_t *src, float *dst, size_t n)
 }
 
 /* Codes of one sub-block for rounded scale and minimum; a scale of 0 leaves those of the fit. */
-static void recode_affine(size_t n, const float *x, float scale, float min, int32_t top, uint8_t *codes)
+static void recode_affine(size_t n, const float *x, float scale, float min, int32_t top,
+                          uint8_t *codes)
 {
     if (scale == 0.0f) {
         return;
@@ -87,11 +90,13 @@ size_t hy__quantize_Q2_K(const float *src, uint8_t *dst, size_t n)
             for (size_t e = 0; e < 16; e++) {
                 weights[e] = fabsf(x[16 * g + e]);
             }
-            scales[g] = hy__fit_affine(16, x + 16 * g, weights, 3, &search, codes + 16 * g, &mins[g]);
+            scales[g] =
+                hy__fit_affine(16, x + 16 * g, weights, 3, &search, codes + 16 * g, &mins[g]);
         }
         float max_scale = largest(scales, 16);
         float max_min = largest(mins, 16);
-        if (!hy__store_f16(dst + 80, max_scale / 15.0f) || !hy__store_f16(dst + 82, max_min / 15.0f)) {
+        if (!hy__store_f16(dst + 80, max_scale / 15.0f) ||
+            !hy__store_f16(dst + 82, max_min / 15.0f)) {
             return i;
         }
         float to_scale = max_scale > 0.0f ? 15.0f / max_scale : 0.0f;
@@ -112,7 +117,8 @@ size_t hy__quantize_Q2_K(const float *src, uint8_t *dst, size_t n)
 
 /* ---- Q3_K: third bits 32 (bit e / 32 of byte e % 32), low bits 64, scales 12, d */
 
-/* Scale g of 16: 6 bits, biased by 32; the low 4 bits of 0..7 and 8..15 share bytes 0..7, the high 2 of g are in byte 8 + g % 4. */
+/* Scale g of 16: 6 bits, biased by 32; the low 4 bits of 0..7 and 8..15 share bytes 0..7, the high
+ * 2 of g are in byte 8 + g % 4. */
 static inline int32_t q3_scale(const uint8_t *s, size_t g)
 {
     int32_t low = g < 8 ? s[g] & 15 : s[g - 8] >> 4;
@@ -186,10 +192,11 @@ size_t hy__quantize_Q3_K(const float *src, uint8_t *dst, size_t n)
     return n;
 }
 
-/* ---- Q4_K and Q5_K: d, dmin, scales 12; Q5_K: fifth bits 32 (bit e / 32 of byte e % 32); codes 128 */
+/* ---- Q4_K and Q5_K: d, dmin, scales 12; Q5_K: fifth bits 32 (bit e / 32 of byte e % 32); codes
+ * 128 */
 
-/* Scale and minimum g of 8, 6 bits each.  Bytes 0..3 and 4..7 hold those of 0..3; the low halves of 4..7 are in bytes 8..11, their top
- * two bits in the top bits of bytes 0..7. */
+/* Scale and minimum g of 8, 6 bits each.  Bytes 0..3 and 4..7 hold those of 0..3; the low halves
+ * of 4..7 are in bytes 8..11, their top two bits in the top bits of bytes 0..7. */
 static inline void get_scale_min(const uint8_t *s, size_t g, uint32_t *scale, uint32_t *min)
 {
     if (g < 4) {
@@ -215,7 +222,8 @@ static void put_scale_min(uint8_t *s, size_t g, uint32_t scale, uint32_t min)
 }
 
 /* `fifth` is NULL for Q4_K. */
-static inline void decode_q45(const uint8_t *src, const uint8_t *fifth, const uint8_t *codes, float *dst)
+static inline void decode_q45(const uint8_t *src, const uint8_t *fifth, const uint8_t *codes,
+                              float *dst)
 {
     float d = hy__load_f16(src);
     float dmin = hy__load_f16(src + 2);
@@ -335,7 +343,8 @@ void hy__dequantize_Q6_K(const uint8_t *src, float *dst, size_t n)
         float d = hy__load_f16(src + 208);
         for (size_t e = 0; e < BLOCK; e++) {
             float scale = d * (float)signed_byte(src[192 + e / 16]);
-            /* Of 128 elements, 0..63 are in the low halves of 64 bytes and 64..127 in the high ones. */
+            /* Of 128 elements, 0..63 are in the low halves of 64 bytes and 64..127 in the high
+             * ones. */
             uint32_t low = (uint32_t)src[64 * (e / 128) + e % 64] >> (4 * (e % 128 / 64)) & 15;
             uint32_t high = get_2bit(src + 128, e);
             dst[i + e] = scale * (float)((int32_t)(low | high << 4) - 32);
@@ -365,7 +374,8 @@ size_t hy__quantize_Q6_K(const float *src, uint8_t *dst, size_t n)
         uint8_t high[BLOCK];
         for (size_t g = 0; g < 16; g++) {
             dst[192 + g] = (uint8_t)HY_MIN(127, hy__round_even(inverse * scales[g]));
-            recode_symmetric(16, x + 16 * g, d * (float)signed_byte(dst[192 + g]), 32, codes + 16 * g);
+            recode_symmetric(16, x + 16 * g, d * (float)signed_byte(dst[192 + g]), 32,
+                             codes + 16 * g);
         }
         for (size_t e = 0; e < BLOCK; e++) {
             size_t at = 64 * (e / 128) + e % 64;

@@ -1,9 +1,10 @@
-/* legacy.c: Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: 32 elements, one scale, for the _1 types also a minimum.
+/* legacy.c: Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: 32 elements, one scale, for the _1 types also a
+ * minimum.
  *
- * A block is d (f16), for _1 types m (f16), for 5-bit types the fifth bits (u32, bit e for element e), then the codes: element e
- * below 16 in the low half of byte e, element e from 16 in the high half of byte e - 16; Q8_0 has one signed byte each.
- * Encoders compute codes with the f32 scale, before it is rounded to f16: so the reference does.
- * No state; any thread may call it. */
+ * A block is d (f16), for _1 types m (f16), for 5-bit types the fifth bits (u32, bit e for element
+ * e), then the codes: element e below 16 in the low half of byte e, element e from 16 in the high
+ * half of byte e - 16; Q8_0 has one signed byte each. Encoders compute codes with the f32 scale,
+ * before it is rounded to f16: so the reference does. No state; any thread may call it. */
 #include "quant/quant.h"
 
 enum { BLOCK = 32, HALF = 16 };
@@ -16,14 +17,16 @@ static inline int32_t code_at(const uint8_t *codes, const uint8_t *fifth, size_t
     return fifth ? low | (fifth[e / 8] >> (e % 8) & 1) << 4 : low;
 }
 
-static inline void decode_symmetric(const uint8_t *codes, const uint8_t *fifth, float d, int32_t bias, float *dst)
+static inline void decode_symmetric(const uint8_t *codes, const uint8_t *fifth, float d,
+                                    int32_t bias, float *dst)
 {
     for (size_t e = 0; e < BLOCK; e++) {
         dst[e] = d * (float)(code_at(codes, fifth, e) - bias);
     }
 }
 
-static inline void decode_affine(const uint8_t *codes, const uint8_t *fifth, float d, float m, float *dst)
+static inline void decode_affine(const uint8_t *codes, const uint8_t *fifth, float d, float m,
+                                 float *dst)
 {
     for (size_t e = 0; e < BLOCK; e++) {
         dst[e] = d * (float)code_at(codes, fifth, e) + m;
@@ -90,7 +93,8 @@ static inline void put_code(uint8_t *codes, uint8_t *fifth, size_t e, uint32_t q
 }
 
 /* The extreme element becomes code 0; `levels` is 16 or 32. */
-static void encode_symmetric(const float *x, int32_t levels, float d, uint8_t *codes, uint8_t *fifth)
+static void encode_symmetric(const float *x, int32_t levels, float d, uint8_t *codes,
+                             uint8_t *fifth)
 {
     float inv = inverse(d);
     float bias = (float)(levels / 2) + 0.5f;
@@ -102,7 +106,8 @@ static void encode_symmetric(const float *x, int32_t levels, float d, uint8_t *c
     }
 }
 
-static void encode_affine(const float *x, int32_t levels, float d, float m, uint8_t *codes, uint8_t *fifth)
+static void encode_affine(const float *x, int32_t levels, float d, float m, uint8_t *codes,
+                          uint8_t *fifth)
 {
     float inv = inverse(d);
     for (size_t e = 0; e < BLOCK; e++) {
@@ -177,8 +182,8 @@ size_t hy__quantize_Q5_1(const float *src, uint8_t *dst, size_t n)
     return n;
 }
 
-/* To the nearest integer, ties away from zero, |x| < 2^22.  The sum x + 0.5 may round up to the next integer (for the float
- * just below 0.5), hence the comparison of the exact remainder. */
+/* To the nearest integer, ties away from zero, |x| < 2^22.  The sum x + 0.5 may round up to the
+ * next integer (for the float just below 0.5), hence the comparison of the exact remainder. */
 static int32_t round_away(float x)
 {
     int32_t q = hy__truncate(x);

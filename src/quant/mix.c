@@ -1,7 +1,8 @@
-/* mix.c: the rules of the named mixes, as tables.  Any thread may call it; a state belongs to one thread.
+/* mix.c: the rules of the named mixes, as tables.  Any thread may call it; a state belongs to one
+ * thread.
  *
- * A rule is "where the condition holds this type, else that one"; the condition is about the running number i of the tensor
- * among the n of its kind.  SAME stands for the mix's base type. */
+ * A rule is "where the condition holds this type, else that one"; the condition is about the
+ * running number i of the tensor among the n of its kind.  SAME stands for the mix's base type. */
 #include "quant/mix.h"
 
 #include "halyard/quantize.h"
@@ -12,7 +13,7 @@
 typedef enum condition {
     NEVER,
     ALWAYS,
-    MORE,      /* the first and last eighth, and every third between */
+    MORE, /* the first and last eighth, and every third between */
     FIRST_2,
     FIRST_4,
     EIGHTH,    /* the first eighth */
@@ -49,16 +50,19 @@ struct hy__mix {
     const char *name;
     uint32_t file_type;
     hy_type base;
-    rule attn_v;          /* also the fused attn_qkv and attn_kv_b */
+    rule attn_v; /* also the fused attn_qkv and attn_kv_b */
     rule ffn_down;
     int attn_output;
-    bool raise_of_8;      /* with 8 experts, attn_output becomes Q5_K */
-    bool experts_only;    /* base is for tensors with experts, all others get Q8_0 */
+    bool raise_of_8;   /* with 8 experts, attn_output becomes Q5_K */
+    bool experts_only; /* base is for tensors with experts, all others get Q8_0 */
 };
 
 #define PLAIN {NEVER, SAME, SAME}
 /* All mixes of llama-quantize whose types this library encodes; its aliases last. */
-#define Q3_K_M_RULES {FIRST_2, T(Q5_K), T(Q4_K)}, {SIXTEENTH, T(Q5_K), T(Q4_K)}, T(Q4_K), true, false
+#define Q3_K_M_RULES                                                                               \
+    {FIRST_2, T(Q5_K), T(Q4_K)}, {SIXTEENTH, T(Q5_K), T(Q4_K)}, T(Q4_K), true, false
+#define Q3_K_L_RULES {ALWAYS, T(Q5_K), SAME}, {ALWAYS, T(Q5_K), SAME}, T(Q5_K), false, false
+#define Q2_K_RULES {GROUPED, T(Q4_K), T(Q3_K)}, {ALWAYS, T(Q3_K), SAME}, T(Q3_K), true, false
 #define Q4_K_M_RULES {MORE, T(Q6_K), SAME}, {MORE, T(Q6_K), SAME}, SAME, true, false
 #define Q5_K_M_RULES {MORE, T(Q6_K), SAME}, {MORE, T(Q6_K), SAME}, SAME, false, false
 #define IQ4_RULES {GROUPED, T(Q5_K), SAME}, {EIGHTH, T(Q5_K), SAME}, SAME, true, false
@@ -80,10 +84,10 @@ static const hy__mix mixes[] = {
     {"IQ4_NL", 25, T(IQ4_NL), IQ4_RULES},
     {"IQ4_XS", 30, T(IQ4_XS), IQ4_RULES},
     {"MXFP4_MOE", 38, T(MXFP4), PLAIN, PLAIN, SAME, false, true},
-    {"Q3_K_L", 13, T(Q3_K), {ALWAYS, T(Q5_K), SAME}, {ALWAYS, T(Q5_K), SAME}, T(Q5_K), false, false},
+    {"Q3_K_L", 13, T(Q3_K), Q3_K_L_RULES},
     {"Q3_K_M", 12, T(Q3_K), Q3_K_M_RULES},
     {"Q3_K_S", 11, T(Q3_K), PLAIN, PLAIN, SAME, true, false},
-    {"Q2_K", 10, T(Q2_K), {GROUPED, T(Q4_K), T(Q3_K)}, {ALWAYS, T(Q3_K), SAME}, T(Q3_K), true, false},
+    {"Q2_K", 10, T(Q2_K), Q2_K_RULES},
     {"Q2_K_S", 21, T(Q2_K), {GROUPED, T(Q4_K), SAME}, {EIGHTH, T(Q4_K), SAME}, SAME, false, false},
     {"Q5_K", 17, T(Q5_K), Q5_K_M_RULES},
     {"Q4_K", 15, T(Q4_K), Q4_K_M_RULES},
@@ -129,14 +133,20 @@ static kind kind_of(const char *name)
         const char *part;
         kind kind;
     } parts[] = {
-        {"attn_qkv.weight", ATTN_V}, {"attn_kv_b.weight", ATTN_V},         {"attn_v.weight", ATTN_V},
-        {"attn_k.weight", ATTN_K},   {"attn_output.weight", ATTN_OUTPUT},  {"ffn_up", OTHER},
-        {"ffn_gate", OTHER},         {"ffn_down", FFN_DOWN},
+        {"attn_qkv.weight", ATTN_V},
+        {"attn_kv_b.weight", ATTN_V},
+        {"attn_v.weight", ATTN_V},
+        {"attn_k.weight", ATTN_K},
+        {"attn_output.weight", ATTN_OUTPUT},
+        {"ffn_up", OTHER},
+        {"ffn_gate", OTHER},
+        {"ffn_down", FFN_DOWN},
     };
     if (strcmp(name, "output.weight") == 0) {
         return OUTPUT;
     }
-    if (strcmp(name, "token_embd.weight") == 0 || strcmp(name, "per_layer_token_embd.weight") == 0) {
+    if (strcmp(name, "token_embd.weight") == 0 ||
+        strcmp(name, "per_layer_token_embd.weight") == 0) {
         return TOKEN_EMBD;
     }
     for (size_t i = 0; i < HY_COUNT(parts); i++) {
@@ -147,17 +157,46 @@ static kind kind_of(const char *name)
     return OTHER;
 }
 
-/* Small or sensitive tensors keep their type; so do all of one dimension and all whose name does not end in "weight". */
+/* Small or sensitive tensors keep their type; so do all of one dimension and all whose name does
+ * not end in "weight". */
 static bool is_quantized(const hy_gguf_tensor *t)
 {
     static const char *const kept[] = {
-        "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight", "altup", "laurel", "per_layer_model_proj",
-        "position_embd", "token_types.weight", "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight",
-        "indexer.q_proj.weight", "time_mix_first.weight", "time_mix_w0.weight", "time_mix_w1.weight",
-        "time_mix_w2.weight", "time_mix_v0.weight", "time_mix_v1.weight", "time_mix_v2.weight", "time_mix_a0.weight",
-        "time_mix_a1.weight", "time_mix_a2.weight", "time_mix_g1.weight", "time_mix_g2.weight",
-        "time_mix_decay_w1.weight", "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight", "attn_rel_b.weight",
-        "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger", "a.rvq.codebook",
+        "_norm.weight",
+        "ffn_gate_inp.weight",
+        "ffn_gate_tid2eid.weight",
+        "altup",
+        "laurel",
+        "per_layer_model_proj",
+        "position_embd",
+        "token_types.weight",
+        "ssm_conv1d",
+        "shortconv.conv.weight",
+        "indexer.k_proj.weight",
+        "indexer.q_proj.weight",
+        "time_mix_first.weight",
+        "time_mix_w0.weight",
+        "time_mix_w1.weight",
+        "time_mix_w2.weight",
+        "time_mix_v0.weight",
+        "time_mix_v1.weight",
+        "time_mix_v2.weight",
+        "time_mix_a0.weight",
+        "time_mix_a1.weight",
+        "time_mix_a2.weight",
+        "time_mix_g1.weight",
+        "time_mix_g2.weight",
+        "time_mix_decay_w1.weight",
+        "time_mix_decay_w2.weight",
+        "time_mix_lerp_fused.weight",
+        "attn_rel_b.weight",
+        "sam.pos_embd",
+        "sam.neck.",
+        "sam.net_",
+        ".rel_pos",
+        ".patch_embd",
+        ".patch_merger",
+        "a.rvq.codebook",
         "mm.a.code_embd",
     };
     size_t len = strlen(t->name);
@@ -202,13 +241,14 @@ bool hy__mix_before(const hy_gguf_tensor *a, const hy_gguf_tensor *b)
 /* ---- the model */
 
 /* "{arch}.{suffix}" as a number, the first one of an array; `missing` if there is none. */
-static hy_status model_number(const hy_gguf *g, hy_str arch, const char *suffix, uint32_t missing, uint32_t *out,
-                              hy_error *err)
+static hy_status model_number(const hy_gguf *g, hy_str arch, const char *suffix, uint32_t missing,
+                              uint32_t *out, hy_error *err)
 {
     for (size_t k = 0; k < hy_gguf_n_keys(g); k++) {
         hy_str name = hy_gguf_key_name(g, k);
-        if (name.len != arch.len + 1 + strlen(suffix) || memcmp(name.data, arch.data, arch.len) != 0 ||
-            name.data[arch.len] != '.' || memcmp(name.data + arch.len + 1, suffix, strlen(suffix)) != 0) {
+        if (name.len != arch.len + 1 + strlen(suffix) ||
+            memcmp(name.data, arch.data, arch.len) != 0 || name.data[arch.len] != '.' ||
+            memcmp(name.data + arch.len + 1, suffix, strlen(suffix)) != 0) {
             continue;
         }
         uint64_t v;
@@ -229,7 +269,8 @@ static bool str_is(hy_str s, const char *text)
     return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
 }
 
-/* Models whose 80 layers have far fewer value heads than heads: their attn_v is small, and more bits cost little. */
+/* Models whose 80 layers have far fewer value heads than heads: their attn_v is small, and more
+ * bits cost little. */
 static bool has_wide_values(hy_str arch, const hy__mix_state *s, bool shared)
 {
     if (str_is(arch, "llama")) {
@@ -253,8 +294,8 @@ hy_status hy__mix_begin(hy__mix_state *s, const hy__mix *mix, const hy_gguf *g, 
     }
     for (size_t i = 0; i < HY_COUNT(special); i++) {
         if (str_is(arch, special[i])) {
-            return hy__fail(err, HY_E_UNSUPPORTED, "the mixes have rules of their own for architecture '%s'",
-                            special[i]);
+            return hy__fail(err, HY_E_UNSUPPORTED,
+                            "the mixes have rules of their own for architecture '%s'", special[i]);
         }
     }
     uint32_t heads;
@@ -295,16 +336,17 @@ static hy_type choose_attn_v(hy__mix_state *s)
     return type;
 }
 
-/* The layer of a feed-forward tensor: the running number, or, where experts may stand in any order, that of the name. */
-static hy_status ffn_layer(const hy__mix_state *s, const hy_gguf_tensor *t, uint32_t running, uint32_t *layer,
-                           hy_error *err)
+/* The layer of a feed-forward tensor: the running number, or, where experts may stand in any order,
+ * that of the name. */
+static hy_status ffn_layer(const hy__mix_state *s, const hy_gguf_tensor *t, uint32_t running,
+                           uint32_t *layer, hy_error *err)
 {
     *layer = running;
     if (s->n_expert > 1) {
         int32_t named = layer_of(t->name);
         if (named < 0 || (uint32_t)named >= s->n_layer) {
-            return hy__fail(err, HY_E_FORMAT, "tensor '%s' belongs to none of the %u layers", t->name,
-                            (unsigned)s->n_layer);
+            return hy__fail(err, HY_E_FORMAT, "tensor '%s' belongs to none of the %u layers",
+                            t->name, (unsigned)s->n_layer);
         }
         *layer = (uint32_t)named;
     }
@@ -318,7 +360,8 @@ static hy_type choose_head(const hy__mix_state *s, const hy_gguf_tensor *t)
     return s->mix->experts_only || base == HY_TYPE_Q8_0 || !fits ? HY_TYPE_Q8_0 : HY_TYPE_Q6_K;
 }
 
-static hy_status choose_quantized(hy__mix_state *s, const hy_gguf_tensor *t, hy_type *type, hy_error *err)
+static hy_status choose_quantized(hy__mix_state *s, const hy_gguf_tensor *t, hy_type *type,
+                                  hy_error *err)
 {
     const hy__mix *mix = s->mix;
     kind k = kind_of(t->name);

@@ -1,15 +1,17 @@
-/* mxfp4.c: MXFP4 of the OCP microscaling formats: 32 elements of 4 bits (E2M1) with a shared power of two.
+/* mxfp4.c: MXFP4 of the OCP microscaling formats: 32 elements of 4 bits (E2M1) with a shared power
+ * of two.
  *
- * Byte 0 is the exponent E of the scale 2^(E - 127), E = 255 is NaN; then 16 bytes of codes, element e below 16 in the low half of
- * byte e, the others in the high halves.  Levels are kept doubled, so they are integers, and the scale halved.
- * No state; any thread may call it. */
+ * Byte 0 is the exponent E of the scale 2^(E - 127), E = 255 is NaN; then 16 bytes of codes,
+ * element e below 16 in the low half of byte e, the others in the high halves.  Levels are kept
+ * doubled, so they are integers, and the scale halved. No state; any thread may call it. */
 #include <math.h>
 
 #include "quant/quant.h"
 
 enum { BLOCK = 32, HALF = 16, LEVELS = 16, NOT_A_NUMBER = 255 };
 
-static const int8_t doubled_levels[LEVELS] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+static const int8_t doubled_levels[LEVELS] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                              0, -1, -2, -3, -4, -6, -8, -12};
 
 /* 2^(E - 128): subnormal for E = 0 and 1. */
 static float half_scale(uint32_t exponent)
@@ -46,9 +48,10 @@ static uint32_t nearest_level(float x, float d)
     return best;
 }
 
-/* The exponent byte for a block whose largest magnitude is `extreme`: the largest level, 6, is 2 binades above 1.  The logarithm is
- * rounded to f32 before it is cut, as in the reference: just below a high power of two this gives the next exponent.  Below
- * 2^-125 the byte wraps around; all codes are 0 then. */
+/* The exponent byte for a block whose largest magnitude is `extreme`: the largest level, 6, is 2
+ * binades above 1.  The logarithm is rounded to f32 before it is cut, as in the reference: just
+ * below a high power of two this gives the next exponent.  Below 2^-125 the byte wraps around; all
+ * codes are 0 then. */
 static uint32_t shared_exponent(float extreme)
 {
     if (extreme == 0.0f) {

@@ -1,8 +1,8 @@
 /* quant.h: what the block codecs share and what kernels may look up.
  *
- * The list of types is HY_TYPE_LIST in halyard/types.h; this header turns it into declarations, types.c into a table.
- * A codec is two functions named after the type, in the file of its family.  Codecs hold no state and allocate nothing:
- * every function here may be called from any thread. */
+ * The list of types is HY_TYPE_LIST in halyard/types.h; this header turns it into declarations,
+ * types.c into a table. A codec is two functions named after the type, in the file of its family.
+ * Codecs hold no state and allocate nothing: every function here may be called from any thread. */
 #ifndef HY_QUANT_QUANT_H
 #define HY_QUANT_QUANT_H
 
@@ -12,9 +12,10 @@
 /* Decodes n elements (a multiple of the type's block_elems) from encoded bytes of any alignment. */
 typedef void (*hy__dequantize_fn)(const uint8_t *src, float *dst, size_t n);
 
-/* Encodes n finite elements (a multiple of block_elems).  Returns n, or the index of the first element of the first block
- * whose scale (or, for the float types, value) does not fit the type; that block and those after it are then
- * unspecified. Blocks do not depend on each other, so any split into whole blocks gives the same bytes. */
+/* Encodes n finite elements (a multiple of block_elems).  Returns n, or the index of the first
+ * element of the first block whose scale (or, for the float types, value) does not fit the type;
+ * that block and those after it are then unspecified. Blocks do not depend on each other, so any
+ * split into whole blocks gives the same bytes. */
 typedef size_t (*hy__quantize_fn)(const float *src, uint8_t *dst, size_t n);
 
 typedef struct hy__type_traits {
@@ -28,7 +29,8 @@ const hy__type_traits *hy__type_traits_of(uint32_t id);
 
 /* hy__dequantize_Q4_0, hy__quantize_Q4_0, ... as the codec column of the list says. */
 #define HY__DECLARE_SIZE(name)
-#define HY__DECLARE_DECODE(name) void hy__dequantize_##name(const uint8_t *src, float *dst, size_t n);
+#define HY__DECLARE_DECODE(name)                                                                   \
+    void hy__dequantize_##name(const uint8_t *src, float *dst, size_t n);
 #define HY__DECLARE_FULL(name)                                                                     \
     HY__DECLARE_DECODE(name)                                                                       \
     size_t hy__quantize_##name(const float *src, uint8_t *dst, size_t n);
@@ -55,16 +57,17 @@ static inline bool hy__store_f16(uint8_t *p, float d)
     return (h & 0x7C00u) != 0x7C00u;
 }
 
-/* To the nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves the integer in the low mantissa bits.
- * Larger values and NaN give some integer of 23 bits, the same on every machine. */
+/* To the nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves the integer in the
+ * low mantissa bits. Larger values and NaN give some integer of 23 bits, the same on every machine.
+ */
 static inline int32_t hy__round_even(float x)
 {
     uint32_t bits = hy__f32_bits(x + 12582912.0f);
     return (int32_t)(bits & 0x7FFFFFu) - 0x400000;
 }
 
-/* Towards zero; values that do not fit give INT32_MIN, as x86 does it.  Scales so small that their inverse overflows
- * come here, and files must not depend on the machine that wrote them. */
+/* Towards zero; values that do not fit give INT32_MIN, as x86 does it.  Scales so small that their
+ * inverse overflows come here, and files must not depend on the machine that wrote them. */
 static inline int32_t hy__truncate(float x)
 {
     if (!(x >= -2147483648.0f && x < 2147483648.0f)) {

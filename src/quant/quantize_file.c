@@ -1,8 +1,9 @@
 /* quantize_file.c: a model file into another encoding, one slab of elements at a time.
  *
- * Memory does not depend on the model: a slab of encoded output, and one piece of decoded floats for each thread.  Blocks are
- * independent of each other, so pieces may be encoded in any order by any thread and the bytes are always the same.
- * hy_quantize_file may be called from several threads at once; each call owns all it allocates. */
+ * Memory does not depend on the model: a slab of encoded output, and one piece of decoded floats
+ * for each thread.  Blocks are independent of each other, so pieces may be encoded in any order by
+ * any thread and the bytes are always the same. hy_quantize_file may be called from several threads
+ * at once; each call owns all it allocates. */
 #include "halyard/quantize.h"
 
 #include "halyard/gguf.h"
@@ -30,10 +31,10 @@ typedef struct converter {
     const hy_gguf_tensor **tensors; /* [n_tensors], in the order of the mix rules */
     hy_type *types;                 /* [n_tensors], what each becomes */
     size_t n_tensors;
-    float *floats;                  /* [n_threads][PIECE] */
-    fault *faults;                  /* [n_threads] */
-    uint8_t *encoded;               /* SLAB elements of the largest type */
-    uint64_t done;                  /* bytes of tensor data read */
+    float *floats;    /* [n_threads][PIECE] */
+    fault *faults;    /* [n_threads] */
+    uint8_t *encoded; /* SLAB elements of the largest type */
+    uint64_t done;    /* bytes of tensor data read */
     uint64_t total;
 } converter;
 
@@ -77,7 +78,8 @@ static void convert_pieces(void *arg, size_t begin, size_t end, uint32_t thread)
     }
 }
 
-/* Decodes a slab, checks it, and encodes it to c->encoded if s->to is set.  `first` is its place in the tensor. */
+/* Decodes a slab, checks it, and encodes it to c->encoded if s->to is set.  `first` is its place in
+ * the tensor. */
 static hy_status convert_slab(slab *s, const hy_gguf_tensor *t, uint64_t first, hy_error *err)
 {
     converter *c = s->c;
@@ -94,17 +96,19 @@ static hy_status convert_slab(slab *s, const hy_gguf_tensor *t, uint64_t first, 
     }
     unsigned long long at = first + worst->at;
     if (worst->not_finite) {
-        return hy__fail(err, HY_E_NUMERIC, "tensor '%s': element %llu is not a finite number", t->name, at);
+        return hy__fail(err, HY_E_NUMERIC, "tensor '%s': element %llu is not a finite number",
+                        t->name, at);
     }
-    return hy__fail(err, HY_E_NUMERIC, "tensor '%s': the block at element %llu is too large for type %s", t->name, at,
+    return hy__fail(err, HY_E_NUMERIC,
+                    "tensor '%s': the block at element %llu is too large for type %s", t->name, at,
                     s->to->info.name);
 }
 
 static hy_status report(converter *c, hy_error *err)
 {
     if (c->opts.progress && !c->opts.progress(c->opts.progress_user, c->done, c->total)) {
-        return hy__fail(err, HY_E_CANCELLED, "cancelled after %llu of %llu bytes", (unsigned long long)c->done,
-                        (unsigned long long)c->total);
+        return hy__fail(err, HY_E_CANCELLED, "cancelled after %llu of %llu bytes",
+                        (unsigned long long)c->done, (unsigned long long)c->total);
     }
     return HY_OK;
 }
@@ -115,7 +119,8 @@ static hy_status report(converter *c, hy_error *err)
 static hy_status write_tensor(converter *c, const hy_gguf_tensor *t, hy_type type, hy_error *err)
 {
     bool copy = t->type == type;
-    slab s = {c, hy__type_traits_of((uint32_t)t->type), copy ? NULL : hy__type_traits_of((uint32_t)type), t->data, 0};
+    slab s = {c, hy__type_traits_of((uint32_t)t->type),
+              copy ? NULL : hy__type_traits_of((uint32_t)type), t->data, 0};
     for (uint64_t first = 0; first < t->n_elems; first += s.n) {
         s.n = (size_t)HY_MIN(SLAB, t->n_elems - first);
         size_t bytes = bytes_of(s.from, s.n);
@@ -134,19 +139,22 @@ static hy_status write_tensor(converter *c, const hy_gguf_tensor *t, hy_type typ
     return HY_OK;
 }
 
-static hy_status check_tensor(const converter *c, const hy_gguf_tensor *t, hy_type type, hy_error *err)
+static hy_status check_tensor(const converter *c, const hy_gguf_tensor *t, hy_type type,
+                              hy_error *err)
 {
     const hy_type_info *from = hy_type_find((uint32_t)t->type);
     if (t->type == type) {
         return HY_OK;
     }
     if (!from->can_decode) {
-        return hy__fail(err, HY_E_UNSUPPORTED, "tensor '%s' has type %s, which cannot be decoded", t->name, from->name);
+        return hy__fail(err, HY_E_UNSUPPORTED, "tensor '%s' has type %s, which cannot be decoded",
+                        t->name, from->name);
     }
     if (from->block_elems > 1 && !c->opts.allow_requantize) {
-        return hy__fail(err, HY_E_UNSUPPORTED,
-                        "tensor '%s' is already quantized (%s); encoding it again loses more and must be allowed",
-                        t->name, from->name);
+        return hy__fail(
+            err, HY_E_UNSUPPORTED,
+            "tensor '%s' is already quantized (%s); encoding it again must be allowed",
+            t->name, from->name);
     }
     return HY_OK;
 }
@@ -192,7 +200,8 @@ static hy_status plan(converter *c, const hy__mix *mix, hy_error *err)
         HY_TRY(hy__mix_next(&state, t, &c->types[i], err));
         HY_TRY(check_tensor(c, t, c->types[i], err));
         if (c->opts.on_tensor) {
-            c->opts.on_tensor(c->opts.on_tensor_user, t->name, (uint32_t)t->type, (uint32_t)c->types[i]);
+            c->opts.on_tensor(c->opts.on_tensor_user, t->name, (uint32_t)t->type,
+                              (uint32_t)c->types[i]);
         }
     }
     return HY_OK;
@@ -235,7 +244,8 @@ static hy_status allocate(converter *c, hy_error *err)
     return c->encoded ? HY_OK : HY_E_NOMEM;
 }
 
-static hy_status convert(converter *c, const char *in, const char *out, const hy__mix *mix, hy_error *err)
+static hy_status convert(converter *c, const char *in, const char *out, const hy__mix *mix,
+                         hy_error *err)
 {
     HY_TRY(hy_gguf_open(in, NULL, &c->env, &c->in, err));
     HY_TRY(plan(c, mix, err));
@@ -249,11 +259,14 @@ static hy_status convert(converter *c, const char *in, const char *out, const hy
     return hy_gguf_writer_finish(c->out, err);
 }
 
-hy_status hy_quantize_file(const char *in, const char *out, const char *mix, const hy_quantize_opts *opts,
-                           const hy_env *env, hy_error *err)
+hy_status hy_quantize_file(const char *in, const char *out, const char *mix,
+                           const hy_quantize_opts *opts, const hy_env *env, hy_error *err)
 {
     if (!in || !out || !mix) {
-        return hy__fail(err, HY_E_ARG, "the name of the %s is NULL", !in ? "input" : !out ? "output" : "mix");
+        return hy__fail(err, HY_E_ARG, "the name of the %s is NULL",
+                        !in    ? "input"
+                        : !out ? "output"
+                               : "mix");
     }
     const hy__mix *m = hy__mix_by_name(mix);
     if (!m) {

@@ -5,8 +5,9 @@
 
 enum { BLOCK = 256 };
 
-/* Digit `place` (0 is the most significant) of the fraction byte / 256 in base 3.  A byte holds five digits as the
- * fraction's upper bound, so that a multiplication by 3^place modulo 256 brings the digit to the front. */
+/* Digit `place` (0 is the most significant) of the fraction byte / 256 in base 3.  A byte holds
+ * five digits as the fraction's upper bound, so that a multiplication by 3^place modulo 256 brings
+ * the digit to the front. */
 static inline int32_t base3_digit(uint8_t byte, size_t place)
 {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};
@@ -36,7 +37,8 @@ void hy__dequantize_TQ1_0(const uint8_t *src, float *dst, size_t n)
     }
 }
 
-/* 64 bytes of four codes of 2 bits, d: 128 elements share 32 bytes, element 32 j + l in bits 2j, 2j+1 of byte l. */
+/* 64 bytes of four codes of 2 bits, d: 128 elements share 32 bytes, element 32 j + l in bits 2j,
+ * 2j+1 of byte l. */
 void hy__dequantize_TQ2_0(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i += BLOCK, src += 66) {

@@ -78,8 +78,8 @@ size_t hy__first_not_finite(const float *x, size_t n)
 }
 
 /* What hy_dequantize and hy_quantize check alike. */
-static hy_status check_call(hy_type type, const void *src, const void *dst, size_t n, const char *verb,
-                            const hy__type_traits **out, hy_error *err)
+static hy_status check_call(hy_type type, const void *src, const void *dst, size_t n,
+                            const char *verb, const hy__type_traits **out, hy_error *err)
 {
     const hy__type_traits *t = hy__type_traits_of((uint32_t)type);
     if (!t) {
@@ -87,14 +87,16 @@ static hy_status check_call(hy_type type, const void *src, const void *dst, size
     }
     bool able = verb[0] == 'd' ? t->dequantize_row != NULL : t->quantize_row != NULL;
     if (!able) {
-        return hy__fail(err, HY_E_UNSUPPORTED, "tensors of type %s cannot be %s", t->info.name, verb);
+        return hy__fail(err, HY_E_UNSUPPORTED, "tensors of type %s cannot be %s", t->info.name,
+                        verb);
     }
     if (n % t->info.block_elems != 0) {
         return hy__fail(err, HY_E_ARG, "%zu elements are no multiple of the %u in a block of %s", n,
                         (unsigned)t->info.block_elems, t->info.name);
     }
     if (n > 0 && (!src || !dst)) {
-        return hy__fail(err, HY_E_ARG, "the %s to be %s is NULL", src ? "destination" : "source", verb);
+        return hy__fail(err, HY_E_ARG, "the %s to be %s is NULL", src ? "destination" : "source",
+                        verb);
     }
     *out = t;
     return HY_OK;
@@ -118,7 +120,8 @@ hy_status hy_quantize(hy_type type, const float *src, void *dst, size_t n, hy_er
     }
     bad = t->quantize_row(src, dst, n);
     if (bad < n) {
-        return hy__fail(err, HY_E_NUMERIC, "the block at element %zu is too large for type %s", bad, t->info.name);
+        return hy__fail(err, HY_E_NUMERIC, "the block at element %zu is too large for type %s", bad,
+                        t->info.name);
     }
     return HY_OK;
 }

@@ -1,4 +1,5 @@
-/* test_quant.c: the table of types, decoders against vectors, encoders against the reference's bytes, wrong uses.
+/* test_quant.c: the table of types, decoders against vectors, encoders against the reference's
+ * bytes, wrong uses.
  *
  * The goldens of tests/golden/quant are made with the reference implementation by make.c there. */
 #include "support/support.h"
@@ -16,7 +17,7 @@ static const char *const type_names[] = {
 #define NAME(name, id, elems, bytes, codec) #name,
     HY_TYPE_LIST(NAME)
 #undef NAME
-    NULL};
+        NULL};
 
 static const hy_type_info *info_of(const char *name)
 {
@@ -184,7 +185,8 @@ static void encoders_equal_the_reference(void **state)
     unsigned long long want;
     size_t checked = 0;
     int used;
-    for (const char *p = list; sscanf(p, "%19s %29s %llx %n", type, which, &want, &used) == 3; p += used) {
+    for (const char *p = list; sscanf(p, "%19s %29s %llx %n", type, which, &want, &used) == 3;
+         p += used) {
         const hy_type_info *t = info_of(type);
         size_t n = fill_case(which, x);
         hy_error err;
@@ -203,7 +205,8 @@ static void encoders_equal_the_reference(void **state)
     assert_int_equal(checked, expected);
 }
 
-/* The raw blocks say where a difference is; also, blocks do not depend on what is encoded with them. */
+/* The raw blocks say where a difference is; also, blocks do not depend on what is encoded with
+ * them. */
 static void blocks_can_be_encoded_alone(void **state)
 {
     (void)state;
@@ -237,10 +240,10 @@ static void encoding_loses_what_it_should(void **state)
         hy_type type;
         double limit;
     } limits[] = {
-        {HY_TYPE_F32, 0.0},     {HY_TYPE_F16, 3e-4},   {HY_TYPE_BF16, 2e-3},   {HY_TYPE_Q8_0, 0.006},
-        {HY_TYPE_Q6_K, 0.02},   {HY_TYPE_Q5_K, 0.04},  {HY_TYPE_Q5_1, 0.05},   {HY_TYPE_Q5_0, 0.05},
-        {HY_TYPE_Q4_K, 0.08},   {HY_TYPE_Q4_1, 0.1},   {HY_TYPE_Q4_0, 0.1},    {HY_TYPE_IQ4_NL, 0.08},
-        {HY_TYPE_IQ4_XS, 0.08}, {HY_TYPE_MXFP4, 0.13}, {HY_TYPE_Q3_K, 0.17},   {HY_TYPE_Q2_K, 0.32},
+        {HY_TYPE_F32, 0.0},     {HY_TYPE_F16, 3e-4},   {HY_TYPE_BF16, 2e-3}, {HY_TYPE_Q8_0, 0.006},
+        {HY_TYPE_Q6_K, 0.02},   {HY_TYPE_Q5_K, 0.04},  {HY_TYPE_Q5_1, 0.05}, {HY_TYPE_Q5_0, 0.05},
+        {HY_TYPE_Q4_K, 0.08},   {HY_TYPE_Q4_1, 0.1},   {HY_TYPE_Q4_0, 0.1},  {HY_TYPE_IQ4_NL, 0.08},
+        {HY_TYPE_IQ4_XS, 0.08}, {HY_TYPE_MXFP4, 0.13}, {HY_TYPE_Q3_K, 0.17}, {HY_TYPE_Q2_K, 0.32},
     };
     static float x[8192];
     static float y[8192];
@@ -259,8 +262,8 @@ static void encoding_loses_what_it_should(void **state)
         }
         double share = sqrt(error / energy);
         if (share > limits[i].limit) {
-            fail_msg("%s: %.5f of the magnitude is lost, over %.5f", hy_type_find(limits[i].type)->name, share,
-                     limits[i].limit);
+            fail_msg("%s: %.5f of the magnitude is lost, over %.5f",
+                     hy_type_find(limits[i].type)->name, share, limits[i].limit);
         }
     }
 }
@@ -273,13 +276,19 @@ static void wrong_arguments(void **state)
     float x[256] = {0};
     uint8_t out[1024] = {0};
     hy_error err;
-    assert_fails(hy_dequantize((hy_type)4, out, x, 32, &err), HY_E_UNSUPPORTED, &err, "no tensor type 4");
-    assert_fails(hy_quantize((hy_type)99, x, out, 32, &err), HY_E_UNSUPPORTED, &err, "no tensor type 99");
-    assert_fails(hy_dequantize(HY_TYPE_I32, out, x, 32, &err), HY_E_UNSUPPORTED, &err, "I32 cannot be decoded");
-    assert_fails(hy_quantize(HY_TYPE_Q8_K, x, out, 256, &err), HY_E_UNSUPPORTED, &err, "Q8_K cannot be encoded");
-    assert_fails(hy_quantize(HY_TYPE_IQ2_XS, x, out, 256, &err), HY_E_UNSUPPORTED, &err, "IQ2_XS cannot be encoded");
+    assert_fails(hy_dequantize((hy_type)4, out, x, 32, &err), HY_E_UNSUPPORTED, &err,
+                 "no tensor type 4");
+    assert_fails(hy_quantize((hy_type)99, x, out, 32, &err), HY_E_UNSUPPORTED, &err,
+                 "no tensor type 99");
+    assert_fails(hy_dequantize(HY_TYPE_I32, out, x, 32, &err), HY_E_UNSUPPORTED, &err,
+                 "I32 cannot be decoded");
+    assert_fails(hy_quantize(HY_TYPE_Q8_K, x, out, 256, &err), HY_E_UNSUPPORTED, &err,
+                 "Q8_K cannot be encoded");
+    assert_fails(hy_quantize(HY_TYPE_IQ2_XS, x, out, 256, &err), HY_E_UNSUPPORTED, &err,
+                 "IQ2_XS cannot be encoded");
     assert_fails(hy_dequantize(HY_TYPE_Q4_0, out, x, 33, &err), HY_E_ARG, &err, "33 elements");
-    assert_fails(hy_quantize(HY_TYPE_Q4_K, x, out, 128, &err), HY_E_ARG, &err, "no multiple of the 256");
+    assert_fails(hy_quantize(HY_TYPE_Q4_K, x, out, 128, &err), HY_E_ARG, &err,
+                 "no multiple of the 256");
     assert_fails(hy_dequantize(HY_TYPE_Q4_0, NULL, x, 32, &err), HY_E_ARG, &err, "source");
     assert_fails(hy_dequantize(HY_TYPE_Q4_0, out, NULL, 32, &err), HY_E_ARG, &err, "destination");
     assert_fails(hy_quantize(HY_TYPE_Q4_0, NULL, out, 32, &err), HY_E_ARG, &err, "source");
@@ -301,7 +310,8 @@ static void numbers_that_are_none(void **state)
             quant_fill(QUANT_CASE_gaussian, x, 512);
             x[300] = bad[b];
             hy_error err;
-            assert_fails(hy_quantize(t->type, x, out, 512, &err), HY_E_NUMERIC, &err, "element 300");
+            assert_fails(hy_quantize(t->type, x, out, 512, &err), HY_E_NUMERIC, &err,
+                         "element 300");
         }
     }
 }
@@ -314,18 +324,20 @@ static void numbers_that_do_not_fit(void **state)
     uint8_t out[4 * 512];
     for (size_t i = 0; type_names[i]; i++) {
         const hy_type_info *t = info_of(type_names[i]);
-        if (!t->can_encode || t->type == HY_TYPE_F32 || t->type == HY_TYPE_MXFP4 || t->type == HY_TYPE_BF16) {
+        if (!t->can_encode || t->type == HY_TYPE_F32 || t->type == HY_TYPE_MXFP4 ||
+            t->type == HY_TYPE_BF16) {
             continue;
         }
         for (int sign = -1; sign <= 1; sign += 2) {
             quant_fill(QUANT_CASE_gaussian, x, 512);
-            /* Positive and negative numbers of this size overflow a scale or a minimum of every type, also those of
-             * types that keep many scales below d. */
+            /* Positive and negative numbers of this size overflow a scale or a minimum of every
+             * type, also those of types that keep many scales below d. */
             for (size_t e = 256; e < 512; e++) {
                 x[e] = (float)sign * 1e12f * (1.0f + (float)(e % 7));
             }
             hy_error err;
-            assert_fails(hy_quantize(t->type, x, out, 512, &err), HY_E_NUMERIC, &err, "block at element 256");
+            assert_fails(hy_quantize(t->type, x, out, 512, &err), HY_E_NUMERIC, &err,
+                         "block at element 256");
             assert_non_null(strstr(err.text, t->name));
         }
     }
@@ -342,7 +354,8 @@ static void numbers_that_do_not_fit(void **state)
     /* The exponent byte of this block would be the one for NaN. */
     memset(x, 0, sizeof x);
     x[33] = ldexpf(1.5f, -126);
-    assert_fails(hy_quantize(HY_TYPE_MXFP4, x, out, 64, &err), HY_E_NUMERIC, &err, "block at element 32");
+    assert_fails(hy_quantize(HY_TYPE_MXFP4, x, out, 64, &err), HY_E_NUMERIC, &err,
+                 "block at element 32");
     x[33] = ldexpf(1.5f, -125);
     assert_int_equal(hy_quantize(HY_TYPE_MXFP4, x, out, 64, NULL), HY_OK);
 }
@@ -368,7 +381,8 @@ static void minimum_that_does_not_fit(void **state)
 static void rounding_steps(void **state)
 {
     (void)state;
-    static const float in[] = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 0.49999997f, 3.7f, -3.7f, 4194303.0f, -4194303.0f};
+    static const float in[] = {0.5f,        1.5f, 2.5f,  -0.5f,      -1.5f,      -2.5f,
+                               0.49999997f, 3.7f, -3.7f, 4194303.0f, -4194303.0f};
     static const int32_t out[] = {0, 2, 2, 0, -2, -2, 0, 4, -4, 4194303, -4194303};
     for (size_t i = 0; i < HY_COUNT(in); i++) {
         assert_int_equal(hy__round_even(in[i]), out[i]);

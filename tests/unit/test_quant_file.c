@@ -1,7 +1,9 @@
-/* test_quant_file.c: whole files into other encodings: types as llama-quantize chooses them, bytes, failures.
+/* test_quant_file.c: whole files into other encodings: types as llama-quantize chooses them, bytes,
+ * failures.
  *
- * `test_quant_file --write-models FOLDER` writes the models of this test; tests/golden/quant/make_mix.py runs llama-quantize on
- * them and records what it does in mix_types.txt and mix_files.txt. */
+ * `test_quant_file --write-models FOLDER` writes the models of this test;
+ * tests/golden/quant/make_mix.py runs llama-quantize on them and records what it does in
+ * mix_types.txt and mix_files.txt. */
 #include "support/support.h"
 
 #include <math.h>
@@ -45,7 +47,8 @@ typedef struct tensor {
     uint64_t ne[4];
 } tensor;
 
-static void add(tensor *t, size_t *n, const char *name, uint32_t n_dims, uint64_t a, uint64_t b, uint64_t c)
+static void add(tensor *t, size_t *n, const char *name, uint32_t n_dims, uint64_t a, uint64_t b,
+                uint64_t c)
 {
     assert_true(*n < MOST_TENSORS);
     tensor *it = &t[(*n)++];
@@ -70,7 +73,8 @@ static size_t tensors_of(const model *m, tensor *t)
     /* Last layer first: the rules must not count in the order of the file. */
     for (unsigned i = m->layers; i-- > 0;) {
         for (size_t k = 0; k < (m->fused ? 1 : HY_COUNT(attention)); k++) {
-            snprintf(name, sizeof name, "blk.%u.%s.weight", i, m->fused ? "attn_qkv" : attention[k]);
+            snprintf(name, sizeof name, "blk.%u.%s.weight", i,
+                     m->fused ? "attn_qkv" : attention[k]);
             add(t, &n, name, 2, m->row, ROWS, 1);
         }
         snprintf(name, sizeof name, "blk.%u.attn_v.bias", i);
@@ -84,9 +88,10 @@ static size_t tensors_of(const model *m, tensor *t)
             add(t, &n, name, 2, m->row, m->experts, 1);
         }
         for (size_t k = 0; k < HY_COUNT(ffn); k++) {
-            snprintf(name, sizeof name, m->experts ? "blk.%u.%s_exps.weight" : "blk.%u.%s.weight", i, ffn[k]);
-            add(t, &n, name, m->experts ? 3 : 2, k == 2 ? m->down_row : m->row, m->experts ? 1 : ROWS,
-                m->experts ? m->experts : 1);
+            snprintf(name, sizeof name, m->experts ? "blk.%u.%s_exps.weight" : "blk.%u.%s.weight",
+                     i, ffn[k]);
+            add(t, &n, name, m->experts ? 3 : 2, k == 2 ? m->down_row : m->row,
+                m->experts ? 1 : ROWS, m->experts ? m->experts : 1);
         }
     }
     return n;
@@ -110,7 +115,8 @@ static hy_gguf_writer *new_writer(const char *arch)
     assert_int_equal(hy_gguf_writer_create(NULL, &w, NULL), HY_OK);
     if (arch) {
         assert_int_equal(
-            hy_gguf_writer_set_str(w, "general.architecture", (hy_str){arch, strlen(arch)}, NULL), HY_OK);
+            hy_gguf_writer_set_str(w, "general.architecture", (hy_str){arch, strlen(arch)}, NULL),
+            HY_OK);
     }
     return w;
 }
@@ -215,11 +221,15 @@ static bool stop_at_once(void *user, uint64_t done, uint64_t total)
 /* What becomes of each tensor, without encoding anything. */
 static void choose_types(const char *model_name, const char *mix, choices *c)
 {
-    hy_quantize_opts opts = {.size = sizeof opts, .progress = stop_at_once, .on_tensor = note_choice, .on_tensor_user = c};
+    hy_quantize_opts opts = {.size = sizeof opts,
+                             .progress = stop_at_once,
+                             .on_tensor = note_choice,
+                             .on_tensor_user = c};
     c->n = 0;
     hy_error err;
-    assert_fails(hy_quantize_file(model_path(model_name), temp_path("out.gguf"), mix, &opts, NULL, &err), HY_E_CANCELLED,
-                 &err, "cancelled");
+    assert_fails(
+        hy_quantize_file(model_path(model_name), temp_path("out.gguf"), mix, &opts, NULL, &err),
+        HY_E_CANCELLED, &err, "cancelled");
 }
 
 /* "blk.12.attn_v.weight" as "blk.*.attn_v.weight" and 12; -1 for names without a layer. */
@@ -265,7 +275,8 @@ static void types_are_those_of_llama_quantize(void **state)
     char name[40], mix[20], tensor_name[64], type[20], layers[400];
     int used;
     size_t pairs = 0;
-    for (const char *p = file; sscanf(p, "%39s %19s %63s %19s %399s %n", name, mix, tensor_name, type, layers, &used) == 5;
+    for (const char *p = file; sscanf(p, "%39s %19s %63s %19s %399s %n", name, mix, tensor_name,
+                                      type, layers, &used) == 5;
          p += used) {
         char pair[100];
         snprintf(pair, sizeof pair, "%s %s", name, mix);
@@ -284,7 +295,8 @@ static void types_are_those_of_llama_quantize(void **state)
             long layer = split_name(c.of[i].name, pattern, sizeof pattern);
             if (strcmp(pattern, tensor_name) == 0 && in_list(layers, layer)) {
                 if (c.of[i].to != (uint32_t)hy_type_by_name(type)->type) {
-                    fail_msg("%s: '%s' becomes %s, not %s", pair, c.of[i].name, hy_type_find(c.of[i].to)->name, type);
+                    fail_msg("%s: '%s' becomes %s, not %s", pair, c.of[i].name,
+                             hy_type_find(c.of[i].to)->name, type);
                 }
                 seen[i] = true;
                 found++;
@@ -306,7 +318,8 @@ static void files_are_those_of_llama_quantize(void **state)
     unsigned long long want;
     int used;
     size_t checked = 0;
-    for (const char *p = file; sscanf(p, "%39s %19s %llx %n", name, mix, &want, &used) == 3; p += used) {
+    for (const char *p = file; sscanf(p, "%39s %19s %llx %n", name, mix, &want, &used) == 3;
+         p += used) {
         char in[1000];
         char out[1000];
         snprintf(in, sizeof in, "%s", model_path(name));
@@ -341,8 +354,10 @@ static void mix_names(void **state)
 
 /* ---- special models, written tensor by tensor */
 
-/* A model of tensors of 2 rows of 256 F32 elements, all 0.5 but element 300 of the last one, which is `odd`. */
-static const char *write_simple(const char *file, const char *arch, const char *const *names, float odd)
+/* A model of tensors of 2 rows of 256 F32 elements, all 0.5 but element 300 of the last one, which
+ * is `odd`. */
+static const char *write_simple(const char *file, const char *arch, const char *const *names,
+                                float odd)
 {
     static float x[512];
     const uint64_t ne[2] = {256, 2};
@@ -389,12 +404,14 @@ static void numbers_are_checked(void **state)
                  "tensor 'blk.0.b.weight': element 300 is not a finite number");
     assert_false(exists(out, "") || exists(out, ".part"));
     in = write_simple("inf.gguf", "llama", copied, INFINITY);
-    assert_fails(hy_quantize_file(in, out, "Q8_0", NULL, NULL, &err), HY_E_NUMERIC, &err, "'blk.0.b_norm.weight': element 300");
+    assert_fails(hy_quantize_file(in, out, "Q8_0", NULL, NULL, &err), HY_E_NUMERIC, &err,
+                 "'blk.0.b_norm.weight': element 300");
     in = write_simple("large.gguf", "llama", converted, 1e30f);
     assert_fails(hy_quantize_file(in, out, "Q8_0", NULL, NULL, &err), HY_E_NUMERIC, &err,
                  "the block at element 288 is too large for type Q8_0");
     hy_quantize_opts opts = {.size = sizeof opts, .n_threads = 3};
-    assert_fails(hy_quantize_file(in, out, "F16", &opts, NULL, &err), HY_E_NUMERIC, &err, "element 300");
+    assert_fails(hy_quantize_file(in, out, "F16", &opts, NULL, &err), HY_E_NUMERIC, &err,
+                 "element 300");
     assert_ok(hy_quantize_file(in, out, "bf16", &opts, NULL, &err), &err);
     assert_true(exists(out, ""));
 }
@@ -422,8 +439,8 @@ static void the_first_fault_is_named(void **state)
     for (uint32_t threads = 1; threads <= 4; threads++) {
         hy_quantize_opts opts = {.size = sizeof opts, .n_threads = threads};
         hy_error err;
-        assert_fails(hy_quantize_file(in, temp_path("faults-out.gguf"), "Q4_0", &opts, NULL, &err), HY_E_NUMERIC, &err,
-                     "'big.weight': element 1118576 is not a finite number");
+        assert_fails(hy_quantize_file(in, temp_path("faults-out.gguf"), "Q4_0", &opts, NULL, &err),
+                     HY_E_NUMERIC, &err, "'big.weight': element 1118576 is not a finite number");
     }
 }
 
@@ -434,12 +451,17 @@ static void wrong_arguments(void **state)
     assert_fails(hy_quantize_file(NULL, "b", "Q8_0", NULL, NULL, &err), HY_E_ARG, &err, "input");
     assert_fails(hy_quantize_file("a", NULL, "Q8_0", NULL, NULL, &err), HY_E_ARG, &err, "output");
     assert_fails(hy_quantize_file("a", "b", NULL, NULL, NULL, &err), HY_E_ARG, &err, "mix");
-    assert_fails(hy_quantize_file("a", "b", "Q4_K_X", NULL, NULL, &err), HY_E_ARG, &err, "no mix named 'Q4_K_X'");
+    assert_fails(hy_quantize_file("a", "b", "Q4_K_X", NULL, NULL, &err), HY_E_ARG, &err,
+                 "no mix named 'Q4_K_X'");
     assert_fails(hy_quantize_file("a", "b", "Q4_K_", NULL, NULL, &err), HY_E_ARG, &err, "no mix");
-    assert_fails(hy_quantize_file("a", "b", "", NULL, NULL, &err), HY_E_ARG, &err, "no mix named ''");
+    assert_fails(hy_quantize_file("a", "b", "", NULL, NULL, &err), HY_E_ARG, &err,
+                 "no mix named ''");
     assert_fails(hy_quantize_file("a", "a", "Q8_0", NULL, NULL, &err), HY_E_ARG, &err, "same file");
-    assert_fails(hy_quantize_file("/nowhere/a", "b", "Q8_0", NULL, NULL, &err), HY_E_IO, &err, NULL);
-    assert_fails(hy_quantize_file(model_path("llama-rows-80"), "/nowhere/b", "Q8_0", NULL, NULL, &err), HY_E_IO, &err, NULL);
+    assert_fails(hy_quantize_file("/nowhere/a", "b", "Q8_0", NULL, NULL, &err), HY_E_IO, &err,
+                 NULL);
+    assert_fails(
+        hy_quantize_file(model_path("llama-rows-80"), "/nowhere/b", "Q8_0", NULL, NULL, &err),
+        HY_E_IO, &err, NULL);
 }
 
 static void models_that_are_refused(void **state)
@@ -454,7 +476,8 @@ static void models_that_are_refused(void **state)
     snprintf(out, sizeof out, "%s", temp_path("refused.gguf"));
     hy_error err;
     const char *in = write_simple("falcon.gguf", "falcon", names, 0.5f);
-    assert_fails(hy_quantize_file(in, out, "Q8_0", NULL, NULL, &err), HY_E_UNSUPPORTED, &err, "'falcon'");
+    assert_fails(hy_quantize_file(in, out, "Q8_0", NULL, NULL, &err), HY_E_UNSUPPORTED, &err,
+                 "'falcon'");
 
     /* No architecture at all: the rules that need no layers still hold. */
     in = write_simple("bare.gguf", NULL, names, 0.5f);
@@ -466,20 +489,23 @@ static void models_that_are_refused(void **state)
         in = temp_path("experts.gguf");
         hy_gguf_writer *w = new_writer("llama");
         assert_int_equal(hy_gguf_writer_set_u32(w, "llama.expert_count", 4, NULL), HY_OK);
-        assert_int_equal(hy_gguf_writer_add_tensor(w, strange[i][0], HY_TYPE_F16, 2, ne, NULL), HY_OK);
+        assert_int_equal(hy_gguf_writer_add_tensor(w, strange[i][0], HY_TYPE_F16, 2, ne, NULL),
+                         HY_OK);
         static const uint8_t zeros[1024];
         assert_int_equal(hy_gguf_writer_begin(w, in, NULL), HY_OK);
         assert_int_equal(hy_gguf_writer_data(w, zeros, sizeof zeros, NULL), HY_OK);
         assert_int_equal(hy_gguf_writer_finish(w, NULL), HY_OK);
         hy_gguf_writer_destroy(w);
-        assert_fails(hy_quantize_file(in, out, "Q4_K_M", NULL, NULL, &err), HY_E_FORMAT, &err, "none of the 0 layers");
+        assert_fails(hy_quantize_file(in, out, "Q4_K_M", NULL, NULL, &err), HY_E_FORMAT, &err,
+                     "none of the 0 layers");
     }
 }
 
 static void keys_of_a_wrong_type(void **state)
 {
     (void)state;
-    static const char *const suffixes[] = {"block_count", "expert_count", "attention.head_count", "attention.head_count_kv"};
+    static const char *const suffixes[] = {"block_count", "expert_count", "attention.head_count",
+                                           "attention.head_count_kv"};
     hy_error err;
     for (size_t i = 0; i < HY_COUNT(suffixes) + 1; i++) {
         const char *in = temp_path("keys.gguf");
@@ -492,7 +518,8 @@ static void keys_of_a_wrong_type(void **state)
         assert_int_equal(hy_gguf_writer_begin(w, in, NULL), HY_OK);
         assert_int_equal(hy_gguf_writer_finish(w, NULL), HY_OK);
         hy_gguf_writer_destroy(w);
-        assert_fails(hy_quantize_file(in, temp_path("keys-out.gguf"), "Q4_K_M", NULL, NULL, &err), HY_E_FORMAT, &err, key);
+        assert_fails(hy_quantize_file(in, temp_path("keys-out.gguf"), "Q4_K_M", NULL, NULL, &err),
+                     HY_E_FORMAT, &err, key);
     }
 }
 
@@ -509,16 +536,18 @@ static void types_that_cannot_be_converted(void **state)
     assert_int_equal(hy_gguf_writer_data(w, zeros, sizeof zeros, NULL), HY_OK);
     assert_int_equal(hy_gguf_writer_finish(w, NULL), HY_OK);
     hy_gguf_writer_destroy(w);
-    assert_ok(hy_quantize_file(in, temp_path("integers-out.gguf"), "Q8_0", NULL, NULL, &err), &err); /* copied */
+    assert_ok(hy_quantize_file(in, temp_path("integers-out.gguf"), "Q8_0", NULL, NULL, &err),
+              &err); /* copied */
 
     w = new_writer("llama");
-    assert_int_equal(hy_gguf_writer_add_tensor(w, "blk.0.table.weight", HY_TYPE_I32, 2, ne, NULL), HY_OK);
+    assert_int_equal(hy_gguf_writer_add_tensor(w, "blk.0.table.weight", HY_TYPE_I32, 2, ne, NULL),
+                     HY_OK);
     assert_int_equal(hy_gguf_writer_begin(w, in, NULL), HY_OK);
     assert_int_equal(hy_gguf_writer_data(w, zeros, sizeof zeros, NULL), HY_OK);
     assert_int_equal(hy_gguf_writer_finish(w, NULL), HY_OK);
     hy_gguf_writer_destroy(w);
-    assert_fails(hy_quantize_file(in, temp_path("integers-out.gguf"), "Q8_0", NULL, NULL, &err), HY_E_UNSUPPORTED, &err,
-                 "'blk.0.table.weight' has type I32");
+    assert_fails(hy_quantize_file(in, temp_path("integers-out.gguf"), "Q8_0", NULL, NULL, &err),
+                 HY_E_UNSUPPORTED, &err, "'blk.0.table.weight' has type I32");
 }
 
 static void requantizing_must_be_allowed(void **state)
@@ -530,7 +559,8 @@ static void requantizing_must_be_allowed(void **state)
     snprintf(second, sizeof second, "%s", temp_path("second.gguf"));
     hy_error err;
     assert_ok(hy_quantize_file(model_path("llama-rows-80"), first, "Q8_0", NULL, NULL, &err), &err);
-    assert_fails(hy_quantize_file(first, second, "Q4_0", NULL, NULL, &err), HY_E_UNSUPPORTED, &err, "already quantized (Q8_0)");
+    assert_fails(hy_quantize_file(first, second, "Q4_0", NULL, NULL, &err), HY_E_UNSUPPORTED, &err,
+                 "already quantized (Q8_0)");
     hy_quantize_opts opts = {.size = sizeof opts, .allow_requantize = true};
     assert_ok(hy_quantize_file(first, second, "Q4_0", &opts, NULL, &err), &err);
     /* To the type it has: nothing is encoded again. */
@@ -571,7 +601,8 @@ static void progress_can_cancel(void **state)
     hy_quantize_opts opts = {.size = sizeof opts, .progress = count_progress, .progress_user = &p};
     hy_error err;
     p.stop_after = 5;
-    assert_fails(hy_quantize_file(in, out, "Q8_0", &opts, NULL, &err), HY_E_CANCELLED, &err, "cancelled after");
+    assert_fails(hy_quantize_file(in, out, "Q8_0", &opts, NULL, &err), HY_E_CANCELLED, &err,
+                 "cancelled after");
     assert_int_equal(p.calls, 5);
     assert_false(exists(out, "") || exists(out, ".part"));
     p = (progress){0};
@@ -583,9 +614,12 @@ static void progress_can_cancel(void **state)
 static void options_of_older_callers(void **state)
 {
     (void)state;
-    hy_quantize_opts opts = {.size = offsetof(hy_quantize_opts, progress), .progress = stop_at_once};
+    hy_quantize_opts opts = {.size = offsetof(hy_quantize_opts, progress),
+                             .progress = stop_at_once};
     hy_error err;
-    assert_ok(hy_quantize_file(model_path("llama-rows-80"), temp_path("older.gguf"), "Q8_0", &opts, NULL, &err), &err);
+    assert_ok(hy_quantize_file(model_path("llama-rows-80"), temp_path("older.gguf"), "Q8_0", &opts,
+                               NULL, &err),
+              &err);
 }
 
 static void metadata_is_kept(void **state)
@@ -682,7 +716,8 @@ static void split_models_become_one_file(void **state)
 static void every_failure_is_an_error(void **state)
 {
     (void)state;
-    static const char *const names[] = {"output.weight", "blk.0.attn_v.weight", "blk.0.attn_norm.weight", NULL};
+    static const char *const names[] = {"output.weight", "blk.0.attn_v.weight",
+                                        "blk.0.attn_norm.weight", NULL};
     char in[1000];
     char out[1000];
     snprintf(in, sizeof in, "%s", write_simple("fail.gguf", "llama", names, 0.5f));
@@ -711,7 +746,8 @@ static void every_failure_is_an_error(void **state)
     assert_true(refused + 2 >= calls);
 }
 
-/* What the encoder holds does not grow with the model: here 8 MiB of one tensor, with a row of a million elements. */
+/* What the encoder holds does not grow with the model: here 8 MiB of one tensor, with a row of a
+ * million elements. */
 static void memory_is_bounded(void **state)
 {
     (void)state;

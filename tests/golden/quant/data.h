@@ -1,6 +1,8 @@
-/* data.h: numbers to encode, the same bits in the program that makes the goldens and in the test that checks them.
+/* data.h: numbers to encode, the same bits in the program that makes the goldens and in the test
+ * that checks them.
  *
- * Only integer arithmetic and exact or singly rounded IEEE steps; no library function whose result may differ. */
+ * Only integer arithmetic and exact or singly rounded IEEE steps; no library function whose result
+ * may differ. */
 #ifndef HY_TESTS_GOLDEN_QUANT_DATA_H
 #define HY_TESTS_GOLDEN_QUANT_DATA_H
 
@@ -29,7 +31,7 @@ enum quant_case {
 #define QUANT_CASE_ENUM(name, n, what) QUANT_CASE_##name,
     QUANT_CASES(QUANT_CASE_ENUM)
 #undef QUANT_CASE_ENUM
-    QUANT_CASE_COUNT
+        QUANT_CASE_COUNT
 };
 
 static inline uint32_t quant_random(uint64_t *state)
@@ -87,7 +89,8 @@ static inline float quant_value(enum quant_case which, size_t i, uint64_t *state
     case QUANT_CASE_ties: return 0.5f * (float)((int32_t)(quant_random(state) % 33) - 16);
     default: {
         size_t run = i / 16 * 2654435761u % 4096;
-        return normal * quant_power((int)(run % 16) - 12) + (run / 16 % 4 == 0 ? quant_power((int)(run % 16) - 11) : 0.0f);
+        return normal * quant_power((int)(run % 16) - 12) +
+               (run / 16 % 4 == 0 ? quant_power((int)(run % 16) - 11) : 0.0f);
     }
     }
 }

@@ -1,11 +1,13 @@
-/* make.c: writes the goldens of this folder from the C code of ggml, the implementation that defines the encodings.
+/* make.c: writes the goldens of this folder from the C code of ggml, the implementation that
+ * defines the encodings.
  *
- *   cc -O2 -ffp-contract=off -I. -I../../../src -I../../../include -I$LLAMA/ggml/include make.c $(ls ../../../src/base/[a-z]*.c)
- *      $LLAMA/build/ggml/src/libggml-base.a -fopenmp -lstdc++ -lm -lpthread -o /tmp/make && /tmp/make .
+ *   cc -O2 -ffp-contract=off -I. -I../../../src -I../../../include -I$LLAMA/ggml/include make.c
+ * $(ls ../../../src/base/[a-z]*.c) $LLAMA/build/ggml/src/libggml-base.a -fopenmp -lstdc++ -lm
+ * -lpthread -o /tmp/make && /tmp/make .
  *
- * decode/TYPE.bin: encoded blocks of random bits with finite values (1024 elements), then the values as f32.
- * encode.txt: "TYPE case crc64" of the encoded data of each case of data.h; encode/TYPE.bin: the first blocks (512 elements)
- * of the case "mixed".  Not part of the build. */
+ * decode/TYPE.bin: encoded blocks of random bits with finite values (1024 elements), then the
+ * values as f32. encode.txt: "TYPE case crc64" of the encoded data of each case of data.h;
+ * encode/TYPE.bin: the first blocks (512 elements) of the case "mixed".  Not part of the build. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -73,7 +75,8 @@ static void make_encode(const char *dir, const char *name, int type, FILE *list)
     memset(out, 0, sizeof out);                                                                    \
     size_t bytes_##case_name = ggml_quantize_chunk(type, x, out, 0, n / 256, 256, NULL);           \
     if (ggml_validate_row_data(type, out, bytes_##case_name)) {                                    \
-        fprintf(list, "%s %s %016" PRIx64 "\n", name, #case_name, hy__crc64(0, out, bytes_##case_name)); \
+        fprintf(list, "%s %s %016" PRIx64 "\n", name, #case_name,                                  \
+                hy__crc64(0, out, bytes_##case_name));                                             \
     } else {                                                                                       \
         fprintf(list, "%s %s refused\n", name, #case_name);                                        \
     }
