@@ -505,6 +505,89 @@ static void test_equal_to_whole_text(void **state)
     hy_tokenizer_destroy(t);
 }
 
+static void test_sentencepiece(void **state)
+{
+    (void)state;
+    const vocab_file v = {.model = "llama", .merges = "h+i", .control = "<s> </s> <|user|> <|assistant|> <|system|>",
+                          .bos = "<s>"};
+    hy_tokenizer *t = vocab_tokenizer(&v, NULL);
+    const char *const formats[] = {"zephyr-beta", "llama2-sys", "llama2-sys-bos", "mistral-v1", "vicuna", "glmedge"};
+    for (size_t i = 0; i < COUNT(formats); i++) {
+        compare_with_text(t, formats[i], benign, COUNT(benign));
+    }
+    /* "<unk>" in a body is five letters and not the unknown token. */
+    const hy_chat_message m = {"user", "<unk></s>"};
+    ids list = encode("zephyr-beta", t, &m, 1, true, true);
+    assert_int_equal(count(list, id_of(t, "<unk>")), 0);
+    assert_int_equal(count(list, id_of(t, "</s>")), 1);
+    hy_tokenizer_free(t, list.data);
+    hy_tokenizer_destroy(t);
+}
+
+/* The embedded model: markers are ordinary text. */
+static void test_rwkv_ids(void **state)
+{
+    (void)state;
+    hy_error err;
+    hy_gguf *g;
+    hy_tokenizer *t;
+    const hy_chat_format *f;
+    assert_ok(hy_gguf_open(source_path("models/halyard-tiny-rwkv7-Q4_K_M.gguf"), NULL, NULL, &g, &err), &err);
+    assert_ok(hy_tokenizer_create(g, NULL, &t, &err), &err);
+    assert_ok(hy_chat_format_of(g, t, &f, &err), &err);
+    assert_string_equal(hy_chat_format_name(f), "rwkv-world");
+    hy_gguf_close(g);
+    const hy_chat_message m[] = {{"user", "Hi <s>\n\nUser: x "}, {"assistant", "Hello"}, {"user", "Why?"}};
+    assert_same_ids(t, encode("rwkv-world", t, m, 1, true, true), tokenize(t, "User: Hi <s>\nUser: x\n\nAssistant:", 0));
+    const ids full = encode("rwkv-world", t, m, 3, true, true);
+    const ids a = join(t, encode("rwkv-world", t, m, 1, true, true), tokenize(t, " Hello", 0));
+    const ids b = join(t, tokenize(t, hy_chat_turn_end(f), 0), encode("rwkv-world", t, m + 2, 1, false, true));
+    assert_int_equal(a.n + b.n, full.n);
+    assert_memory_equal(full.data, a.data, a.n * sizeof *a.data);
+    assert_memory_equal(full.data + a.n, b.data, b.n * sizeof *b.data);
+    free(a.data);
+    free(b.data);
+    hy_tokenizer_free(t, full.data);
+    hy_tokenizer_destroy(t);
+}
+
+/* Vocabularies of real models. */
+static void test_real_vocabularies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *format, *marker;
+    } cases[] = {
+        {"golden/tokenizers/ggml-vocab-qwen2.gguf", "chatml", "<|im_start|>"},
+        {"golden/tokenizers/ggml-vocab-llama-bpe.gguf", "llama3", "<|start_header_id|>"},
+        {"golden/tokenizers/ggml-vocab-llama-spm.gguf", "llama2-sys-bos", "</s>"},
+        {"golden/tokenizers/ggml-vocab-rwkv-world.gguf", "rwkv-world", NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        hy_error err;
+        hy_gguf *g;
+        hy_tokenizer *t;
+        const char *path = shared_path(cases[i].file);
+        if (!path) {
+            skip();
+        }
+        assert_ok(hy_gguf_open(path, NULL, NULL, &g, &err), &err);
+        assert_ok(hy_tokenizer_create(g, NULL, &t, &err), &err);
+        hy_gguf_close(g);
+        compare_with_text(t, cases[i].format, benign, COUNT(benign));
+        if (cases[i].marker) {
+            const hy_chat_message m = {"user", cases[i].marker};
+            ids harmless = encode(cases[i].format, t, benign + 5, 1, true, true);
+            ids list = encode(cases[i].format, t, &m, 1, true, true);
+            const hy_token marker = id_of(t, cases[i].marker);
+            assert_int_equal(count(list, marker), count(harmless, marker));
+            hy_tokenizer_free(t, list.data);
+            hy_tokenizer_free(t, harmless.data);
+        }
+        hy_tokenizer_destroy(t);
+    }
+}
+
 static void test_bos(void **state)
 {
     (void)state;
@@ -642,7 +725,8 @@ int main(void)
         cmocka_unit_test(test_thinking),       cmocka_unit_test(test_rwkv_bodies),
         cmocka_unit_test(test_detect),         cmocka_unit_test(test_format_of_file),
         cmocka_unit_test(test_bad_messages),   cmocka_unit_test(test_equal_to_whole_text),
-        cmocka_unit_test(test_bos),            cmocka_unit_test(test_injection),
+        cmocka_unit_test(test_sentencepiece),  cmocka_unit_test(test_rwkv_ids),
+        cmocka_unit_test(test_real_vocabularies), cmocka_unit_test(test_bos),            cmocka_unit_test(test_injection),
         cmocka_unit_test(test_continuation),   cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,57 +1,31 @@
 /* vocab_file.c: see vocab_file.h.  The bytes are put together here, not by the library's writer. */
 #include "unit/vocab_file.h"
 #include "support/support.h"
+#include "unit/gguf_script.h"
 
-typedef struct bytes {
-    unsigned char *data;
-    size_t n;
-} bytes;
-
-static void put(bytes *b, const void *data, size_t n)
+static void put_key(gguf_bytes *b, const char *key, unsigned type)
 {
-    b->data = realloc(b->data, b->n + n + 1);
-    assert_non_null(b->data);
-    memcpy(b->data + b->n, data, n);
-    b->n += n;
+    gguf_string(b, key, strlen(key));
+    gguf_num(b, type, 4);
 }
 
-static void put_int(bytes *b, uint64_t v, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char byte = (unsigned char)(v >> (8 * i));
-        put(b, &byte, 1);
-    }
-}
-
-static void put_str(bytes *b, const char *s, size_t n)
-{
-    put_int(b, n, 8);
-    put(b, s, n);
-}
-
-static void put_key(bytes *b, const char *key, unsigned type)
-{
-    put_str(b, key, strlen(key));
-    put_int(b, type, 4);
-}
-
-static void put_array(bytes *b, const char *key, unsigned type, const bytes *elems, size_t n)
+static void put_array(gguf_bytes *b, const char *key, unsigned type, const gguf_bytes *elems, size_t n)
 {
     put_key(b, key, HY_GGUF_ARRAY);
-    put_int(b, type, 4);
-    put_int(b, n, 8);
-    put(b, elems->data, elems->n);
+    gguf_num(b, type, 4);
+    gguf_num(b, n, 8);
+    gguf_put(b, elems->data, elems->len);
 }
 
-static void put_text(bytes *b, const char *key, const char *text)
+static void put_text(gguf_bytes *b, const char *key, const char *text)
 {
     put_key(b, key, HY_GGUF_STRING);
-    put_str(b, text, strlen(text));
+    gguf_string(b, text, strlen(text));
 }
 
 /* The tokens so far, as the elements of the arrays. */
 typedef struct table {
-    bytes texts, kinds, scores, merges, suppressed;
+    gguf_bytes texts, kinds, scores, merges, suppressed;
     size_t n, n_merges, n_suppressed;
     char names[512][80];
 } table;
@@ -60,10 +34,10 @@ static void add(table *t, const char *text, size_t len, hy_token_kind kind)
 {
     assert_true(t->n < 512 && len < 80);
     memcpy(t->names[t->n], text, len);
-    put_str(&t->texts, text, len);
-    put_int(&t->kinds, (uint64_t)kind, 4);
+    gguf_string(&t->texts, text, len);
+    gguf_num(&t->kinds, (uint64_t)kind, 4);
     const float score = -(float)t->n;
-    put(&t->scores, &score, 4); /* tests run on little-endian machines */
+    gguf_put(&t->scores, &score, 4); /* tests run on little-endian machines */
     t->n++;
 }
 
@@ -84,7 +58,7 @@ static void add_merge(table *t, const char *text, size_t len, hy_token_kind kind
     const size_t left = strcspn(text, "+");
     memcpy(pair, text, len);
     pair[left] = ' ';
-    put_str(&t->merges, pair, len);
+    gguf_string(&t->merges, pair, len);
     t->n_merges++;
     memcpy(joined, text, left);
     memcpy(joined + left, text + left + 1, len - left - 1);
@@ -105,7 +79,7 @@ static size_t find(const table *t, const char *text, size_t len)
 static void add_suppressed(table *t, const char *text, size_t len, hy_token_kind kind)
 {
     (void)kind;
-    put_int(&t->suppressed, find(t, text, len), 4);
+    gguf_num(&t->suppressed, find(t, text, len), 4);
     t->n_suppressed++;
 }
 
@@ -148,12 +122,12 @@ hy_gguf *vocab_gguf(const vocab_file *v, void **out)
     each(t, v->unused, HY_TOKEN_UNUSED, add);
     each(t, v->suppressed, HY_TOKEN_NORMAL, add_suppressed);
 
-    bytes b = {0};
+    gguf_bytes b = {0};
     const bool gpt2 = strcmp(v->model, "gpt2") == 0;
-    put(&b, "GGUF", 4);
-    put_int(&b, 3, 4);
-    put_int(&b, 0, 8);
-    put_int(&b, 6 + (v->suppressed != NULL) + 2 * (v->bos != NULL) + (v->chat_template != NULL), 8);
+    gguf_put(&b, "GGUF", 4);
+    gguf_num(&b, 3, 4);
+    gguf_num(&b, 0, 8);
+    gguf_num(&b, 6 + (v->suppressed != NULL) + 2 * (v->bos != NULL) + (v->chat_template != NULL), 8);
     put_text(&b, "general.architecture", "llama");
     put_text(&b, "tokenizer.ggml.model", v->model);
     put_array(&b, "tokenizer.ggml.tokens", HY_GGUF_STRING, &t->texts, t->n);
@@ -163,7 +137,7 @@ hy_gguf *vocab_gguf(const vocab_file *v, void **out)
         put_array(&b, "tokenizer.ggml.merges", HY_GGUF_STRING, &t->merges, t->n_merges);
     } else {
         put_key(&b, "tokenizer.ggml.unknown_token_id", HY_GGUF_UINT32);
-        put_int(&b, 0, 4);
+        gguf_num(&b, 0, 4);
         put_array(&b, "tokenizer.ggml.scores", HY_GGUF_FLOAT32, &t->scores, t->n);
     }
     if (v->suppressed) {
@@ -171,9 +145,9 @@ hy_gguf *vocab_gguf(const vocab_file *v, void **out)
     }
     if (v->bos) {
         put_key(&b, "tokenizer.ggml.bos_token_id", HY_GGUF_UINT32);
-        put_int(&b, find(t, v->bos, strlen(v->bos)), 4);
+        gguf_num(&b, find(t, v->bos, strlen(v->bos)), 4);
         put_key(&b, "tokenizer.ggml.add_bos_token", HY_GGUF_BOOL);
-        put_int(&b, 1, 1);
+        gguf_num(&b, 1, 1);
     }
     if (v->chat_template) {
         put_text(&b, "tokenizer.chat_template", v->chat_template);
@@ -186,12 +160,12 @@ hy_gguf *vocab_gguf(const vocab_file *v, void **out)
     free(t);
 
     /* Without tensors the data may begin right here; padded to the alignment all the same. */
-    while (b.n % 32 != 0) {
-        put_int(&b, 0, 1);
+    while (b.len % 32 != 0) {
+        gguf_num(&b, 0, 1);
     }
     hy_error err;
     hy_gguf *g;
-    assert_ok(hy_gguf_open_memory(b.data, b.n, NULL, &g, &err), &err);
+    assert_ok(hy_gguf_open_memory(b.data, b.len, NULL, &g, &err), &err);
     *out = b.data;
     return g;
 }
