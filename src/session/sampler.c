@@ -1,12 +1,13 @@
 /* sampler.c: from logits to the next token.
  *
- * The chain works on candidates: tokens that may be sampled, with their logit in double precision.  Between stages
- * they stand in ascending order of id, so that every sum has one fixed order and the result is the same on every
- * machine: there is nothing but IEEE arithmetic, hy__exp and hy__log in here.  It also makes a draw robust: tokens
- * with nearly equal logits do not change places when a backend rounds differently.
+ * The chain works on candidates: tokens that may be sampled, with their logit in double precision.
+ * Between stages they stand in ascending order of id, so that every sum has one fixed order and the
+ * result is the same on every machine: there is nothing but IEEE arithmetic, hy__exp and hy__log in
+ * here.  It also makes a draw robust: tokens with nearly equal logits do not change places when a
+ * backend rounds differently.
  *
- * With top_k on, memory is 16 bytes for each of the k candidates; otherwise for each token of the vocabulary.
- * No stage sorts more than it keeps.
+ * With top_k on, memory is 16 bytes for each of the k candidates; otherwise for each token of the
+ * vocabulary. No stage sorts more than it keeps.
  *
  * A sampler owns a copy of its options and is immutable: any thread may call hy_sampler_pick. */
 #include "base/base.h"
@@ -23,8 +24,8 @@ struct hy_sampler {
     double log_min_p;     /* natural logarithm */
     candidate *bias;      /* ascending id; logit is what is added; NULL: none */
     size_t n_bias;
-    uint32_t *allowed;    /* bit i: token i may be sampled; NULL: every token */
-    uint32_t n_allowed;   /* tokens that `allowed` speaks of; those beyond may not be sampled */
+    uint32_t *allowed;  /* bit i: token i may be sampled; NULL: every token */
+    uint32_t n_allowed; /* tokens that `allowed` speaks of; those beyond may not be sampled */
 };
 
 static const double LN2 = 0.693147180559945309417;
@@ -38,10 +39,11 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
-/* The random number of a position, uniform in [0, 1) in steps of 2^-53.  In arithmetic modulo 2^64, with
- * G = 0x9e3779b97f4a7c15 and mix as above (the generator SplitMix64): key = mix(seed + G), bits =
- * mix(key + (position + 1) G), result = (bits >> 11) 2^-53.  So a seed picks the place where a SplitMix64 sequence
- * starts, and the position the number in it; this is part of the interface and does not change. */
+/* The random number of a position, uniform in [0, 1) in steps of 2^-53.  In arithmetic modulo 2^64,
+ * with G = 0x9e3779b97f4a7c15 and mix as above (the generator SplitMix64): key = mix(seed + G),
+ * bits = mix(key + (position + 1) G), result = (bits >> 11) 2^-53.  So a seed picks the place where
+ * a SplitMix64 sequence starts, and the position the number in it; this is part of the interface
+ * and does not change. */
 static double uniform(uint64_t seed, uint64_t position)
 {
     const uint64_t g = UINT64_C(0x9e3779b97f4a7c15);
@@ -159,7 +161,8 @@ static hy_status check_options(const hy_sampler_opts *o, hy_error *err)
         return bad_field(err, "mirostat", o->mirostat, "0 (off) or 2");
     }
     if (o->n_logit_bias > 0 && !o->logit_bias) {
-        return hy__fail(err, HY_E_ARG, "hy_sampler_opts.logit_bias is NULL; n_logit_bias says %zu", o->n_logit_bias);
+        return hy__fail(err, HY_E_ARG, "hy_sampler_opts.logit_bias is NULL; n_logit_bias says %zu",
+                        o->n_logit_bias);
     }
     return HY_OK;
 }
@@ -191,13 +194,16 @@ static hy_status copy_bias(hy_sampler *s, const hy_tokenizer *t, hy_error *err)
     for (size_t i = 0; i < o->n_logit_bias; i++) {
         const hy_logit_bias b = o->logit_bias[i];
         if (b.token < 0 || b.token >= end) {
-            return hy__fail(err, HY_E_ARG, "hy_sampler_opts.logit_bias[%zu].token is %d; it must be from 0 to %lld", i,
-                            (int)b.token, (long long)(end - 1));
+            return hy__fail(
+                err, HY_E_ARG,
+                "hy_sampler_opts.logit_bias[%zu].token is %d; it must be from 0 to %lld", i,
+                (int)b.token, (long long)(end - 1));
         }
         if (!(b.bias <= 3.5e38)) {
-            return hy__fail(err, HY_E_ARG,
-                            "hy_sampler_opts.logit_bias[%zu].bias is %g; it must be finite or -INFINITY", i,
-                            (double)b.bias);
+            return hy__fail(
+                err, HY_E_ARG,
+                "hy_sampler_opts.logit_bias[%zu].bias is %g; it must be finite or -INFINITY", i,
+                (double)b.bias);
         }
         s->bias[i] = (candidate){.logit = b.bias, .id = b.token};
     }
@@ -224,14 +230,15 @@ static hy_status find_allowed(hy_sampler *s, const hy_tokenizer *t, hy_error *er
     return HY_OK;
 }
 
-hy_status hy_sampler_create(const hy_sampler_opts *opts, const hy_tokenizer *t, const hy_env *env, hy_sampler **out,
-                            hy_error *err)
+hy_status hy_sampler_create(const hy_sampler_opts *opts, const hy_tokenizer *t, const hy_env *env,
+                            hy_sampler **out, hy_error *err)
 {
     *out = NULL;
     hy_sampler_opts o = {0};
     if (opts) {
         if (opts->size < sizeof opts->size) {
-            return hy__fail(err, HY_E_ARG, "hy_sampler_opts.size is %zu; it must be sizeof(hy_sampler_opts)",
+            return hy__fail(err, HY_E_ARG,
+                            "hy_sampler_opts.size is %zu; it must be sizeof(hy_sampler_opts)",
                             opts->size);
         }
         memcpy(&o, opts, HY_MIN(opts->size, sizeof o));
@@ -279,66 +286,73 @@ typedef struct reader {
     const float *logits;
     uint32_t n;
     uint32_t next;
-    size_t bias;           /* of s->bias, the next one */
+    double floor;       /* candidates up to here are passed over: forbidden, or no use any more */
+    uint32_t adjust_at; /* the next token with a bias or a penalty, >= next */
+    size_t bias;        /* of s->bias, the next one */
     const candidate *seen; /* the window of the history, ascending id */
     size_t n_seen;
     size_t seen_at;
 } reader;
 
-/* How often `id` is in the window.  Ids must be asked for in ascending order. */
-static size_t times_seen(reader *r, hy_token id)
+static uint32_t next_adjusted(const reader *r)
 {
-    while (r->seen_at < r->n_seen && r->seen[r->seen_at].id < id) {
-        r->seen_at++;
+    uint32_t at = UINT32_MAX;
+    if (r->bias < r->s->n_bias) {
+        at = (uint32_t)r->s->bias[r->bias].id;
     }
-    size_t n = 0;
-    while (r->seen_at < r->n_seen && r->seen[r->seen_at].id == id) {
-        r->seen_at++;
-        n++;
+    if (r->seen_at < r->n_seen) {
+        at = HY_MIN(at, (uint32_t)r->seen[r->seen_at].id);
     }
-    return n;
+    return at;
 }
 
-/* The logit after bias and penalties. */
-static double adjusted(reader *r, hy_token id, double logit)
+/* The logit of token adjust_at after bias and penalties; finds the next such token. */
+static double adjusted(reader *r, double logit)
 {
     const hy_sampler *s = r->s;
-    for (; r->bias < s->n_bias && s->bias[r->bias].id <= id; r->bias++) {
-        if (s->bias[r->bias].id == id) {
-            logit += s->bias[r->bias].logit;
-        }
+    const hy_token id = (hy_token)r->adjust_at;
+    for (; r->bias < s->n_bias && s->bias[r->bias].id == id; r->bias++) {
+        logit += s->bias[r->bias].logit;
     }
-    const size_t times = r->seen ? times_seen(r, id) : 0;
+    size_t times = 0;
+    for (; r->seen_at < r->n_seen && r->seen[r->seen_at].id == id; r->seen_at++) {
+        times++;
+    }
     if (times > 0) {
         /* Dividing a negative logit would make the token likelier. */
         logit = logit > 0 ? logit / s->opts.repeat_penalty : logit * s->opts.repeat_penalty;
         logit -= (double)times * s->opts.frequency_penalty + s->opts.presence_penalty;
     }
+    r->adjust_at = next_adjusted(r);
     return logit;
 }
 
-/* The next token that may be sampled; *done at the end of the vocabulary.  Every logit is checked on the way. */
+static bool is_allowed(const hy_sampler *s, uint32_t i)
+{
+    return !s->allowed || (i < s->n_allowed && (s->allowed[i / 32] >> (i % 32) & 1) != 0);
+}
+
+/* The next token above the floor that may be sampled; *done at the end of the vocabulary.  Every
+ * logit is checked on the way: those that are not numbers, or infinite, are not below any floor. */
 static hy_status read_next(reader *r, candidate *c, bool *done, hy_error *err)
 {
-    const hy_sampler *s = r->s;
     for (; r->next < r->n; r->next++) {
         const uint32_t i = r->next;
         const float raw = r->logits[i];
+        if (raw <= r->floor && i < r->adjust_at) {
+            continue; /* nearly all of them */
+        }
         if (!(raw <= 3.5e38)) {
             return hy__fail(err, HY_E_NUMERIC, "the logit of token %lu is %s", (unsigned long)i,
                             raw != raw ? "not a number" : "infinite");
         }
-        if (s->allowed && (i >= s->n_allowed || !(s->allowed[i / 32] >> (i % 32) & 1))) {
-            continue;
+        const double logit = i == r->adjust_at ? adjusted(r, raw) : raw;
+        if (logit > r->floor && is_allowed(r->s, i)) {
+            *c = (candidate){.logit = logit, .id = (hy_token)i};
+            *done = false;
+            r->next++;
+            return HY_OK;
         }
-        const double logit = adjusted(r, (hy_token)i, raw);
-        if (logit < -1e300) { /* -inf: forbidden; finite logits and options stay far above */
-            continue;
-        }
-        *c = (candidate){.logit = logit, .id = (hy_token)i};
-        *done = false;
-        r->next++;
-        return HY_OK;
     }
     *done = true;
     return HY_OK;
@@ -346,7 +360,8 @@ static hy_status read_next(reader *r, candidate *c, bool *done, hy_error *err)
 
 static hy_status none_left(hy_error *err)
 {
-    return hy__fail(err, HY_E_NUMERIC, "no token can be sampled: every logit is -inf, suppressed or forbidden");
+    return hy__fail(err, HY_E_NUMERIC,
+                    "no token can be sampled: every logit is -inf, suppressed or forbidden");
 }
 
 static hy_status pick_greedy(reader *r, hy_token *out, hy_error *err)
@@ -358,9 +373,8 @@ static hy_status pick_greedy(reader *r, hy_token *out, hy_error *err)
         if (done) {
             break;
         }
-        if (best.id == HY_TOKEN_NONE || c.logit > best.logit) {
-            best = c;
-        }
+        best = c;
+        r->floor = c.logit; /* an equal one has the larger id */
     }
     if (best.id == HY_TOKEN_NONE) {
         return none_left(err);
@@ -394,6 +408,7 @@ static hy_status read_best(reader *r, candidate *c, size_t k, size_t *n, hy_erro
             c[0] = next;
             sift_down(c, k, 0, by_logit_rising, 0.0);
         }
+        r->floor = c[0].logit;
     }
     if (heap) {
         sort_by_id(c, k);
@@ -427,7 +442,8 @@ static double total_weight(const candidate *c, size_t n, double max)
 }
 
 /* Keeps candidates in the order `before` until their probabilities reach p. */
-static size_t keep_mass(candidate *c, size_t n, double p, double max, double z, before_fn before, double x)
+static size_t keep_mass(candidate *c, size_t n, double p, double max, double z, before_fn before,
+                        double x)
 {
     make_heap(c, n, before, x);
     size_t kept = 0;
@@ -448,8 +464,8 @@ static size_t keep_top_p(candidate *c, size_t n, double p)
     return keep_mass(c, n, p, max, total_weight(c, n, max), by_logit_falling, 0.0);
 }
 
-/* The candidates whose surprise is nearest to the expected surprise (the entropy) first.  Surprise is
- * log z - (logit - max), so this is the distance of the logit to one value. */
+/* The candidates whose surprise is nearest to the expected surprise (the entropy) first.  Surprise
+ * is log z - (logit - max), so this is the distance of the logit to one value. */
 static size_t keep_typical(candidate *c, size_t n, double p)
 {
     const double max = largest_logit(c, n);
@@ -474,8 +490,8 @@ static size_t keep_above(candidate *c, size_t n, double lowest)
     return kept;
 }
 
-/* Draws one of n > 0 candidates: walks them in order of id until the running sum of the weights exp(logit - max)
- * is larger than u times their total.  *surprise: of the one drawn, in bits. */
+/* Draws one of n > 0 candidates: walks them in order of id until the running sum of the weights
+ * exp(logit - max) is larger than u times their total.  *surprise: of the one drawn, in bits. */
 static hy_token draw(const candidate *c, size_t n, double u, double *surprise)
 {
     const double max = largest_logit(c, n);
@@ -486,7 +502,8 @@ static hy_token draw(const candidate *c, size_t n, double u, double *surprise)
     for (size_t i = 0; i < n; i++) {
         const double w = hy__exp(c[i].logit - max);
         if (w > 0) {
-            drawn = i; /* if rounding keeps the sum from passing the target: the last possible one */
+            drawn =
+                i; /* if rounding keeps the sum from passing the target: the last possible one */
         }
         sum += w;
         if (sum > target) {
@@ -506,8 +523,8 @@ static void apply_temperature(candidate *c, size_t n, double temperature)
     }
 }
 
-/* Mirostat v2: drops the candidates whose surprise is above mu bits (but never the likeliest), draws, and moves mu
- * towards the wished surprise tau. */
+/* Mirostat v2: drops the candidates whose surprise is above mu bits (but never the likeliest),
+ * draws, and moves mu towards the wished surprise tau. */
 static hy_token pick_mirostat(const hy_sampler *s, candidate *c, size_t n, double u, float *mu)
 {
     const double tau = s->opts.mirostat_tau, eta = s->opts.mirostat_eta;
@@ -544,9 +561,10 @@ static hy_token pick_random(const hy_sampler *s, candidate *c, size_t n, double 
 
 /* ---- one draw */
 
-/* The part of the history that penalties look at, ascending id; *seen NULL if there are none. hy__free it. */
-static hy_status read_history(const hy_sampler *s, const hy_token *history, size_t n, candidate **seen,
-                              size_t *n_seen, hy_error *err)
+/* The part of the history that penalties look at, ascending id; *seen NULL if there are none.
+ * hy__free it. */
+static hy_status read_history(const hy_sampler *s, const hy_token *history, size_t n,
+                              candidate **seen, size_t *n_seen, hy_error *err)
 {
     const hy_sampler_opts *o = &s->opts;
     *seen = NULL;
@@ -555,28 +573,34 @@ static hy_status read_history(const hy_sampler *s, const hy_token *history, size
         history += n - (size_t)o->penalty_last_n;
         n = (size_t)o->penalty_last_n;
     }
-    if (n == 0 || (o->repeat_penalty == 1 && o->presence_penalty == 0 && o->frequency_penalty == 0)) {
+    if (n == 0 ||
+        (o->repeat_penalty == 1 && o->presence_penalty == 0 && o->frequency_penalty == 0)) {
         return HY_OK;
     }
     candidate *c = hy__alloc(&s->env, n, sizeof *c, err);
     if (!c) {
         return HY_E_NOMEM;
     }
+    size_t have = 0;
     for (size_t i = 0; i < n; i++) {
-        c[i] = (candidate){.id = history[i]};
+        if (history[i] >= 0) {
+            c[have++] = (candidate){.id = history[i]};
+        }
     }
-    sort_by_id(c, n);
+    sort_by_id(c, have);
     *seen = c;
-    *n_seen = n;
+    *n_seen = have;
     return HY_OK;
 }
 
-static hy_status pick(const hy_sampler *s, reader *r, uint64_t position, float *mu, hy_token *out, hy_error *err)
+static hy_status pick(const hy_sampler *s, reader *r, uint64_t position, float *mu, hy_token *out,
+                      hy_error *err)
 {
     if (s->opts.greedy) {
         return pick_greedy(r, out, err);
     }
-    const bool limited = s->opts.mirostat == 0 && s->opts.top_k > 0 && (uint32_t)s->opts.top_k < r->n;
+    const bool limited =
+        s->opts.mirostat == 0 && s->opts.top_k > 0 && (uint32_t)s->opts.top_k < r->n;
     const size_t k = limited ? (size_t)s->opts.top_k : r->n;
     candidate *c = hy__alloc(&s->env, k, sizeof *c, err);
     if (!c) {
@@ -591,12 +615,14 @@ static hy_status pick(const hy_sampler *s, reader *r, uint64_t position, float *
     return status;
 }
 
-hy_status hy_sampler_pick(const hy_sampler *s, const float *logits, uint32_t n_vocab, const hy_token *history,
-                          size_t n_history, uint64_t position, float *mu, hy_token *out, hy_error *err)
+hy_status hy_sampler_pick(const hy_sampler *s, const float *logits, uint32_t n_vocab,
+                          const hy_token *history, size_t n_history, uint64_t position, float *mu,
+                          hy_token *out, hy_error *err)
 {
     *out = HY_TOKEN_NONE;
     if (n_vocab > (uint32_t)INT32_MAX) {
-        return hy__fail(err, HY_E_ARG, "n_vocab is %lu; token ids end at 2^31 - 1", (unsigned long)n_vocab);
+        return hy__fail(err, HY_E_ARG, "n_vocab is %lu; token ids end at 2^31 - 1",
+                        (unsigned long)n_vocab);
     }
     if (s->opts.mirostat == 2 && !s->opts.greedy && (!mu || !is_between(*mu, -1e30, 1e30))) {
         return hy__fail(err, HY_E_ARG, "mirostat needs mu, a finite number that starts at 0");
@@ -604,7 +630,10 @@ hy_status hy_sampler_pick(const hy_sampler *s, const float *logits, uint32_t n_v
     candidate *seen;
     size_t n_seen;
     HY_TRY(read_history(s, history, n_history, &seen, &n_seen, err));
-    reader r = {.s = s, .logits = logits, .n = n_vocab, .seen = seen, .n_seen = n_seen};
+    /* A logit of -inf forbids a token; finite ones stay far above this, whatever the options. */
+    reader r = {
+        .s = s, .logits = logits, .n = n_vocab, .floor = -1e300, .seen = seen, .n_seen = n_seen};
+    r.adjust_at = next_adjusted(&r);
     const hy_status status = pick(s, &r, position, mu, out, err);
     hy__free(&s->env, seen);
     return status;

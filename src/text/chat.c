@@ -1,11 +1,13 @@
 /* chat.c: a conversation written out in a format (chat_formats.c), as text or as token ids.
  *
- * Both come from one composition: the text, and which ranges of it are markers of the format and which are bodies
- * that somebody else wrote.  For ids the text is cut at the control tokens of the markers, and only there; what lies
- * between is tokenized in one piece with special tokens off.  So a body cannot contain a marker, and harmless bodies
- * give the same ids as the whole text tokenized at once.
+ * Both come from one composition: the text, and which ranges of it are markers of the format and
+ * which are bodies that somebody else wrote.  For ids the text is cut at the control tokens of the
+ * markers, and only there; what lies between is tokenized in one piece with special tokens off.  So
+ * a body cannot contain a marker, and harmless bodies give the same ids as the whole text tokenized
+ * at once.
  *
- * Nothing is kept between calls; any thread may call.  Results belong to the caller (hy_tokenizer_free). */
+ * Nothing is kept between calls; any thread may call.  Results belong to the caller
+ * (hy_tokenizer_free). */
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
@@ -128,7 +130,8 @@ static hy_str body_of(const composer *c, size_t i, int role, bool earlier)
             s.data = p + n_end;
             dropped = true;
         }
-        while (dropped && (flags & HY__CHAT_DROP_THINK_NEWLINES) && s.len > 0 && s.data[0] == '\n') {
+        while (dropped && (flags & HY__CHAT_DROP_THINK_NEWLINES) && s.len > 0 &&
+               s.data[0] == '\n') {
             s.data++;
             s.len--;
         }
@@ -170,7 +173,8 @@ static hy_status role_of(const composer *c, size_t i, int *role)
     }
     char shown[40];
     const hy_str name = {m->role, strlen(m->role)};
-    return hy__fail(c->err, HY_E_ARG, "message %zu has the role \"%s\", which the chat format %s does not know", i,
+    return hy__fail(c->err, HY_E_ARG,
+                    "message %zu has the role \"%s\", which the chat format %s does not know", i,
                     hy__printable(name, shown, sizeof shown), c->format->name);
 }
 
@@ -202,9 +206,11 @@ static hy_status compose_messages(composer *c, bool first)
         last_system = role == HY__CHAT_SYSTEM ? i + 1 : last_system;
     }
     if (merge && last_system > last_user) {
-        return hy__fail(c->err, HY_E_ARG,
-                        "message %zu: the chat format %s puts a system text into the user message after it, "
-                        "and there is none", last_system - 1, f->name);
+        return hy__fail(
+            c->err, HY_E_ARG,
+            "message %zu: the chat format %s puts a system text into the user message after it, "
+            "and there is none",
+            last_system - 1, f->name);
     }
 
     size_t merged = 0; /* system messages before this one were written */
@@ -241,12 +247,14 @@ static hy_status compose_messages(composer *c, bool first)
 
 /* On failure c is to be finished all the same. */
 static hy_status compose(composer *c, const hy_chat_format *f, const hy_tokenizer *t,
-                         const hy_chat_message *messages, size_t n, bool first, bool prompt, hy_error *err)
+                         const hy_chat_message *messages, size_t n, bool first, bool prompt,
+                         hy_error *err)
 {
     *c = (composer){.env = &t->env, .format = f, .messages = messages, .n = n, .err = err};
     if (first) {
         HY_TRY(put_marker(c, f->start));
-        const bool own_system = n > 0 && messages[0].role && strcmp(messages[0].role, "system") == 0;
+        const bool own_system =
+            n > 0 && messages[0].role && strcmp(messages[0].role, "system") == 0;
         if (f->default_system && !own_system) {
             HY_TRY(put_marker(c, f->open[HY__CHAT_SYSTEM]));
             HY_TRY(put_marker(c, f->default_system));
@@ -257,8 +265,9 @@ static hy_status compose(composer *c, const hy_chat_format *f, const hy_tokenize
     return prompt ? put_marker(c, f->prompt) : HY_OK;
 }
 
-hy_status hy_chat_render(const hy_chat_format *f, const hy_tokenizer *t, const hy_chat_message *messages, size_t n,
-                         bool add_generation_prompt, char **text, size_t *len, hy_error *err)
+hy_status hy_chat_render(const hy_chat_format *f, const hy_tokenizer *t,
+                         const hy_chat_message *messages, size_t n, bool add_generation_prompt,
+                         char **text, size_t *len, hy_error *err)
 {
     *text = NULL;
     *len = 0;
@@ -278,8 +287,8 @@ hy_status hy_chat_render(const hy_chat_format *f, const hy_tokenizer *t, const h
 
 /* ---- ids */
 
-/* Turn markers that are "user-defined" tokens are found in every text, special tokens on or off.  In bodies they are
- * broken after their first byte. */
+/* Turn markers that are "user-defined" tokens are found in every text, special tokens on or off. In
+ * bodies they are broken after their first byte. */
 enum { MAX_GUARDS = 16 };
 
 typedef struct encoder {
@@ -333,14 +342,16 @@ static hy_status cut_marker(encoder *e, size_t begin, size_t end)
 {
     hy_token *ids;
     size_t n;
-    HY_TRY(hy_tokenize(e->t, e->text + begin, end - begin, HY_TOKENIZE_PARSE_SPECIAL, &ids, &n, e->err));
+    HY_TRY(hy_tokenize(e->t, e->text + begin, end - begin, HY_TOKENIZE_PARSE_SPECIAL, &ids, &n,
+                       e->err));
     hy_status s = HY_OK;
     for (size_t i = 0; s == HY_OK && i < n; i++) {
         const hy_token_kind kind = hy_tokenizer_kind(e->t, ids[i]);
         if (kind != HY_TOKEN_CONTROL && kind != HY_TOKEN_UNKNOWN) {
             continue;
         }
-        /* Its text is in the marker as it stands; an unknown token that stands for anything else is not. */
+        /* Its text is in the marker as it stands; an unknown token that stands for anything else is
+         * not. */
         const hy_str entry = hy_tokenizer_entry(e->t, ids[i]);
         const char *p = hy__find_bytes(e->text + begin, end - begin, entry.data, entry.len);
         if (p && entry.len > 0) {
@@ -413,7 +424,8 @@ static hy_status push_bos(encoder *e)
     size_t n;
     HY_TRY(hy_tokenize(e->t, "a", 1, HY_TOKENIZE_ADD_SPECIAL, &ids, &n, e->err));
     const hy_token bos = hy_tokenizer_bos(e->t);
-    const hy_status s = n > 0 && bos != HY_TOKEN_NONE && ids[0] == bos ? push_ids(e, &bos, 1) : HY_OK;
+    const hy_status s =
+        n > 0 && bos != HY_TOKEN_NONE && ids[0] == bos ? push_ids(e, &bos, 1) : HY_OK;
     hy_tokenizer_free(e->t, ids);
     return s;
 }
@@ -445,8 +457,9 @@ static hy_status encode(encoder *e, const composer *c, bool first)
     return HY_OK;
 }
 
-hy_status hy_chat_encode(const hy_chat_format *f, const hy_tokenizer *t, const hy_chat_message *messages, size_t n,
-                         bool first, bool add_generation_prompt, hy_token **ids, size_t *n_ids, hy_error *err)
+hy_status hy_chat_encode(const hy_chat_format *f, const hy_tokenizer *t,
+                         const hy_chat_message *messages, size_t n, bool first,
+                         bool add_generation_prompt, hy_token **ids, size_t *n_ids, hy_error *err)
 {
     *ids = NULL;
     *n_ids = 0;

@@ -1,4 +1,5 @@
-/* chat.h: what chat_formats.c (the facts) and chat.c (what is done with them) share.  Constant data, any thread. */
+/* chat.h: what chat_formats.c (the facts) and chat.c (what is done with them) share.  Constant
+ * data, any thread. */
 #ifndef HY_TEXT_CHAT_H
 #define HY_TEXT_CHAT_H
 
@@ -13,13 +14,14 @@ enum {
     HY__CHAT_TRIM_USER = 2,
     HY__CHAT_TRIM_ASSISTANT = 4,
     HY__CHAT_TRIM_ALL = 7,
-    /* Bodies without empty lines, which would end a turn: trimmed, CRLF to LF, runs of newlines to one.  If nothing
-     * is left, the blank before the body goes too. */
+    /* Bodies without empty lines, which would end a turn: trimmed, CRLF to LF, runs of newlines to
+     * one.  If nothing is left, the blank before the body goes too. */
     HY__CHAT_CLEAN = 8,
-    /* No system role: its text goes before that of the next user message, with an empty line between. */
+    /* No system role: its text goes before that of the next user message, with an empty line
+       between. */
     HY__CHAT_MERGE_SYSTEM = 16,
-    /* Of assistant messages before the last user message only what follows the last "</think>" is kept,
-     * and of that not the newlines in front. */
+    /* Of assistant messages before the last user message only what follows the last "</think>" is
+     * kept, and of that not the newlines in front. */
     HY__CHAT_DROP_THINK = 32,
     HY__CHAT_DROP_THINK_NEWLINES = 64,
     /* Every message begins with "<s>", but the first, before which the tokenizer puts its own. */

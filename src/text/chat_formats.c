@@ -1,7 +1,7 @@
-/* chat_formats.c: the chat formats that are known, as one table, and how a template text is recognised.
+/* chat_formats.c: the chat formats that are known, as one table, and how a template is recognised.
  *
- * Everything here is constant and may be used from any thread.  To add a format, add a row to `formats` and, if
- * model files bring a template of their own for it, one to `rules`. */
+ * Everything here is constant and may be used from any thread.  To add a format, add a row to
+ * `formats` and, if model files bring a template of their own for it, one to `rules`. */
 #include "text/chat.h"
 
 /* One piece per role, in the order system, user, assistant. */
@@ -166,7 +166,8 @@ static const hy_chat_format formats[] = {
      OPEN("<|startoftext|>", "<|startoftext|>", ""),
      CLOSE("<|extra_4|>", "<|extra_0|>", "<|eos|>")},
     {.name = "gpt-oss",
-     OPEN("<|start|>system<|message|>", "<|start|>user<|message|>", "<|start|>assistant<|message|>"),
+     OPEN("<|start|>system<|message|>", "<|start|>user<|message|>",
+          "<|start|>assistant<|message|>"),
      CLOSE("<|end|>", "<|end|>", "<|return|>"),
      .prompt = "<|start|>assistant"},
     {.name = "kimi-k2",
@@ -189,8 +190,9 @@ static const hy_chat_format formats[] = {
      NAMED("<|begin|>", "<|content|>", "<|end|>"), .prompt = "<|begin|>assistant"},
 };
 
-/* A template belongs to the first rule all of whose texts it contains.  Many templates contain the markers of
- * another family too, so the order is part of the knowledge.  `model`: only with this tokenizer (NULL: any). */
+/* A template belongs to the first rule all of whose texts it contains.  Many templates contain the
+ * markers of another family too, so the order is part of the knowledge.  `model`: only with this
+ * tokenizer (NULL: any). */
 typedef struct rule {
     const char *format;
     const char *model;
@@ -329,12 +331,13 @@ static bool rule_fits(const rule *r, const char *text, size_t len, const char *m
     return true;
 }
 
-const hy_chat_format *hy_chat_format_detect(const char *text, size_t len, const char *tokenizer_model)
+const hy_chat_format *hy_chat_format_detect(const char *text, size_t len,
+                                            const char *tokenizer_model)
 {
     if (len == 0) {
         return NULL;
     }
-    const hy_chat_format *f = find_name(text, len); /* some files store a name instead of a template */
+    const hy_chat_format *f = find_name(text, len); /* some files store a name, no template */
     for (size_t i = 0; !f && i < HY_COUNT(rules); i++) {
         if (rule_fits(&rules[i], text, len, tokenizer_model)) {
             f = hy_chat_format_by_name(rules[i].format);
@@ -343,22 +346,26 @@ const hy_chat_format *hy_chat_format_detect(const char *text, size_t len, const 
     return f;
 }
 
-hy_status hy_chat_format_of(const hy_gguf *g, const hy_tokenizer *t, const hy_chat_format **out, hy_error *err)
+hy_status hy_chat_format_of(const hy_gguf *g, const hy_tokenizer *t, const hy_chat_format **out,
+                            hy_error *err)
 {
     *out = NULL;
     hy_str text;
     const hy_status s = hy_gguf_get_str(g, "tokenizer.chat_template", &text, err);
     if (s == HY_E_NOT_FOUND) {
-        return hy__fail(err, s, "the file has no tokenizer.chat_template: name a format with --chat-template NAME|FILE");
+        return hy__fail(err, s,
+                        "the file has no tokenizer.chat_template: name a format with "
+                        "--chat-template NAME|FILE");
     }
     HY_TRY(s);
     *out = hy_chat_format_detect(text.data, text.len, t ? hy_tokenizer_model(t) : NULL);
     if (!*out) {
         return hy__fail(err, HY_E_UNSUPPORTED,
-                        "tokenizer.chat_template is of no known kind: name a format with --chat-template NAME|FILE, "
-                        "NAME being %s, %s, %s, %s, %s, %s, %s, %s or another of %zu",
-                        formats[0].name, formats[1].name, formats[2].name, formats[3].name, formats[4].name,
-                        formats[5].name, formats[6].name, formats[7].name, HY_COUNT(formats));
+                        "tokenizer.chat_template is of no known kind: name a format with "
+                        "--chat-template NAME|FILE, NAME being %s, %s, %s, %s, %s, %s, %s, %s or another of %zu",
+                        formats[0].name, formats[1].name, formats[2].name, formats[3].name,
+                        formats[4].name, formats[5].name, formats[6].name, formats[7].name,
+                        HY_COUNT(formats));
     }
     return HY_OK;
 }

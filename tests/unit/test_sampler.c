@@ -1,5 +1,5 @@
-/* test_sampler.c: every stage of the sampler against a straightforward one (sort everything, libm), small cases by
- * hand, stored draws, and what happens when memory or the input is bad. */
+/* test_sampler.c: every stage of the sampler against a straightforward one (sort everything, libm),
+ * small cases by hand, stored draws, and what happens when memory or the input is bad. */
 #include "support/support.h"
 #include "unit/vocab_file.h"
 
@@ -130,14 +130,14 @@ static int naive_mirostat(item *v, int n, double tau, double eta, double u, floa
     while (kept < n && -log2(v[kept].key) <= old) {
         kept++;
     }
-    double p;
+    double p = 0;
     const int id = naive_draw(v, kept, u, &p);
     *mu = (float)(old - eta * (-log2(p) - tau));
     return id;
 }
 
-static int naive_pick(const hy_sampler_opts *o, const float *logits, int n_vocab, const hy_token *history,
-                      int n_history, uint64_t position, float *mu)
+static int naive_pick(const hy_sampler_opts *o, const float *logits, int n_vocab,
+                      const hy_token *history, int n_history, uint64_t position, float *mu)
 {
     item *v = malloc((size_t)n_vocab * sizeof *v);
     int n = 0;
@@ -208,8 +208,8 @@ static int naive_pick(const hy_sampler_opts *o, const float *logits, int n_vocab
 
 /* ---- helpers */
 
-static const hy_sampler_opts plain = {.size = sizeof(hy_sampler_opts), .top_k = -1, .top_p = 1, .min_p = -1,
-                                      .temperature = 1};
+static const hy_sampler_opts plain = {
+    .size = sizeof(hy_sampler_opts), .top_k = -1, .top_p = 1, .min_p = -1, .temperature = 1};
 
 static hy_sampler *make(const hy_sampler_opts *o)
 {
@@ -219,8 +219,8 @@ static hy_sampler *make(const hy_sampler_opts *o)
     return s;
 }
 
-static hy_token pick(const hy_sampler_opts *o, const float *logits, uint32_t n, const hy_token *history,
-                     size_t n_history, uint64_t position)
+static hy_token pick(const hy_sampler_opts *o, const float *logits, uint32_t n,
+                     const hy_token *history, size_t n_history, uint64_t position)
 {
     hy_error err;
     hy_token id;
@@ -243,7 +243,8 @@ static void random_logits(float *out, int n, uint64_t *state, double scale)
 }
 
 /* How often each of n <= 16 tokens is drawn at positions 0..n_draws-1. */
-static void histogram(const hy_sampler_opts *o, const float *logits, uint32_t n, int n_draws, int *counts)
+static void histogram(const hy_sampler_opts *o, const float *logits, uint32_t n, int n_draws,
+                      int *counts)
 {
     hy_error err;
     hy_sampler *s = make(o);
@@ -286,7 +287,8 @@ static void test_random_numbers(void **state)
 static void test_uniform(void **state)
 {
     (void)state;
-    /* Chi-squared with 15 degrees of freedom is above 37.7 once in a thousand; over seeds and over positions. */
+    /* Chi-squared with 15 degrees of freedom is above 37.7 once in a thousand; over seeds and over
+     * positions. */
     static float flat[16];
     int counts[16];
     for (uint64_t seed = 0; seed < 8; seed++) {
@@ -438,7 +440,8 @@ static void test_against_naive(void **state)
         }
         hy_logit_bias bias[6];
         for (int i = 0; i < 6; i++) {
-            bias[i] = (hy_logit_bias){(hy_token)(splitmix64(&x) % (unsigned)n), (float)(i - 2) * 0.75f};
+            bias[i] =
+                (hy_logit_bias){(hy_token)(splitmix64(&x) % (unsigned)n), (float)(i - 2) * 0.75f};
         }
         hy_sampler_opts o = {.size = sizeof o, .seed = splitmix64(&x)};
         o.greedy = round % 16 == 0;
@@ -472,7 +475,8 @@ static void test_mirostat(void **state)
     float logits[N];
     uint64_t x = 21;
     for (int round = 0; round < 6; round++) {
-        hy_sampler_opts o = {.size = sizeof o, .mirostat = 2, .seed = (uint64_t)round, .temperature = 1};
+        hy_sampler_opts o = {
+            .size = sizeof o, .mirostat = 2, .seed = (uint64_t)round, .temperature = 1};
         o.mirostat_tau = round % 2 ? 2.5f : 0;
         o.mirostat_eta = round % 3 ? 0.3f : 0;
         hy_sampler *s = make(&o);
@@ -488,9 +492,11 @@ static void test_mirostat(void **state)
         hy_sampler_destroy(s);
     }
 
-    /* By hand: probabilities 1/2, 1/4, 1/4, mu 1.5: only the first (one bit) is left, its surprise is then 0. */
+    /* By hand: probabilities 1/2, 1/4, 1/4, mu 1.5: only the first (one bit) is left, its surprise
+     * is then 0. */
     const float small[3] = {(float)log(2), 0, 0};
-    hy_sampler_opts o = {.size = sizeof o, .mirostat = 2, .temperature = 1, .mirostat_tau = 3, .mirostat_eta = 0.5f};
+    hy_sampler_opts o = {
+        .size = sizeof o, .mirostat = 2, .temperature = 1, .mirostat_tau = 3, .mirostat_eta = 0.5f};
     hy_sampler *s = make(&o);
     hy_error err;
     hy_token id;
@@ -532,10 +538,12 @@ static void test_greedy_and_penalties(void **state)
     const float at_zero[2] = {0, -1}; /* zero stays zero */
     assert_int_equal(pick(&o, at_zero, 2, &zero, 1, 0), 0);
 
-    /* Presence once, frequency per occurrence: 4 - 0.5 - 3*0.3 = 2.6 against 2.75; two occurrences: 2.9 wins. */
+    /* Presence once, frequency per occurrence: 4 - 0.5 - 3*0.3 = 2.6 against 2.75; two
+     * occurrences: 2.9 wins. */
     const float two[2] = {4, 2.75f};
     const hy_token seen[4] = {0, 0, 0, -1}; /* ids that do not exist are passed over */
-    hy_sampler_opts p = {.size = sizeof p, .greedy = true, .presence_penalty = 0.5f, .frequency_penalty = 0.3f};
+    hy_sampler_opts p = {
+        .size = sizeof p, .greedy = true, .presence_penalty = 0.5f, .frequency_penalty = 0.3f};
     assert_int_equal(pick(&p, two, 2, seen, 4, 0), 1);
     assert_int_equal(pick(&p, two, 2, seen + 1, 3, 0), 0);
 
@@ -547,7 +555,8 @@ static void test_greedy_and_penalties(void **state)
     assert_int_equal(pick(&b, logits, 5, NULL, 0, 0), 3);
 }
 
-/* The draws of a few seeds.  They are part of what a release promises: the same on every machine, for ever. */
+/* The draws of a few seeds.  They are part of what a release promises: the same on every machine,
+ * for ever. */
 static void test_stored_draws(void **state)
 {
     (void)state;
@@ -569,8 +578,11 @@ static void test_stored_draws(void **state)
         for (int i = 0; i < DRAWS; i++) {
             hy_error err;
             random_logits(logits, N, &x, 2.5);
-            assert_ok(hy_sampler_pick(s, logits, N, history, (size_t)i, (uint64_t)i, &mu, &history[i], &err), &err);
-            assert_int_equal(history[i], naive_pick(&o, logits, N, history, i, (uint64_t)i, &naive_mu));
+            assert_ok(hy_sampler_pick(s, logits, N, history, (size_t)i, (uint64_t)i, &mu,
+                                      &history[i], &err),
+                      &err);
+            assert_int_equal(history[i],
+                             naive_pick(&o, logits, N, history, i, (uint64_t)i, &naive_mu));
         }
         if (getenv("HALYARD_PRINT_DRAWS")) {
             for (int i = 0; i < DRAWS; i++) {
@@ -593,14 +605,19 @@ static void test_bad_logits(void **state)
         hy_sampler_opts o = {.size = sizeof o, .greedy = greedy != 0};
         hy_sampler *s = make(&o);
         const float nan_last[3] = {1, 2, NAN};
-        assert_fails(hy_sampler_pick(s, nan_last, 3, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err, "token 2");
+        assert_fails(hy_sampler_pick(s, nan_last, 3, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC,
+                     &err, "token 2");
         assert_int_equal(id, HY_TOKEN_NONE);
         const float infinite[3] = {1, INFINITY, 0};
-        assert_fails(hy_sampler_pick(s, infinite, 3, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err, "token 1");
+        assert_fails(hy_sampler_pick(s, infinite, 3, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC,
+                     &err, "token 1");
         const float none[2] = {-INFINITY, -INFINITY};
-        assert_fails(hy_sampler_pick(s, none, 2, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err, "no token");
-        assert_fails(hy_sampler_pick(s, none, 0, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err, "no token");
-        assert_fails(hy_sampler_pick(s, none, UINT32_MAX, NULL, 0, 0, NULL, &id, &err), HY_E_ARG, &err, "n_vocab");
+        assert_fails(hy_sampler_pick(s, none, 2, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
+                     "no token");
+        assert_fails(hy_sampler_pick(s, none, 0, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
+                     "no token");
+        assert_fails(hy_sampler_pick(s, none, UINT32_MAX, NULL, 0, 0, NULL, &id, &err), HY_E_ARG,
+                     &err, "n_vocab");
         const float one[3] = {-INFINITY, -INFINITY, -3e38f};
         assert_ok(hy_sampler_pick(s, one, 3, NULL, 0, 0, NULL, &id, &err), &err);
         assert_int_equal(id, 2);
@@ -610,8 +627,12 @@ static void test_bad_logits(void **state)
         hy_sampler_destroy(s);
     }
     /* The largest finite values of every option. */
-    hy_sampler_opts o = {.size = sizeof o, .temperature = 1e-45f, .repeat_penalty = 1e6f, .presence_penalty = -1e6f,
-                         .frequency_penalty = 1e6f, .typical_p = 0.5f};
+    hy_sampler_opts o = {.size = sizeof o,
+                         .temperature = 1e-45f,
+                         .repeat_penalty = 1e6f,
+                         .presence_penalty = -1e6f,
+                         .frequency_penalty = 1e6f,
+                         .typical_p = 0.5f};
     const float logits[3] = {-3e38f, 3e38f, 1};
     const hy_token history[3] = {0, 1, 2};
     assert_int_equal(pick(&o, logits, 3, history, 3, 0), 1);
@@ -630,7 +651,8 @@ static void refuse(hy_sampler_opts o, const char *field)
 static void test_options(void **state)
 {
     (void)state;
-#define REFUSE(field, value) refuse((hy_sampler_opts){.size = sizeof(hy_sampler_opts), .field = (value)}, #field)
+#define REFUSE(field, value)                                                                       \
+    refuse((hy_sampler_opts){.size = sizeof(hy_sampler_opts), .field = (value)}, #field)
     REFUSE(temperature, -0.1f);
     REFUSE(temperature, NAN);
     REFUSE(temperature, INFINITY);
@@ -647,15 +669,22 @@ static void test_options(void **state)
 #undef REFUSE
     refuse((hy_sampler_opts){.size = 0}, "size");
     const hy_logit_bias negative = {-1, 0}, nan = {0, NAN}, infinite = {0, INFINITY};
-    refuse((hy_sampler_opts){.size = sizeof(hy_sampler_opts), .logit_bias = &negative, .n_logit_bias = 1},
+    refuse((hy_sampler_opts){.size = sizeof(hy_sampler_opts),
+                             .logit_bias = &negative,
+                             .n_logit_bias = 1},
            "logit_bias[0].token");
-    refuse((hy_sampler_opts){.size = sizeof(hy_sampler_opts), .logit_bias = &nan, .n_logit_bias = 1},
-           "logit_bias[0].bias");
-    refuse((hy_sampler_opts){.size = sizeof(hy_sampler_opts), .logit_bias = &infinite, .n_logit_bias = 1},
+    refuse(
+        (hy_sampler_opts){.size = sizeof(hy_sampler_opts), .logit_bias = &nan, .n_logit_bias = 1},
+        "logit_bias[0].bias");
+    refuse((hy_sampler_opts){.size = sizeof(hy_sampler_opts),
+                             .logit_bias = &infinite,
+                             .n_logit_bias = 1},
            "logit_bias[0].bias");
 
     /* A caller of an older version: fields behind its size are not read. */
-    hy_sampler_opts old = {.size = offsetof(hy_sampler_opts, temperature), .greedy = true, .temperature = -5,
+    hy_sampler_opts old = {.size = offsetof(hy_sampler_opts, temperature),
+                           .greedy = true,
+                           .temperature = -5,
                            .mirostat = 9};
     const float logits[3] = {0, 2, 1};
     assert_int_equal(pick(&old, logits, 3, NULL, 0, 0), 1);
@@ -672,7 +701,8 @@ static void test_memory(void **state)
     const hy_token history[3] = {1, 2, 3};
     const hy_logit_bias bias[2] = {{5, 1}, {3, 2}};
     for (int kind = 0; kind < 3; kind++) {
-        hy_sampler_opts o = {.size = sizeof o, .repeat_penalty = 1.1f, .logit_bias = bias, .n_logit_bias = 2};
+        hy_sampler_opts o = {
+            .size = sizeof o, .repeat_penalty = 1.1f, .logit_bias = bias, .n_logit_bias = 2};
         o.top_k = kind == 0 ? 40 : -1;
         o.mirostat = kind == 2 ? 2 : 0;
         uint64_t calls = 1;
@@ -740,9 +770,11 @@ static void test_suppressed(void **state)
     for (uint32_t i = 0; i < n + 5; i++) {
         logits[i] = i == (uint32_t)b || i == (uint32_t)pad || i >= n ? 1.0f : -INFINITY;
     }
-    assert_fails(hy_sampler_pick(s, logits, n + 5, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err, "no token");
+    assert_fails(hy_sampler_pick(s, logits, n + 5, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
+                 "no token");
     logits[b] = NAN; /* checked even so */
-    assert_fails(hy_sampler_pick(s, logits, n + 5, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err, "token 65");
+    assert_fails(hy_sampler_pick(s, logits, n + 5, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
+                 "token 65");
     hy_sampler_destroy(s);
 
     const hy_logit_bias bias = {(hy_token)n, 1};

@@ -9,7 +9,8 @@ static void put_key(gguf_bytes *b, const char *key, unsigned type)
     gguf_num(b, type, 4);
 }
 
-static void put_array(gguf_bytes *b, const char *key, unsigned type, const gguf_bytes *elems, size_t n)
+static void put_array(gguf_bytes *b, const char *key, unsigned type, const gguf_bytes *elems,
+                      size_t n)
 {
     put_key(b, key, HY_GGUF_ARRAY);
     gguf_num(b, type, 4);
@@ -42,7 +43,8 @@ static void add(table *t, const char *text, size_t len, hy_token_kind kind)
 }
 
 /* Calls for every text of a list; `list` may be NULL. */
-static void each(table *t, const char *list, hy_token_kind kind, void (*f)(table *, const char *, size_t, hy_token_kind))
+static void each(table *t, const char *list, hy_token_kind kind,
+                 void (*f)(table *, const char *, size_t, hy_token_kind))
 {
     while (list && *list) {
         const size_t n = strcspn(list, " ");
@@ -127,7 +129,8 @@ hy_gguf *vocab_gguf(const vocab_file *v, void **out)
     gguf_put(&b, "GGUF", 4);
     gguf_num(&b, 3, 4);
     gguf_num(&b, 0, 8);
-    gguf_num(&b, 6 + (v->suppressed != NULL) + 2 * (v->bos != NULL) + (v->chat_template != NULL), 8);
+    gguf_num(&b, 6 + (v->suppressed != NULL) + 2 * (v->bos != NULL) + (v->chat_template != NULL),
+             8);
     put_text(&b, "general.architecture", "llama");
     put_text(&b, "tokenizer.ggml.model", v->model);
     put_array(&b, "tokenizer.ggml.tokens", HY_GGUF_STRING, &t->texts, t->n);
@@ -141,7 +144,8 @@ hy_gguf *vocab_gguf(const vocab_file *v, void **out)
         put_array(&b, "tokenizer.ggml.scores", HY_GGUF_FLOAT32, &t->scores, t->n);
     }
     if (v->suppressed) {
-        put_array(&b, "tokenizer.ggml.suppress_tokens", HY_GGUF_INT32, &t->suppressed, t->n_suppressed);
+        put_array(&b, "tokenizer.ggml.suppress_tokens", HY_GGUF_INT32, &t->suppressed,
+                  t->n_suppressed);
     }
     if (v->bos) {
         put_key(&b, "tokenizer.ggml.bos_token_id", HY_GGUF_UINT32);

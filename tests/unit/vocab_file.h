@@ -1,4 +1,5 @@
-/* vocab_file.h: a small vocabulary made by a test, as a GGUF file in memory and the tokenizer of it. */
+/* vocab_file.h: a small vocabulary made by a test, as a GGUF file in memory and the tokenizer of
+ * it. */
 #ifndef HY_TESTS_VOCAB_FILE_H
 #define HY_TESTS_VOCAB_FILE_H
 
@@ -6,10 +7,11 @@
 
 /* Lists of texts are separated by blanks. */
 typedef struct vocab_file {
-    const char *model;         /* tokenizer.ggml.model: "gpt2" (the 256 bytes of its alphabet come first, in order of
-                                * the code points) or "llama" (then <0x00>.. and printable ASCII) */
-    const char *merges;        /* of letters, "h+i l+l"; the results become tokens */
-    const char *control;       /* tokens of this kind */
+    const char
+        *model; /* tokenizer.ggml.model: "gpt2" (the 256 bytes of its alphabet come first, in order
+                 * of the code points) or "llama" (then <0x00>.. and printable ASCII) */
+    const char *merges;  /* of letters, "h+i l+l"; the results become tokens */
+    const char *control; /* tokens of this kind */
     const char *user_defined;
     const char *unused;
     const char *suppressed;    /* texts of tokens */
@@ -17,7 +19,10 @@ typedef struct vocab_file {
     const char *chat_template; /* NULL: no such key */
 } vocab_file;
 
-#define VOCAB_FILE_GPT2 {.model = "gpt2", .merges = "h+i \xc4\x8a+\xc4\x8a"}
+#define VOCAB_FILE_GPT2                                                                            \
+    {                                                                                              \
+        .model = "gpt2", .merges = "h+i \xc4\x8a+\xc4\x8a"                                         \
+    }
 
 /* Fails the test on errors. */
 hy_tokenizer *vocab_tokenizer(const vocab_file *v, const hy_env *env);
