@@ -1,6 +1,8 @@
-/* gguf.h: what the files of this folder share: limits, the metadata table, a cursor over untrusted bytes.
+/* gguf.h: what the files of this folder share: limits, the metadata table, a cursor over untrusted
+ * bytes.
  *
- * Nothing here allocates on a number that a file declares before that many bytes were proven to be in it. */
+ * Nothing here allocates on a number that a file declares before that many bytes were proven to be
+ * in it. */
 #ifndef HY_GGUF_GGUF_H
 #define HY_GGUF_GGUF_H
 
@@ -11,12 +13,12 @@
 
 /* The limits; docs/formats/gguf.md has the same list with the reasons. */
 #define HY__GGUF_MAX_KEYS 65536u
-#define HY__GGUF_MAX_TENSORS 65536u              /* of all files of a model together */
+#define HY__GGUF_MAX_TENSORS 65536u /* of all files of a model together */
 #define HY__GGUF_MAX_KEY_BYTES 65535u
-#define HY__GGUF_MAX_NAME_BYTES 63u              /* of a tensor name */
+#define HY__GGUF_MAX_NAME_BYTES 63u /* of a tensor name */
 #define HY__GGUF_MAX_STRING_BYTES (64u << 20)
-#define HY__GGUF_MAX_STRINGS (1u << 24)          /* in the arrays of one file together */
-#define HY__GGUF_MAX_ELEMS (1u << 28)            /* in an array of scalars */
+#define HY__GGUF_MAX_STRINGS (1u << 24) /* in the arrays of one file together */
+#define HY__GGUF_MAX_ELEMS (1u << 28)   /* in an array of scalars */
 #define HY__GGUF_MIN_ALIGNMENT 8u
 #define HY__GGUF_MAX_ALIGNMENT (1u << 20)
 #define HY__GGUF_DEFAULT_ALIGNMENT 32u
@@ -25,7 +27,7 @@
 
 #define HY__GGUF_HEADER_BYTES 24u
 #define HY__GGUF_MIN_KEY_RECORD 14u    /* length 8, one byte of name, type 4, one byte of value */
-#define HY__GGUF_MIN_TENSOR_RECORD 25u /* length 8, one byte of name, n_dims 4, type 4, offset 8 */
+#define HY__GGUF_MIN_TENSOR_RECORD 25u /* length 8, one byte, n_dims 4, type 4, offset 8 */
 
 /* Names in error sentences are cut after this. */
 #define HY__GGUF_SHOWN 96
@@ -53,7 +55,8 @@ static inline const uint8_t *hy__gguf_take(hy__gguf_cursor *c, uint64_t n)
     return p;
 }
 
-/* One key.  Its name and type lie in the file right before the value, so only what is slow to find is kept. */
+/* One key.  Its name and type lie in the file right before the value, so only what is slow to find
+ * is kept. */
 typedef struct hy__gguf_key {
     uint64_t offset;   /* of the value in the file; of an array: of its element type */
     uint32_t strings;  /* of a string array: its first entry in hy__gguf_kv.strings */
@@ -63,17 +66,18 @@ typedef struct hy__gguf_key {
 } hy__gguf_key;
 
 typedef struct hy__gguf_kv {
-    const uint8_t *data;    /* of the file; not owned */
-    hy__gguf_key *keys;     /* [n] in file order */
+    const uint8_t *data; /* of the file; not owned */
+    hy__gguf_key *keys;  /* [n] in file order */
     size_t n;
-    hy__strmap map;         /* name -> index */
-    uint32_t *strings;      /* [n_strings] where each string of an array begins, counted from its first */
+    hy__strmap map; /* name -> index */
+    uint32_t *strings; /* [n_strings] where each begins, counted from the first of its array */
     size_t n_strings;
     size_t cap_strings;
 } hy__gguf_kv;
 
 /* Reads and checks n_kv records at the cursor, which ends behind them.  The caller has proven that
- * n_kv <= HY__GGUF_MAX_KEYS records of the smallest size fit.  kv must be zeroed; finish it also after failure.
+ * n_kv <= HY__GGUF_MAX_KEYS records of the smallest size fit.  kv must be zeroed; finish it also
+ * after failure.
  * Errors: HY_E_TRUNCATED, HY_E_FORMAT, HY_E_LIMIT, HY_E_UNSUPPORTED, HY_E_NOMEM. */
 hy_status hy__gguf_kv_parse(const hy_env *env, hy__gguf_cursor *c, size_t n_kv, hy__gguf_kv *kv,
                             hy_error *err);
@@ -115,8 +119,8 @@ static inline bool hy__gguf_align(uint64_t x, uint32_t alignment, uint64_t *out)
     return true;
 }
 
-/* Elements and encoded bytes of a tensor from its type id and dimensions (n_dims <= 4), every step checked; sets
- * *type too.  The sentence does not name the tensor: the caller puts that in front.
+/* Elements and encoded bytes of a tensor from its type id and dimensions (n_dims <= 4), every step
+ * checked; sets *type too.  The sentence does not name the tensor: the caller puts that in front.
  * Errors: HY_E_UNSUPPORTED (unknown or removed type), HY_E_FORMAT, HY_E_LIMIT. */
 hy_status hy__gguf_tensor_size(uint32_t type_id, uint32_t n_dims, const uint64_t *ne, hy_type *type,
                                uint64_t *n_elems, uint64_t *bytes, hy_error *err);

@@ -1,7 +1,7 @@
 /* metadata.c: the keys and values of a GGUF file: parsed and checked once, then read in place.
  *
- * The table belongs to the reader that made it and points into the file's bytes.  After parsing it is immutable:
- * any thread may read it. */
+ * The table belongs to the reader that made it and points into the file's bytes.  After parsing it
+ * is immutable: any thread may read it. */
 #include "gguf.h"
 
 #include <float.h>
@@ -33,9 +33,9 @@ typedef struct parser {
     hy__gguf_cursor *c;
     hy__gguf_kv *kv;
     hy_error *err;
-    size_t index;    /* of the key */
-    uint64_t at;     /* where its record begins */
-    hy_str name;     /* empty until it was read */
+    size_t index; /* of the key */
+    uint64_t at;  /* where its record begins */
+    hy_str name;  /* empty until it was read */
 } parser;
 
 /* "key 'general.name' at offset 24: WHAT" */
@@ -59,7 +59,8 @@ static hy_status parse_name(parser *p)
     const uint8_t *b = hy__gguf_take(p->c, 8);
     if (!b) {
         return hy__fail(p->err, HY_E_TRUNCATED,
-                        "key number %zu at offset %" PRIu64 ": the file ends inside its name's length",
+                        "key number %zu at offset %" PRIu64
+                        ": the file ends inside its name's length",
                         p->index, p->at);
     }
     const uint64_t len = hy__load_u64(b);
@@ -76,8 +77,8 @@ static hy_status parse_name(parser *p)
                         p->index, p->at, len, HY__GGUF_MAX_KEY_BYTES);
     }
     if (len == 0) {
-        return hy__fail(p->err, HY_E_FORMAT, "key number %zu at offset %" PRIu64 " has an empty name",
-                        p->index, p->at);
+        return hy__fail(p->err, HY_E_FORMAT,
+                        "key number %zu at offset %" PRIu64 " has an empty name", p->index, p->at);
     }
     p->name = (hy_str){(const char *)hy__gguf_take(p->c, len), (size_t)len};
     if (memchr(p->name.data, 0, p->name.len)) {
@@ -134,7 +135,8 @@ static hy_status grow_strings(parser *p, size_t n)
     return HY_OK;
 }
 
-/* `count` strings: checks each and notes where it begins, so that reading one later needs no search. */
+/* `count` strings: checks each and notes where it begins, so that reading one later needs no
+ * search. */
 static hy_status parse_strings(parser *p, hy__gguf_key *key, uint64_t count)
 {
     hy__gguf_kv *kv = p->kv;
@@ -166,10 +168,12 @@ static hy_status parse_array(parser *p, hy__gguf_key *key)
     const uint32_t elem = hy__load_u32(b);
     const uint64_t count = hy__load_u64(b + 4);
     if (elem == HY_GGUF_ARRAY) {
-        return bad(p, HY_E_UNSUPPORTED, "an array of arrays, which no model uses and Halyard refuses");
+        return bad(p, HY_E_UNSUPPORTED,
+                   "an array of arrays, which no model uses and Halyard refuses");
     }
     if (elem >= HY_COUNT(value_types)) {
-        return bad_number(p, HY_E_FORMAT, "the element type of an array is", elem, "the last known is", 12);
+        return bad_number(p, HY_E_FORMAT, "the element type of an array is", elem,
+                          "the last known is", 12);
     }
     key->elem_type = (uint8_t)elem;
     const uint32_t bytes = elem == HY_GGUF_STRING ? 8 : value_types[elem].bytes;
@@ -196,7 +200,8 @@ static hy_status parse_value(parser *p, hy__gguf_key *key)
     }
     const uint32_t type = hy__load_u32(b);
     if (type >= HY_COUNT(value_types)) {
-        return bad_number(p, HY_E_FORMAT, "the type of the value is", type, "the last known is", 12);
+        return bad_number(p, HY_E_FORMAT, "the type of the value is", type, "the last known is",
+                          12);
     }
     key->offset = p->c->pos;
     key->type = key->elem_type = (uint8_t)type;
@@ -403,10 +408,10 @@ static const char *class_of(const hy__gguf_kv *kv, size_t key)
 static hy_status wrong_type(const hy__gguf_kv *kv, size_t key, const char *wanted, hy_error *err)
 {
     char shown[HY__GGUF_SHOWN];
-    return hy__fail(err, HY_E_FORMAT, "key '%s' at offset %" PRIu64 ": the value is %s%s, wanted is %s",
-                    hy__printable(hy__gguf_kv_name(kv, key), shown, sizeof shown),
-                    kv->keys[key].offset, class_of(kv, key),
-                    hy__gguf_type_name(kv->keys[key].elem_type), wanted);
+    return hy__fail(
+        err, HY_E_FORMAT, "key '%s' at offset %" PRIu64 ": the value is %s%s, wanted is %s",
+        hy__printable(hy__gguf_kv_name(kv, key), shown, sizeof shown), kv->keys[key].offset,
+        class_of(kv, key), hy__gguf_type_name(kv->keys[key].elem_type), wanted);
 }
 
 hy_status hy__gguf_kv_get_u32(const hy__gguf_kv *kv, const char *name, uint32_t min, uint32_t max,
@@ -427,12 +432,14 @@ hy_status hy__gguf_kv_get_u32(const hy__gguf_kv *kv, const char *name, uint32_t 
     }
     if (!is_uint) {
         return hy__fail(err, HY_E_FORMAT,
-                        "key '%s' at offset %" PRIu64 ": %" PRId64 " is outside of %" PRIu32 "..%" PRIu32,
+                        "key '%s' at offset %" PRIu64 ": %" PRId64 " is outside of %" PRIu32
+                        "..%" PRIu32,
                         name, kv->keys[key].offset, v, min, max);
     }
     if (u < min || u > max) {
         return hy__fail(err, HY_E_FORMAT,
-                        "key '%s' at offset %" PRIu64 ": %" PRIu64 " is outside of %" PRIu32 "..%" PRIu32,
+                        "key '%s' at offset %" PRIu64 ": %" PRIu64 " is outside of %" PRIu32
+                        "..%" PRIu32,
                         name, kv->keys[key].offset, u, min, max);
     }
     *out = (uint32_t)u;
@@ -538,9 +545,11 @@ hy_status hy_gguf_get_f32(const hy_gguf *g, const char *name, float *out, hy_err
         !kv_float(kv, key, 0, &d)) {
         return wrong_type(kv, key, "FLOAT32", err);
     }
-    /* A finite number must not turn into an infinite one; infinities and NaN are for the caller to judge. */
+    /* A finite number must not turn into an infinite one; infinities and NaN are for the caller to
+     * judge. */
     if ((d > FLT_MAX && d <= DBL_MAX) || (d < -FLT_MAX && d >= -DBL_MAX)) {
-        return hy__fail(err, HY_E_FORMAT, "key '%s' at offset %" PRIu64 ": %g is outside of the range of FLOAT32",
+        return hy__fail(err, HY_E_FORMAT,
+                        "key '%s' at offset %" PRIu64 ": %g is outside of the range of FLOAT32",
                         name, kv->keys[key].offset, d);
     }
     *out = (float)d;

@@ -1,10 +1,11 @@
 /* reader.c: opening GGUF files: bytes, header, tensor table, the files of a split model.
  *
- * An hy_gguf owns its mappings (or copies) and tables; hy_gguf_open_memory's bytes stay the caller's.  It is immutable
- * once opened, so any thread may read it; only one may close it.
+ * An hy_gguf owns its mappings (or copies) and tables; hy_gguf_open_memory's bytes stay the
+ * caller's.  It is immutable once opened, so any thread may read it; only one may close it.
  *
- * A mapping shows the file as it is now: if somebody cuts the file short while it is mapped, touching the lost pages
- * ends the process (SIGBUS).  hy_gguf_opts.no_mmap reads a private copy for files that others may change. */
+ * A mapping shows the file as it is now: if somebody cuts the file short while it is mapped,
+ * touching the lost pages ends the process (SIGBUS).  hy_gguf_opts.no_mmap reads a private copy for
+ * files that others may change. */
 #include "gguf.h"
 
 #include <stdio.h>
@@ -15,9 +16,9 @@
 typedef struct gguf_file {
     const uint8_t *data;
     uint64_t bytes;
-    void *copy;          /* the bytes if they were read into memory, by hy__free */
+    void *copy; /* the bytes if they were read into memory, by hy__free */
     bool mapped;
-    char *path;          /* of a split model, for sentences; else NULL */
+    char *path; /* of a split model, for sentences; else NULL */
     uint32_t version;
     uint32_t alignment;
     uint32_t n_tensors;
@@ -26,13 +27,13 @@ typedef struct gguf_file {
 
 struct hy_gguf {
     hy_env env;
-    gguf_file *files;        /* [n_files] */
+    gguf_file *files; /* [n_files] */
     uint32_t n_files;
     hy__gguf_kv kv;          /* of the first file */
     hy_gguf_tensor *tensors; /* [n_tensors] in file order, files one after the other */
     size_t n_tensors;
-    char *names;             /* of all tensors, NUL-terminated */
-    hy__strmap tensor_map;   /* name -> index */
+    char *names;           /* of all tensors, NUL-terminated */
+    hy__strmap tensor_map; /* name -> index */
 };
 
 const hy__gguf_kv *hy__gguf_metadata(const hy_gguf *g)
@@ -56,18 +57,20 @@ static hy_status check_size(uint64_t bytes, hy_error *err)
 {
     if (bytes < HY__GGUF_HEADER_BYTES) {
         return hy__fail(err, HY_E_TRUNCATED,
-                        "the file has %" PRIu64 " bytes, the header of a GGUF file alone has %u", bytes,
-                        HY__GGUF_HEADER_BYTES);
+                        "the file has %" PRIu64 " bytes, the header of a GGUF file alone has %u",
+                        bytes, HY__GGUF_HEADER_BYTES);
     }
     if (bytes > SIZE_MAX) {
-        return hy__fail(err, HY_E_LIMIT, "the file has %" PRIu64 " bytes, this machine can address %zu",
-                        bytes, (size_t)SIZE_MAX);
+        return hy__fail(err, HY_E_LIMIT,
+                        "the file has %" PRIu64 " bytes, this machine can address %zu", bytes,
+                        (size_t)SIZE_MAX);
     }
     return HY_OK;
 }
 
 /* Maps or reads the open file `handle` of f->bytes bytes. */
-static hy_status load_bytes(const hy_env *env, void *handle, bool no_mmap, gguf_file *f, hy_error *err)
+static hy_status load_bytes(const hy_env *env, void *handle, bool no_mmap, gguf_file *f,
+                            hy_error *err)
 {
     HY_TRY(check_size(f->bytes, err));
     if (!no_mmap) {
@@ -114,22 +117,26 @@ static hy_status check_version(uint32_t version, hy_error *err)
                         version);
     }
     if (version == 1) {
-        return hy__fail(err, HY_E_UNSUPPORTED,
-                        "GGUF version 1 at offset 4 is obsolete and not read; convert the file to version 3");
+        return hy__fail(
+            err, HY_E_UNSUPPORTED,
+            "GGUF version 1 at offset 4 is obsolete and not read; convert the file to version 3");
     }
     return hy__fail(err, version == 0 ? HY_E_FORMAT : HY_E_UNSUPPORTED,
-                    "GGUF version %" PRIu32 " at offset 4 is unknown; versions 2 and 3 are read", version);
+                    "GGUF version %" PRIu32 " at offset 4 is unknown; versions 2 and 3 are read",
+                    version);
 }
 
-/* Reads header and metadata of f into kv (zeroed by the caller, finished by the caller also after failure). */
+/* Reads header and metadata of f into kv (zeroed by the caller, finished by the caller also after
+ * failure). */
 static hy_status parse_head(const hy_env *env, gguf_file *f, hy__gguf_kv *kv, hy_error *err)
 {
     hy__gguf_cursor c = {f->data, 0, f->bytes};
     const uint8_t *b = hy__gguf_take(&c, HY__GGUF_HEADER_BYTES);
     if (memcmp(b, "GGUF", 4) != 0) {
-        return hy__fail(err, HY_E_FORMAT,
-                        "not a GGUF file: it begins with the bytes %02x %02x %02x %02x instead of \"GGUF\"",
-                        b[0], b[1], b[2], b[3]);
+        return hy__fail(
+            err, HY_E_FORMAT,
+            "not a GGUF file: it begins with the bytes %02x %02x %02x %02x instead of \"GGUF\"",
+            b[0], b[1], b[2], b[3]);
     }
     f->version = hy__load_u32(b + 4);
     HY_TRY(check_version(f->version, err));
@@ -143,28 +150,31 @@ static hy_status parse_head(const hy_env *env, gguf_file *f, hy__gguf_kv *kv, hy
                         n_kv, left);
     }
     if (n_kv > HY__GGUF_MAX_KEYS) {
-        return hy__fail(err, HY_E_LIMIT, "the header counts %" PRIu64 " keys (offset 16), the limit is %u",
-                        n_kv, HY__GGUF_MAX_KEYS);
+        return hy__fail(err, HY_E_LIMIT,
+                        "the header counts %" PRIu64 " keys (offset 16), the limit is %u", n_kv,
+                        HY__GGUF_MAX_KEYS);
     }
     const uint64_t left_for_tensors = left - n_kv * HY__GGUF_MIN_KEY_RECORD;
     if (n_tensors > left_for_tensors / HY__GGUF_MIN_TENSOR_RECORD) {
         return hy__fail(err, HY_E_TRUNCATED,
-                        "the header counts %" PRIu64 " tensors (offset 8), too many for the %" PRIu64
-                        " bytes behind it",
+                        "the header counts %" PRIu64
+                        " tensors (offset 8), too many for the %" PRIu64 " bytes behind it",
                         n_tensors, left);
     }
     if (n_tensors > HY__GGUF_MAX_TENSORS) {
         return hy__fail(err, HY_E_LIMIT,
-                        "the header counts %" PRIu64 " tensors (offset 8), the limit is %u", n_tensors,
-                        HY__GGUF_MAX_TENSORS);
+                        "the header counts %" PRIu64 " tensors (offset 8), the limit is %u",
+                        n_tensors, HY__GGUF_MAX_TENSORS);
     }
     f->n_tensors = (uint32_t)n_tensors;
     HY_TRY(hy__gguf_kv_parse(env, &c, (size_t)n_kv, kv, err));
     f->tensors_at = c.pos;
     HY_TRY(hy__gguf_kv_alignment(kv, &f->alignment, err));
-    /* Each tensor takes its record and, all but the last, one unit of alignment: checked before any table is made. */
-    if (n_tensors > 0 && n_tensors * HY__GGUF_MIN_TENSOR_RECORD + (n_tensors - 1) * f->alignment + 1 >
-                             hy__gguf_left(&c)) {
+    /* Each tensor takes its record and, all but the last, one unit of alignment: checked before any
+     * table is made. */
+    if (n_tensors > 0 &&
+        n_tensors * HY__GGUF_MIN_TENSOR_RECORD + (n_tensors - 1) * f->alignment + 1 >
+            hy__gguf_left(&c)) {
         return hy__fail(err, HY_E_TRUNCATED,
                         "%" PRIu64 " tensors do not fit into the %" PRIu64
                         " bytes that the file has left after its keys, at offset %" PRIu64,
@@ -180,7 +190,8 @@ hy_status hy__gguf_tensor_size(uint32_t type_id, uint32_t n_dims, const uint64_t
 {
     const hy_type_info *info = hy_type_find(type_id);
     if (!info) {
-        return hy__fail(err, HY_E_UNSUPPORTED, "tensor type %" PRIu32 " is unknown or was removed from the format",
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "tensor type %" PRIu32 " is unknown or was removed from the format",
                         type_id);
     }
     uint64_t elems = 1;
@@ -189,8 +200,9 @@ hy_status hy__gguf_tensor_size(uint32_t type_id, uint32_t n_dims, const uint64_t
             return hy__fail(err, HY_E_FORMAT, "dimension %" PRIu32 " is 0", i);
         }
         if (ne[i] > HY__GGUF_MAX_DIM) {
-            return hy__fail(err, HY_E_LIMIT, "dimension %" PRIu32 " is %" PRIu64 ", the limit is %" PRIu64, i,
-                            ne[i], HY__GGUF_MAX_DIM);
+            return hy__fail(err, HY_E_LIMIT,
+                            "dimension %" PRIu32 " is %" PRIu64 ", the limit is %" PRIu64, i, ne[i],
+                            HY__GGUF_MAX_DIM);
         }
         if (!hy__mul_u64(elems, ne[i], &elems) || elems > INT64_MAX) {
             return hy__fail(err, HY_E_FORMAT, "the product of the dimensions is over 2^63");
@@ -199,12 +211,14 @@ hy_status hy__gguf_tensor_size(uint32_t type_id, uint32_t n_dims, const uint64_t
     const uint64_t row = n_dims > 0 ? ne[0] : 1;
     if (row % info->block_elems != 0) {
         return hy__fail(err, HY_E_FORMAT,
-                        "rows of %" PRIu64 " elements are no multiple of the %" PRIu32 " in a block of %s", row,
-                        info->block_elems, info->name);
+                        "rows of %" PRIu64 " elements are no multiple of the %" PRIu32
+                        " in a block of %s",
+                        row, info->block_elems, info->name);
     }
     uint64_t size;
     if (!hy__mul_u64(elems / info->block_elems, info->block_bytes, &size) || size > SIZE_MAX) {
-        return hy__fail(err, HY_E_FORMAT, "the size in bytes of %" PRIu64 " elements of %s does not fit into %u bits",
+        return hy__fail(err, HY_E_FORMAT,
+                        "the size in bytes of %" PRIu64 " elements of %s does not fit into %u bits",
                         elems, info->name, (unsigned)(sizeof(size_t) * 8));
     }
     *type = info->type;
@@ -219,14 +233,14 @@ typedef struct tensor_reader {
     const gguf_file *f;
     uint32_t file_index;
     hy__gguf_cursor c;
-    size_t names_used;  /* bytes of g->names */
-    uint64_t next;      /* offset in the data part where the next tensor must begin */
+    size_t names_used; /* bytes of g->names */
+    uint64_t next;     /* offset in the data part where the next tensor must begin */
 } tensor_reader;
 
 static hy_status cut_short(const char *what, const char *name, uint64_t at, hy_error *err)
 {
-    return hy__fail(err, HY_E_TRUNCATED, "tensor '%s' at offset %" PRIu64 ": the file ends inside %s", name, at,
-                    what);
+    return hy__fail(err, HY_E_TRUNCATED,
+                    "tensor '%s' at offset %" PRIu64 ": the file ends inside %s", name, at, what);
 }
 
 /* Reads the name into g->names. */
@@ -237,7 +251,8 @@ static hy_status read_name(tensor_reader *r, hy_gguf_tensor *t, hy_error *err)
     const uint8_t *b = hy__gguf_take(&r->c, 8);
     if (!b) {
         return hy__fail(err, HY_E_TRUNCATED,
-                        "tensor number %zu at offset %" PRIu64 ": the file ends inside its name's length",
+                        "tensor number %zu at offset %" PRIu64
+                        ": the file ends inside its name's length",
                         number, at);
     }
     const uint64_t len = hy__load_u64(b);
@@ -254,13 +269,14 @@ static hy_status read_name(tensor_reader *r, hy_gguf_tensor *t, hy_error *err)
                         number, at, len, HY__GGUF_MAX_NAME_BYTES);
     }
     if (len == 0) {
-        return hy__fail(err, HY_E_FORMAT, "tensor number %zu at offset %" PRIu64 " has an empty name",
-                        number, at);
+        return hy__fail(err, HY_E_FORMAT,
+                        "tensor number %zu at offset %" PRIu64 " has an empty name", number, at);
     }
     const char *name = (const char *)hy__gguf_take(&r->c, len);
     if (memchr(name, 0, (size_t)len)) {
         return hy__fail(err, HY_E_FORMAT,
-                        "tensor number %zu at offset %" PRIu64 ": a NUL byte in its name", number, at);
+                        "tensor number %zu at offset %" PRIu64 ": a NUL byte in its name", number,
+                        at);
     }
     char *copy = r->g->names + r->names_used;
     memcpy(copy, name, (size_t)len);
@@ -290,7 +306,8 @@ static hy_status read_shape(tensor_reader *r, hy_gguf_tensor *t, const char *sho
     }
     t->n_dims = hy__load_u32(b);
     if (t->n_dims > HY_COUNT(t->ne)) {
-        return hy__fail(err, HY_E_FORMAT, "tensor '%s' at offset %" PRIu64 ": %" PRIu32 " dimensions, the limit is 4",
+        return hy__fail(err, HY_E_FORMAT,
+                        "tensor '%s' at offset %" PRIu64 ": %" PRIu32 " dimensions, the limit is 4",
                         shown, at, t->n_dims);
     }
     b = hy__gguf_take(&r->c, (uint64_t)t->n_dims * 8);
@@ -325,7 +342,8 @@ static hy_status read_shape(tensor_reader *r, hy_gguf_tensor *t, const char *sho
     uint64_t end;
     if (!hy__add_u64(offset, t->bytes, &end) || !hy__gguf_align(end, r->f->alignment, &r->next)) {
         return hy__fail(err, HY_E_FORMAT,
-                        "tensor '%s' at offset %" PRIu64 ": the sizes of the tensors up to here add up to over 2^64",
+                        "tensor '%s' at offset %" PRIu64
+                        ": the sizes of the tensors up to here add up to over 2^64",
                         shown, at);
     }
     t->file_offset = offset; /* from the data part's start, until that is known */
@@ -343,10 +361,11 @@ static hy_status place_tensors(tensor_reader *r, size_t first, hy_error *err)
         if (t->file_offset > room || t->bytes > room - t->file_offset) {
             char shown[HY__GGUF_SHOWN];
             return hy__fail(err, HY_E_TRUNCATED,
-                            "tensor '%s': %" PRIu64 " bytes of data at %" PRIu64 " behind offset %" PRIu64
-                            ", but the file ends at offset %" PRIu64 "; it is incomplete",
-                            hy__printable((hy_str){t->name, strlen(t->name)}, shown, sizeof shown), t->bytes,
-                            t->file_offset, start, r->f->bytes);
+                            "tensor '%s': %" PRIu64 " bytes of data at %" PRIu64
+                            " behind offset %" PRIu64 ", but the file ends at offset %" PRIu64
+                            "; it is incomplete",
+                            hy__printable((hy_str){t->name, strlen(t->name)}, shown, sizeof shown),
+                            t->bytes, t->file_offset, start, r->f->bytes);
         }
         t->file_offset += start;
         t->file_index = r->file_index;
@@ -381,7 +400,8 @@ static hy_status in_file(const gguf_file *f, hy_status status, hy_error *err)
     return hy__wrap(err, status, "%s", slash ? slash + 1 : f->path);
 }
 
-/* The tables of all tensors of all files, whose heads were parsed and whose number of tensors is within the limit. */
+/* The tables of all tensors of all files, whose heads were parsed and whose number of tensors is
+ * within the limit. */
 static hy_status read_tensors(hy_gguf *g, hy_error *err)
 {
     uint64_t n = 0;
@@ -390,7 +410,8 @@ static hy_status read_tensors(hy_gguf *g, hy_error *err)
         const gguf_file *f = &g->files[i];
         n += f->n_tensors;
         /* A name with its NUL takes less than it does in the file, with its length. */
-        names += HY_MIN(f->bytes - f->tensors_at, (uint64_t)f->n_tensors * (HY__GGUF_MAX_NAME_BYTES + 1));
+        names += HY_MIN(f->bytes - f->tensors_at,
+                        (uint64_t)f->n_tensors * (HY__GGUF_MAX_NAME_BYTES + 1));
     }
     g->tensors = hy__calloc(&g->env, (size_t)n, sizeof *g->tensors, err);
     g->names = g->tensors ? hy__alloc(&g->env, (size_t)names, 1, err) : NULL;
@@ -413,7 +434,8 @@ static hy_status read_tensors(hy_gguf *g, hy_error *err)
 /* How many files the first one says there are; 1 if it says nothing. */
 static hy_status split_count(const hy_gguf *g, uint32_t *count, hy_error *err)
 {
-    hy_status status = hy__gguf_kv_get_u32(&g->kv, "split.count", 0, HY__GGUF_MAX_FILES, count, err);
+    hy_status status =
+        hy__gguf_kv_get_u32(&g->kv, "split.count", 0, HY__GGUF_MAX_FILES, count, err);
     if (status == HY_E_NOT_FOUND || (status == HY_OK && *count <= 1)) {
         *count = 1;
         return HY_OK;
@@ -430,13 +452,15 @@ static hy_status expect(const hy__gguf_kv *kv, const char *key, uint32_t want, h
         return hy__fail(err, HY_E_FORMAT, "part of a split model without the key '%s'", key);
     }
     if (status == HY_OK && is != want) {
-        return hy__fail(err, HY_E_FORMAT, "key '%s' is %" PRIu32 ", expected is %" PRIu32, key, is, want);
+        return hy__fail(err, HY_E_FORMAT, "key '%s' is %" PRIu32 ", expected is %" PRIu32, key, is,
+                        want);
     }
     return status;
 }
 
 /* Opens part i and checks that it belongs to the model.  Its keys are of no further use. */
-static hy_status open_part(hy_gguf *g, gguf_file *f, uint32_t i, uint32_t count, bool no_mmap, hy_error *err)
+static hy_status open_part(hy_gguf *g, gguf_file *f, uint32_t i, uint32_t count, bool no_mmap,
+                           hy_error *err)
 {
     hy__gguf_kv kv = {0};
     hy_status status = open_bytes(&g->env, f->path, no_mmap, f, err);
@@ -453,8 +477,10 @@ static hy_status open_part(hy_gguf *g, gguf_file *f, uint32_t i, uint32_t count,
     return in_file(f, status, err);
 }
 
-/* Checks what the first file says about the split and opens the others, whose names come from `path` alone. */
-static hy_status open_parts(hy_gguf *g, const char *path, uint32_t count, bool no_mmap, hy_error *err)
+/* Checks what the first file says about the split and opens the others, whose names come from
+ * `path` alone. */
+static hy_status open_parts(hy_gguf *g, const char *path, uint32_t count, bool no_mmap,
+                            hy_error *err)
 {
     uint32_t no = 0;
     hy_status status = hy__gguf_kv_get_u32(&g->kv, "split.no", 0, UINT32_MAX, &no, err);
@@ -463,10 +489,12 @@ static hy_status open_parts(hy_gguf *g, const char *path, uint32_t count, bool n
     }
     HY_TRY(status);
     if (no != 0) {
-        return hy__fail(err, HY_E_UNSUPPORTED,
-                        "this is part %" PRIu64 " of %" PRIu32
-                        " (key 'split.no'): open the first one, whose name ends in -00001-of-%05" PRIu32 ".gguf",
-                        (uint64_t)no + 1, count, count);
+        return hy__fail(
+            err, HY_E_UNSUPPORTED,
+            "this is part %" PRIu64 " of %" PRIu32
+            " (key 'split.no'): open the first one, whose name ends in -00001-of-%05" PRIu32
+            ".gguf",
+            (uint64_t)no + 1, count, count);
     }
     char suffix[SUFFIX_BYTES];
     snprintf(suffix, sizeof suffix, "-00001-of-%05" PRIu32 ".gguf", count);
@@ -474,7 +502,8 @@ static hy_status open_parts(hy_gguf *g, const char *path, uint32_t count, bool n
     const size_t path_len = strlen(path);
     if (path_len < suffix_len || strcmp(path + path_len - suffix_len, suffix) != 0) {
         return hy__fail(err, HY_E_FORMAT,
-                        "key 'split.count' says %" PRIu32 " files, but this file's name does not end in %s: the "
+                        "key 'split.count' says %" PRIu32
+                        " files, but this file's name does not end in %s: the "
                         "others cannot be found",
                         count, suffix);
     }
@@ -500,10 +529,12 @@ static hy_status open_parts(hy_gguf *g, const char *path, uint32_t count, bool n
         n_tensors += f->n_tensors;
     }
     if (n_tensors > HY__GGUF_MAX_TENSORS) {
-        return hy__fail(err, HY_E_LIMIT, "the %" PRIu32 " files have %" PRIu64 " tensors together, the limit is %u",
+        return hy__fail(err, HY_E_LIMIT,
+                        "the %" PRIu32 " files have %" PRIu64 " tensors together, the limit is %u",
                         count, n_tensors, HY__GGUF_MAX_TENSORS);
     }
-    return in_file(&g->files[0], expect(&g->kv, "split.tensors.count", (uint32_t)n_tensors, err), err);
+    return in_file(&g->files[0], expect(&g->kv, "split.tensors.count", (uint32_t)n_tensors, err),
+                   err);
 }
 
 /* ---- opening and closing */
@@ -531,7 +562,8 @@ hy_status hy_gguf_open(const char *path, const hy_gguf_opts *opts, const hy_env 
                        hy_error *err)
 {
     *out = NULL;
-    const bool no_mmap = opts && opts->size >= offsetof(hy_gguf_opts, no_mmap) + sizeof opts->no_mmap &&
+    const bool no_mmap = opts &&
+                         opts->size >= offsetof(hy_gguf_opts, no_mmap) + sizeof opts->no_mmap &&
                          opts->no_mmap;
     hy_gguf *g = new_reader(env, err);
     if (!g) {
@@ -577,7 +609,9 @@ hy_status hy_gguf_open_memory(const void *data, size_t bytes, const hy_env *env,
     }
     if (status == HY_OK && count > 1) {
         status = hy__fail(err, HY_E_UNSUPPORTED,
-                          "key 'split.count' says %" PRIu32 " files: a split model cannot be opened from memory", count);
+                          "key 'split.count' says %" PRIu32
+                          " files: a split model cannot be opened from memory",
+                          count);
     }
     if (status == HY_OK) {
         status = read_tensors(g, err);

@@ -1,7 +1,7 @@
 /* writer.c: writing GGUF version 3 files, in one pass and with nothing but the metadata in memory.
  *
- * A writer owns copies of all that it was given and the unfinished file.  One thread at a time may use it.  It refuses
- * whatever the reader would refuse, so that every finished file opens. */
+ * A writer owns copies of all that it was given and the unfinished file.  One thread at a time may
+ * use it.  It refuses whatever the reader would refuse, so that every finished file opens. */
 #include "gguf.h"
 
 /* Head and padding are collected up to this before they are handed to the file. */
@@ -26,7 +26,7 @@ typedef struct writer_tensor {
 struct hy_gguf_writer {
     hy_env env;
     writer_state state;
-    writer_key *keys;       /* [n_keys], room for cap_keys */
+    writer_key *keys; /* [n_keys], room for cap_keys */
     size_t n_keys;
     size_t cap_keys;
     hy__strmap key_map;
@@ -37,9 +37,9 @@ struct hy_gguf_writer {
     hy__strmap tensor_map;
     uint32_t alignment;
     hy__out_file file;
-    hy__buf pending;        /* bytes that were not yet handed to the file */
-    size_t current;         /* tensor that the next data belong to */
-    uint64_t current_left;  /* bytes that it still lacks */
+    hy__buf pending;       /* bytes that were not yet handed to the file */
+    size_t current;        /* tensor that the next data belong to */
+    uint64_t current_left; /* bytes that it still lacks */
 };
 
 /* ---- declaring */
@@ -89,9 +89,10 @@ static hy_status check_declaring(const hy_gguf_writer *w, const char *name, hy_e
     return HY_OK;
 }
 
-/* A new map with room for n names, of which *m holds those of the n_old items whose names begin each `stride`. */
-static hy_status regrow_map(const hy_env *env, hy__strmap *m, const void *items, size_t n_old, size_t stride,
-                            size_t n, hy_error *err)
+/* A new map with room for n names, of which *m holds those of the n_old items whose names begin
+ * each `stride`. */
+static hy_status regrow_map(const hy_env *env, hy__strmap *m, const void *items, size_t n_old,
+                            size_t stride, size_t n, hy_error *err)
 {
     hy__strmap grown = {0};
     HY_TRY(hy__strmap_init(env, &grown, n, err));
@@ -105,9 +106,10 @@ static hy_status regrow_map(const hy_env *env, hy__strmap *m, const void *items,
     return HY_OK;
 }
 
-/* Room for one more item in the array and in the map of its names; each item begins with its name's pointer. */
-static hy_status grow(const hy_env *env, void **items, size_t n, size_t *cap, size_t stride, hy__strmap *m,
-                      hy_error *err)
+/* Room for one more item in the array and in the map of its names; each item begins with its name's
+ * pointer. */
+static hy_status grow(const hy_env *env, void **items, size_t n, size_t *cap, size_t stride,
+                      hy__strmap *m, hy_error *err)
 {
     if (n < *cap) {
         return HY_OK;
@@ -148,11 +150,13 @@ static hy_status set_value(hy_gguf_writer *w, const char *name, hy__buf *value, 
     hy_status status = HY_OK;
     char *copy = NULL;
     if (n_strings > HY__GGUF_MAX_STRINGS - others) {
-        status = hy__fail(err, HY_E_LIMIT, "key '%s': all arrays together would have over %u strings", name,
-                          HY__GGUF_MAX_STRINGS);
+        status =
+            hy__fail(err, HY_E_LIMIT, "key '%s': all arrays together would have over %u strings",
+                     name, HY__GGUF_MAX_STRINGS);
     } else if (!known && w->n_keys == HY__GGUF_MAX_KEYS) {
-        status = hy__fail(err, HY_E_LIMIT, "key '%s': there are %u keys already, which is the limit", name,
-                          HY__GGUF_MAX_KEYS);
+        status =
+            hy__fail(err, HY_E_LIMIT, "key '%s': there are %u keys already, which is the limit",
+                     name, HY__GGUF_MAX_KEYS);
     } else if (!known) {
         void *keys = w->keys;
         status = grow(&w->env, &keys, w->n_keys, &w->cap_keys, sizeof *w->keys, &w->key_map, err);
@@ -198,15 +202,15 @@ static hy_status append_str(const hy_env *env, hy__buf *b, hy_str s, hy_error *e
 }
 
 /* One scalar from memory, in this machine's byte order, or one hy_str. */
-static hy_status append_elem(const hy_env *env, hy__buf *b, const char *key, hy_gguf_type type, const void *value,
-                             hy_error *err)
+static hy_status append_elem(const hy_env *env, hy__buf *b, const char *key, hy_gguf_type type,
+                             const void *value, hy_error *err)
 {
     if (type == HY_GGUF_STRING) {
         hy_str s;
         memcpy(&s, value, sizeof s);
         if (s.len > HY__GGUF_MAX_STRING_BYTES) {
-            return hy__fail(err, HY_E_LIMIT, "key '%s': a string of %zu bytes, the limit is %u", key, s.len,
-                            HY__GGUF_MAX_STRING_BYTES);
+            return hy__fail(err, HY_E_LIMIT, "key '%s': a string of %zu bytes, the limit is %u",
+                            key, s.len, HY__GGUF_MAX_STRING_BYTES);
         }
         return append_str(env, b, s, err);
     }
@@ -239,7 +243,8 @@ static hy_status append_elem(const hy_env *env, hy__buf *b, const char *key, hy_
     return hy__buf_append(env, b, bytes, n, err);
 }
 
-/* Keys that tell how a model is cut into files, which is no property of the model: one file is written here. */
+/* Keys that tell how a model is cut into files, which is no property of the model: one file is
+ * written here. */
 static bool is_split_key(const char *key)
 {
     return strcmp(key, "split.no") == 0 || strcmp(key, "split.count") == 0 ||
@@ -260,13 +265,15 @@ static hy_status check_meaning(const char *key, hy_gguf_type type, const void *v
         memcpy(&a, value, sizeof a);
     }
     if (!hy__gguf_alignment_ok(a)) {
-        return hy__fail(err, HY_E_ARG, "key '%s' must be a UINT32 that is a power of two from %u to %u", key,
+        return hy__fail(err, HY_E_ARG,
+                        "key '%s' must be a UINT32 that is a power of two from %u to %u", key,
                         HY__GGUF_MIN_ALIGNMENT, HY__GGUF_MAX_ALIGNMENT);
     }
     return HY_OK;
 }
 
-static hy_status set_scalar(hy_gguf_writer *w, const char *key, hy_gguf_type type, const void *value, hy_error *err)
+static hy_status set_scalar(hy_gguf_writer *w, const char *key, hy_gguf_type type,
+                            const void *value, hy_error *err)
 {
     HY_TRY(check_declaring(w, key, err));
     HY_TRY(check_key(key, err));
@@ -315,21 +322,23 @@ static hy_status append_elems(const hy_env *env, hy__buf *b, const char *key, hy
     const size_t first = b->len;
     for (size_t i = 0; i < n; i++) {
         if (elem == HY_GGUF_STRING && b->len - first > UINT32_MAX) {
-            return hy__fail(err, HY_E_LIMIT, "key '%s': the strings of an array take over 4 GiB", key);
+            return hy__fail(err, HY_E_LIMIT, "key '%s': the strings of an array take over 4 GiB",
+                            key);
         }
         HY_TRY(append_elem(env, b, key, elem, (const char *)values + i * stride, err));
     }
     return HY_OK;
 }
 
-hy_status hy_gguf_writer_set_array(hy_gguf_writer *w, const char *key, hy_gguf_type elem, const void *values, size_t n,
-                                   hy_error *err)
+hy_status hy_gguf_writer_set_array(hy_gguf_writer *w, const char *key, hy_gguf_type elem,
+                                   const void *values, size_t n, hy_error *err)
 {
     HY_TRY(check_declaring(w, key, err));
     HY_TRY(check_key(key, err));
     HY_TRY(check_meaning(key, HY_GGUF_ARRAY, values, err));
     if (elem != HY_GGUF_STRING && hy__gguf_type_bytes((uint32_t)elem) == 0) {
-        return hy__fail(err, HY_E_ARG, "key '%s': there are no arrays of type %u", key, (unsigned)elem);
+        return hy__fail(err, HY_E_ARG, "key '%s': there are no arrays of type %u", key,
+                        (unsigned)elem);
     }
     const size_t limit = elem == HY_GGUF_STRING ? HY__GGUF_MAX_STRINGS : HY__GGUF_MAX_ELEMS;
     if (n > limit) {
@@ -353,7 +362,8 @@ hy_status hy_gguf_writer_copy_key(hy_gguf_writer *w, const hy_gguf *from, size_t
         return hy__fail(err, HY_E_ARG, "there is no key number %zu to copy", key);
     }
     const hy_str given = hy_gguf_key_name(from, key);
-    char *name = hy__strndup(&w->env, given.data, given.len, err); /* NUL-terminated; it holds no NUL itself */
+    char *name = hy__strndup(&w->env, given.data, given.len,
+                             err); /* NUL-terminated; it holds no NUL itself */
     if (!name) {
         return HY_E_NOMEM;
     }
@@ -372,7 +382,8 @@ hy_status hy_gguf_writer_copy_key(hy_gguf_writer *w, const hy_gguf *from, size_t
     if (status != HY_OK) {
         hy__buf_finish(&w->env, &b);
     } else {
-        const bool strings = type == HY_GGUF_ARRAY && hy_gguf_elem_type(from, key) == HY_GGUF_STRING;
+        const bool strings =
+            type == HY_GGUF_ARRAY && hy_gguf_elem_type(from, key) == HY_GGUF_STRING;
         status = set_value(w, name, &b, strings ? (uint32_t)hy_gguf_elem_count(from, key) : 0, err);
     }
     if (status == HY_OK && strcmp(name, "general.alignment") == 0) {
@@ -382,41 +393,45 @@ hy_status hy_gguf_writer_copy_key(hy_gguf_writer *w, const hy_gguf *from, size_t
     return status;
 }
 
-hy_status hy_gguf_writer_add_tensor(hy_gguf_writer *w, const char *name, hy_type type, uint32_t n_dims,
-                                    const uint64_t *ne, hy_error *err)
+hy_status hy_gguf_writer_add_tensor(hy_gguf_writer *w, const char *name, hy_type type,
+                                    uint32_t n_dims, const uint64_t *ne, hy_error *err)
 {
     HY_TRY(check_declaring(w, name, err));
     const size_t len = strlen(name);
     char shown[HY__GGUF_SHOWN];
     hy__printable((hy_str){name, len}, shown, sizeof shown);
     if (len == 0 || len > HY__GGUF_MAX_NAME_BYTES) {
-        return hy__fail(err, HY_E_ARG, "tensor '%s': its name has %zu bytes, allowed are 1 to %u", shown, len,
-                        HY__GGUF_MAX_NAME_BYTES);
+        return hy__fail(err, HY_E_ARG, "tensor '%s': its name has %zu bytes, allowed are 1 to %u",
+                        shown, len, HY__GGUF_MAX_NAME_BYTES);
     }
     writer_tensor t = {NULL, n_dims, (uint32_t)type, {1, 1, 1, 1}, 0};
     if (n_dims > HY_COUNT(t.ne)) {
-        return hy__fail(err, HY_E_ARG, "tensor '%s': %" PRIu32 " dimensions, the limit is 4", shown, n_dims);
+        return hy__fail(err, HY_E_ARG, "tensor '%s': %" PRIu32 " dimensions, the limit is 4", shown,
+                        n_dims);
     }
     for (uint32_t i = 0; i < n_dims; i++) {
         t.ne[i] = ne[i];
     }
     hy_type checked;
     uint64_t n_elems;
-    const hy_status sized = hy__gguf_tensor_size((uint32_t)type, n_dims, t.ne, &checked, &n_elems, &t.bytes, err);
+    const hy_status sized =
+        hy__gguf_tensor_size((uint32_t)type, n_dims, t.ne, &checked, &n_elems, &t.bytes, err);
     if (sized != HY_OK) {
         return hy__wrap(err, sized, "tensor '%s'", shown);
     }
     uint32_t first;
     if (hy__strmap_get(&w->tensor_map, name, len, &first)) {
-        return hy__fail(err, HY_E_ARG, "tensor '%s' was added before, as number %" PRIu32, shown, first);
+        return hy__fail(err, HY_E_ARG, "tensor '%s' was added before, as number %" PRIu32, shown,
+                        first);
     }
     if (w->n_tensors == HY__GGUF_MAX_TENSORS) {
-        return hy__fail(err, HY_E_LIMIT, "tensor '%s': there are %u tensors already, which is the limit", shown,
+        return hy__fail(err, HY_E_LIMIT,
+                        "tensor '%s': there are %u tensors already, which is the limit", shown,
                         HY__GGUF_MAX_TENSORS);
     }
     void *tensors = w->tensors;
-    const hy_status grown = grow(&w->env, &tensors, w->n_tensors, &w->cap_tensors, sizeof *w->tensors,
-                                 &w->tensor_map, err);
+    const hy_status grown = grow(&w->env, &tensors, w->n_tensors, &w->cap_tensors,
+                                 sizeof *w->tensors, &w->tensor_map, err);
     w->tensors = tensors;
     HY_TRY(grown);
     t.name = hy__strndup(&w->env, name, len, err);
@@ -531,15 +546,18 @@ hy_status hy_gguf_writer_begin(hy_gguf_writer *w, const char *path, hy_error *er
     uint64_t sum = 0;
     bool quantized = false;
     for (size_t i = 0; i < w->n_tensors; i++) {
-        if (!hy__add_u64(sum, w->tensors[i].bytes, &sum) || !hy__gguf_align(sum, w->alignment, &sum)) {
-            return hy__fail(err, HY_E_LIMIT, "tensor '%s': the sizes of the tensors up to here add up to over 2^64",
+        if (!hy__add_u64(sum, w->tensors[i].bytes, &sum) ||
+            !hy__gguf_align(sum, w->alignment, &sum)) {
+            return hy__fail(err, HY_E_LIMIT,
+                            "tensor '%s': the sizes of the tensors up to here add up to over 2^64",
                             w->tensors[i].name);
         }
         quantized |= hy_type_find(w->tensors[i].type)->block_elems > 1;
     }
     uint32_t unused;
     if (quantized && !hy__strmap_get(&w->key_map, "general.quantization_version", 28, &unused)) {
-        HY_TRY(hy_gguf_writer_set_u32(w, "general.quantization_version", 2, err)); /* the format demands it */
+        HY_TRY(hy_gguf_writer_set_u32(w, "general.quantization_version", 2,
+                                      err)); /* the format demands it */
     }
     HY_TRY(hy__out_open(&w->file, &w->env, path, err));
     const hy_status status = emit_head(w, err);
@@ -555,7 +573,8 @@ hy_status hy_gguf_writer_begin(hy_gguf_writer *w, const char *path, hy_error *er
 
 static hy_status check_writing(const hy_gguf_writer *w, hy_error *err)
 {
-    static const char *const what[] = {"before writing has begun", "", "after an error", "after the end"};
+    static const char *const what[] = {"before writing has begun", "", "after an error",
+                                       "after the end"};
     if (w->state != WRITING) {
         return hy__fail(err, HY_E_ARG, "tensor data cannot be written %s", what[w->state]);
     }
@@ -597,8 +616,8 @@ hy_status hy_gguf_writer_finish(hy_gguf_writer *w, hy_error *err)
 {
     HY_TRY(check_writing(w, err));
     if (w->current < w->n_tensors) { /* the data may still come */
-        return hy__fail(err, HY_E_ARG, "tensor '%s' lacks %" PRIu64 " bytes of its data", w->tensors[w->current].name,
-                        w->current_left);
+        return hy__fail(err, HY_E_ARG, "tensor '%s' lacks %" PRIu64 " bytes of its data",
+                        w->tensors[w->current].name, w->current_left);
     }
     hy_status status = flush(w, err);
     if (status == HY_OK) {

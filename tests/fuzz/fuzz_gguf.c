@@ -1,19 +1,20 @@
-/* fuzz_gguf.c: any bytes as a GGUF file: open, touch all that was handed out, write it back, open that.
+/* fuzz_gguf.c: any bytes as a GGUF file: open, touch all that was handed out, write it back, open
+ * that.
  *
- * Input: a file; or "HYSP", a u32 length, and two files of which the first has that length: a model in two parts.
- * All files live in memory. */
+ * Input: a file; or "HYSP", a u32 length, and two files of which the first has that length: a model
+ * in two parts. All files live in memory. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/base.h"
 #include "halyard/gguf.h"
 
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                              \
-            abort();                                                                                                   \
-        }                                                                                                              \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);          \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 /* ---- a file system of a few files */
@@ -47,7 +48,8 @@ static void fs_remove(void *user, const char *path)
     }
 }
 
-static hy_status fs_open(void *user, const char *path, hy_file_mode mode, void **file, uint64_t *bytes, hy_error *err)
+static hy_status fs_open(void *user, const char *path, hy_file_mode mode, void **file,
+                         uint64_t *bytes, hy_error *err)
 {
     if (mode == HY_FILE_WRITE) {
         fs_remove(user, path);
@@ -63,7 +65,8 @@ static hy_status fs_open(void *user, const char *path, hy_file_mode mode, void *
     return HY_OK;
 }
 
-static hy_status fs_read(void *user, void *file, uint64_t offset, void *buf, size_t bytes, hy_error *err)
+static hy_status fs_read(void *user, void *file, uint64_t offset, void *buf, size_t bytes,
+                         hy_error *err)
 {
     (void)user;
     const mem_file *f = file;
@@ -96,7 +99,8 @@ static hy_status fs_close(void *user, void *file, hy_error *err)
     return HY_OK;
 }
 
-static hy_status fs_map(void *user, void *file, uint64_t file_bytes, const void **data, hy_error *err)
+static hy_status fs_map(void *user, void *file, uint64_t file_bytes, const void **data,
+                        hy_error *err)
 {
     (void)user;
     (void)file;
@@ -241,7 +245,8 @@ static void rewrite(const hy_gguf *g, const hy_env *env)
     hy_gguf *back = NULL;
     must(hy_gguf_open("out.gguf", NULL, env, &back, &err), &err);
     /* Three keys about the split are left out, general.quantization_version may be added. */
-    CHECK(hy_gguf_n_keys(back) <= hy_gguf_n_keys(g) + 1 && hy_gguf_n_keys(back) + 3 >= hy_gguf_n_keys(g));
+    CHECK(hy_gguf_n_keys(back) <= hy_gguf_n_keys(g) + 1 &&
+          hy_gguf_n_keys(back) + 3 >= hy_gguf_n_keys(g));
     CHECK(hy_gguf_n_tensors(back) == hy_gguf_n_tensors(g));
     for (size_t i = 0; i < hy_gguf_n_tensors(g); i++) {
         const hy_gguf_tensor *a = hy_gguf_tensor_at(g, i);
@@ -254,7 +259,8 @@ static void rewrite(const hy_gguf *g, const hy_env *env)
     hy_gguf_close(back);
 }
 
-static void add_file(mem_fs *fs, const hy_env *env, const char *name, const uint8_t *data, size_t len)
+static void add_file(mem_fs *fs, const hy_env *env, const char *name, const uint8_t *data,
+                     size_t len)
 {
     void *file;
     uint64_t bytes;

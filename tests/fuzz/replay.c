@@ -2,9 +2,10 @@
  *
  *     fuzz_NAME [-m MUTATIONS] [-w FILE] PATH...
  *
- * Each PATH is a file or a folder of files.  The same inputs in the same order on every machine: files are sorted by
- * name and the mutations come from a generator seeded with the file's bytes.  -w writes each input to FILE before it
- * is run: after a crash, that file is the finding.  No PATH with a file in it is a failure. */
+ * Each PATH is a file or a folder of files.  The same inputs in the same order on every machine:
+ * files are sorted by name and the mutations come from a generator seeded with the file's bytes. -w
+ * writes each input to FILE before it is run: after a crash, that file is the finding.  No PATH
+ * with a file in it is a failure. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <dirent.h>
@@ -77,15 +78,37 @@ static void run(replay *r, const uint8_t *data, size_t n)
 static void put_number(uint8_t *data, size_t n, uint64_t *rng)
 {
     static const uint64_t numbers[] = {
-        0, 1, 2, 4, 8, 9, 16, 31, 63, 64, 127, 128, 255, 256, 65535, 65536, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF,
-        UINT64_C(0x100000000), UINT64_C(0x7FFFFFFFFFFFFFFF), UINT64_C(0x8000000000000000), UINT64_MAX,
+        0,
+        1,
+        2,
+        4,
+        8,
+        9,
+        16,
+        31,
+        63,
+        64,
+        127,
+        128,
+        255,
+        256,
+        65535,
+        65536,
+        0x7FFFFFFF,
+        0x80000000,
+        0xFFFFFFFF,
+        UINT64_C(0x100000000),
+        UINT64_C(0x7FFFFFFFFFFFFFFF),
+        UINT64_C(0x8000000000000000),
+        UINT64_MAX,
     };
     const size_t width = (size_t)1 << next_random(rng) % 4;
     if (width > n) {
         return;
     }
     const size_t at = (size_t)(next_random(rng) % (n - width + 1));
-    const uint64_t v = numbers[next_random(rng) % (sizeof numbers / sizeof *numbers)] + next_random(rng) % 3 - 1;
+    const uint64_t v =
+        numbers[next_random(rng) % (sizeof numbers / sizeof *numbers)] + next_random(rng) % 3 - 1;
     for (size_t i = 0; i < width; i++) {
         data[at + i] = (uint8_t)(v >> 8 * i);
     }
@@ -97,20 +120,11 @@ static size_t mutate(uint8_t *data, size_t n, uint64_t *rng)
     const size_t at = n > 0 ? (size_t)(next_random(rng) % n) : 0;
     const size_t len = n > 0 ? 1 + (size_t)(next_random(rng) % (n - at)) % 64 : 0;
     switch (n == 0 ? 6 : next_random(rng) % 8) {
-    case 0: /* a bit */
-        data[at] ^= (uint8_t)(1u << next_random(rng) % 8);
-        return n;
-    case 1: /* a byte */
-        data[at] = (uint8_t)next_random(rng);
-        return n;
-    case 2: /* cut off */
-        return at;
-    case 3: /* some bytes out */
-        memmove(data + at, data + at + len, n - at - len);
-        return n - len;
-    case 4: /* some bytes twice */
-        memmove(data + at + len, data + at, n - at);
-        return n + len;
+    case 0: /* a bit */ data[at] ^= (uint8_t)(1u << next_random(rng) % 8); return n;
+    case 1: /* a byte */ data[at] = (uint8_t)next_random(rng); return n;
+    case 2: /* cut off */ return at;
+    case 3: /* some bytes out */ memmove(data + at, data + at + len, n - at - len); return n - len;
+    case 4: /* some bytes twice */ memmove(data + at + len, data + at, n - at); return n + len;
     case 5: { /* some bytes over others */
         const size_t to = (size_t)(next_random(rng) % (n - len + 1));
         memmove(data + to, data + at, len);
@@ -120,9 +134,7 @@ static size_t mutate(uint8_t *data, size_t n, uint64_t *rng)
         memmove(data + at + 1, data + at, n - at);
         data[at] = (uint8_t)next_random(rng);
         return n + 1;
-    default:
-        put_number(data, n, rng);
-        return n;
+    default: put_number(data, n, rng); return n;
     }
 }
 

@@ -1,4 +1,5 @@
-/* test_gguf.c: what a reader hands out: values of every type, getters, tensors, memory bounds, failures of the system. */
+/* test_gguf.c: what a reader hands out: values of every type, getters, tensors, memory bounds,
+ * failures of the system. */
 #include "support/support.h"
 
 #include <math.h>
@@ -187,16 +188,22 @@ static void getters(void **state)
 
     assert_fails(hy_gguf_get_u32(g, "u8", 0, 199, &u, &err), HY_E_FORMAT, &err,
                  "key 'u8' at offset 38: 200 is outside of 0..199");
-    assert_fails(hy_gguf_get_u32(g, "u8", 201, 300, &u, &err), HY_E_FORMAT, &err, "200 is outside of 201..300");
+    assert_fails(hy_gguf_get_u32(g, "u8", 201, 300, &u, &err), HY_E_FORMAT, &err,
+                 "200 is outside of 201..300");
     assert_fails(hy_gguf_get_u32(g, "u64", 0, UINT32_MAX, &u, &err), HY_E_FORMAT, &err,
                  "18446744073709551615 is outside");
-    assert_fails(hy_gguf_get_u32(g, "i8", 0, 9, &u, &err), HY_E_FORMAT, &err, "-2 is outside of 0..9");
+    assert_fails(hy_gguf_get_u32(g, "i8", 0, 9, &u, &err), HY_E_FORMAT, &err,
+                 "-2 is outside of 0..9");
     assert_fails(hy_gguf_get_u32(g, "f32", 0, 9, &u, &err), HY_E_FORMAT, &err,
                  "the value is FLOAT32, wanted is an integer");
-    assert_fails(hy_gguf_get_u32(g, "bool", 0, 9, &u, &err), HY_E_FORMAT, &err, "the value is BOOL");
-    assert_fails(hy_gguf_get_f32(g, "i8", &f, &err), HY_E_FORMAT, &err, "the value is INT8, wanted is FLOAT32");
-    assert_fails(hy_gguf_get_bool(g, "u8", &yes, &err), HY_E_FORMAT, &err, "the value is UINT8, wanted is BOOL");
-    assert_fails(hy_gguf_get_str(g, "u8", &s, &err), HY_E_FORMAT, &err, "the value is UINT8, wanted is STRING");
+    assert_fails(hy_gguf_get_u32(g, "bool", 0, 9, &u, &err), HY_E_FORMAT, &err,
+                 "the value is BOOL");
+    assert_fails(hy_gguf_get_f32(g, "i8", &f, &err), HY_E_FORMAT, &err,
+                 "the value is INT8, wanted is FLOAT32");
+    assert_fails(hy_gguf_get_bool(g, "u8", &yes, &err), HY_E_FORMAT, &err,
+                 "the value is UINT8, wanted is BOOL");
+    assert_fails(hy_gguf_get_str(g, "u8", &s, &err), HY_E_FORMAT, &err,
+                 "the value is UINT8, wanted is STRING");
     hy_gguf_close(g);
     free(b.data);
 
@@ -209,9 +216,12 @@ static void getters(void **state)
     hy_gguf_close(g);
     free(b.data);
 
-    g = open_script("h:0,3 s:big u32:12 f64:1e39 s:small u32:12 f64:-1e39 s:inf u32:12 f64:inf", &b);
-    assert_fails(hy_gguf_get_f32(g, "big", &f, &err), HY_E_FORMAT, &err, "1e+39 is outside of the range");
-    assert_fails(hy_gguf_get_f32(g, "small", &f, &err), HY_E_FORMAT, &err, "-1e+39 is outside of the range");
+    g = open_script("h:0,3 s:big u32:12 f64:1e39 s:small u32:12 f64:-1e39 s:inf u32:12 f64:inf",
+                    &b);
+    assert_fails(hy_gguf_get_f32(g, "big", &f, &err), HY_E_FORMAT, &err,
+                 "1e+39 is outside of the range");
+    assert_fails(hy_gguf_get_f32(g, "small", &f, &err), HY_E_FORMAT, &err,
+                 "-1e+39 is outside of the range");
     assert_ok(hy_gguf_get_f32(g, "inf", &f, &err), &err);
     assert_true(isinf(f));
     hy_gguf_close(g);
@@ -277,7 +287,8 @@ static size_t short_name(size_t i, char out[3])
     return 3;
 }
 
-/* 1 MiB: keys of one byte, then string arrays of empty strings, then tensors of one byte, then tail. */
+/* 1 MiB: keys of one byte, then string arrays of empty strings, then tensors of one byte, then
+ * tail. */
 static gguf_bytes crowd(size_t n_keys, size_t n_arrays, size_t strings_each, size_t n_tensors)
 {
     gguf_bytes b = {0};
@@ -371,7 +382,8 @@ static void small_files_stay_cheap(void **state)
         {"strings and tensors", 0, 1, 60000, 15000, true},
     };
     for (size_t i = 0; i < sizeof crowds / sizeof *crowds; i++) {
-        gguf_bytes b = crowd(crowds[i].keys, crowds[i].arrays, crowds[i].strings, crowds[i].tensors);
+        gguf_bytes b =
+            crowd(crowds[i].keys, crowds[i].arrays, crowds[i].strings, crowds[i].tensors);
         check_bound(crowds[i].what, &b, crowds[i].opens);
         free(b.data);
     }
@@ -384,7 +396,8 @@ static void small_files_stay_cheap(void **state)
     gguf_fill(&b, 0, MIB - b.len);
     check_bound("counted keys only", &b, false);
     free(b.data);
-    /* Records without data for them: 31774 is the most that the check of the alignment lets through. */
+    /* Records without data for them: 31774 is the most that the check of the alignment lets
+     * through. */
     b = gguf_script("h:31774,1 s:general.alignment u32:4 u32:8");
     char name[3];
     for (size_t i = 0; i < 31774; i++) {
@@ -403,8 +416,9 @@ static void small_files_stay_cheap(void **state)
 static void every_call_may_fail(void **state)
 {
     (void)state;
-    gguf_bytes b = gguf_script("h:2,3 s:a u32:9 u32:8 u64:2 s:x s:y s:b u32:4 u32:1 s:c u32:9 u32:8 u64:1 s:z "
-                               "t:v,0,0,8 t:w,0,32,8 a:32 z:64");
+    gguf_bytes b =
+        gguf_script("h:2,3 s:a u32:9 u32:8 u64:2 s:x s:y s:b u32:4 u32:1 s:c u32:9 u32:8 u64:1 s:z "
+                    "t:v,0,0,8 t:w,0,32,8 a:32 z:64");
     const char *path = temp_path("whole.gguf");
     write_file(path, b.data, b.len);
     for (int no_mmap = 0; no_mmap < 2; no_mmap++) {
@@ -451,7 +465,8 @@ static void every_call_may_fail(void **state)
     free(b.data);
 }
 
-static hy_status no_map(void *user, void *file, uint64_t file_bytes, const void **data, hy_error *err)
+static hy_status no_map(void *user, void *file, uint64_t file_bytes, const void **data,
+                        hy_error *err)
 {
     (void)user;
     (void)file;
@@ -481,8 +496,10 @@ static void read_where_mapping_is_unsupported(void **state)
     assert_null(g);
     assert_non_null(strstr(err.text, "absent.gguf"));
     /* Only regular files have a size that stays. */
-    assert_fails(hy_gguf_open(source_path("models"), NULL, NULL, &g, &err), HY_E_IO, &err, "not a regular file");
-    assert_fails(hy_gguf_open("/dev/zero", NULL, NULL, &g, &err), HY_E_IO, &err, "/dev/zero is not a regular file");
+    assert_fails(hy_gguf_open(source_path("models"), NULL, NULL, &g, &err), HY_E_IO, &err,
+                 "not a regular file");
+    assert_fails(hy_gguf_open("/dev/zero", NULL, NULL, &g, &err), HY_E_IO, &err,
+                 "/dev/zero is not a regular file");
 }
 
 /* The model that the repository carries. */
@@ -491,7 +508,9 @@ static void embedded_model(void **state)
     (void)state;
     hy_error err;
     hy_gguf *g = NULL;
-    assert_ok(hy_gguf_open(source_path("models/halyard-tiny-rwkv7-Q4_K_M.gguf"), NULL, NULL, &g, &err), &err);
+    assert_ok(
+        hy_gguf_open(source_path("models/halyard-tiny-rwkv7-Q4_K_M.gguf"), NULL, NULL, &g, &err),
+        &err);
     hy_str arch;
     assert_ok(hy_gguf_get_str(g, "general.architecture", &arch, &err), &err);
     assert_str(arch, "rwkv7");

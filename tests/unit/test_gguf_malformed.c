@@ -1,4 +1,5 @@
-/* test_gguf_malformed.c: every malformed file is refused with its status and a sentence that names the place. */
+/* test_gguf_malformed.c: every malformed file is refused with its status and a sentence that names
+ * the place. */
 #include "support/support.h"
 
 #include "gguf_script.h"
@@ -115,7 +116,8 @@ static void bad_files_are_refused_from_disk(void **state)
     }
 }
 
-/* Every prefix of every good file either opens or is refused; none reads behind its end (sanitizers tell). */
+/* Every prefix of every good file either opens or is refused; none reads behind its end (sanitizers
+ * tell). */
 static void every_cut_is_survived(void **state)
 {
     (void)state;
@@ -206,8 +208,8 @@ static void strings_over_4_gib(void **state)
     }
     hy_error err;
     hy_gguf *g = NULL;
-    assert_fails(hy_gguf_open_memory(data, (size_t)(49 + n * step), NULL, &g, &err), HY_E_LIMIT, &err,
-                 "key 'k' at offset 24: the strings of an array take");
+    assert_fails(hy_gguf_open_memory(data, (size_t)(49 + n * step), NULL, &g, &err), HY_E_LIMIT,
+                 &err, "key 'k' at offset 24: the strings of an array take");
     free(data);
 #endif
 }

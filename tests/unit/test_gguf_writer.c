@@ -1,4 +1,5 @@
-/* test_gguf_writer.c: what is written is read back equal, what would not open is refused, failures leave nothing behind. */
+/* test_gguf_writer.c: what is written is read back equal, what would not open is refused, failures
+ * leave nothing behind. */
 #include "support/support.h"
 
 #include "base/base.h"
@@ -100,7 +101,8 @@ static void assert_equal_tensors(const hy_gguf *a, const hy_gguf *b)
 }
 
 /* Copies everything to `path`, data in pieces of `piece` bytes. */
-static hy_status copy_to(const hy_env *env, const hy_gguf *from, const char *path, size_t piece, hy_error *err)
+static hy_status copy_to(const hy_env *env, const hy_gguf *from, const char *path, size_t piece,
+                         hy_error *err)
 {
     hy_gguf_writer *w = NULL;
     hy_status status = hy_gguf_writer_create(env, &w, err);
@@ -118,7 +120,8 @@ static hy_status copy_to(const hy_env *env, const hy_gguf *from, const char *pat
         const hy_gguf_tensor *t = hy_gguf_tensor_at(from, i);
         for (size_t at = 0; status == HY_OK && at < t->bytes; at += piece) {
             const size_t left = (size_t)t->bytes - at;
-            status = hy_gguf_writer_data(w, (const char *)t->data + at, left < piece ? left : piece, err);
+            status = hy_gguf_writer_data(w, (const char *)t->data + at, left < piece ? left : piece,
+                                         err);
         }
     }
     if (status == HY_OK) {
@@ -191,23 +194,27 @@ static void arrays_come_back(void **state)
         "s:u16 u32:9 u32:2 u64:2 u16:1 u16:65535 s:i16 u32:9 u32:3 u64:2 u16:-2 u16:300 "
         "s:u32 u32:9 u32:4 u64:2 u32:1 u32:-1 s:i32 u32:9 u32:5 u64:2 u32:-70000 u32:1 "
         "s:f32 u32:9 u32:6 u64:2 f32:0.5 f32:-3 s:bool u32:9 u32:7 u64:2 u8:1 u8:0 "
-        "s:u64 u32:9 u32:10 u64:2 u64:1 u64:-1 s:i64 u32:9 u32:11 u64:2 u64:0x8000000000000000 u64:1 "
-        "s:f64 u32:9 u32:12 u64:2 f64:1e300 f64:-0.0 s:str u32:9 u32:8 u64:2 s:one s: s:none u32:9 u32:8 u64:0";
+        "s:u64 u32:9 u32:10 u64:2 u64:1 u64:-1 s:i64 u32:9 u32:11 u64:2 u64:0x8000000000000000 "
+        "u64:1 "
+        "s:f64 u32:9 u32:12 u64:2 f64:1e300 f64:-0.0 s:str u32:9 u32:8 u64:2 s:one s: s:none u32:9 "
+        "u32:8 u64:0";
     const struct {
         const char *name;
         hy_gguf_type type;
         const void *values;
     } arrays[] = {
-        {"u8", HY_GGUF_UINT8, u8},       {"i8", HY_GGUF_INT8, i8},       {"u16", HY_GGUF_UINT16, u16},
-        {"i16", HY_GGUF_INT16, i16},     {"u32", HY_GGUF_UINT32, u32},   {"i32", HY_GGUF_INT32, i32},
-        {"f32", HY_GGUF_FLOAT32, f32},   {"bool", HY_GGUF_BOOL, flags},  {"u64", HY_GGUF_UINT64, u64},
-        {"i64", HY_GGUF_INT64, i64},     {"f64", HY_GGUF_FLOAT64, f64},  {"str", HY_GGUF_STRING, strs},
+        {"u8", HY_GGUF_UINT8, u8},     {"i8", HY_GGUF_INT8, i8},      {"u16", HY_GGUF_UINT16, u16},
+        {"i16", HY_GGUF_INT16, i16},   {"u32", HY_GGUF_UINT32, u32},  {"i32", HY_GGUF_INT32, i32},
+        {"f32", HY_GGUF_FLOAT32, f32}, {"bool", HY_GGUF_BOOL, flags}, {"u64", HY_GGUF_UINT64, u64},
+        {"i64", HY_GGUF_INT64, i64},   {"f64", HY_GGUF_FLOAT64, f64}, {"str", HY_GGUF_STRING, strs},
     };
     const char *path = temp_path("arrays.gguf");
     hy_error err;
     hy_gguf_writer *w = new_writer();
     for (size_t i = 0; i < HY_COUNT(arrays); i++) {
-        assert_ok(hy_gguf_writer_set_array(w, arrays[i].name, arrays[i].type, arrays[i].values, 2, &err), &err);
+        assert_ok(
+            hy_gguf_writer_set_array(w, arrays[i].name, arrays[i].type, arrays[i].values, 2, &err),
+            &err);
     }
     assert_ok(hy_gguf_writer_set_array(w, "none", HY_GGUF_STRING, NULL, 0, &err), &err);
     assert_fails(hy_gguf_writer_set_array(w, "x", HY_GGUF_ARRAY, u8, 2, &err), HY_E_ARG, &err,
@@ -228,9 +235,10 @@ static void arrays_come_back(void **state)
 static void copies_are_equal(void **state)
 {
     (void)state;
-    static const char *const names[] = {"no_keys_no_tensors", "version_2",      "every_scalar",        "every_array",
-                                        "empty_arrays",       "one_tensor",     "tensor_without_tail", "scalar_tensor",
-                                        "alignment_8",        "alignment_1024"};
+    static const char *const names[] = {"no_keys_no_tensors",  "version_2",     "every_scalar",
+                                        "every_array",         "empty_arrays",  "one_tensor",
+                                        "tensor_without_tail", "scalar_tensor", "alignment_8",
+                                        "alignment_1024"};
     for (size_t i = 0; i < HY_COUNT(names); i++) {
         gguf_bytes b = gguf_script(gguf_good(names[i]));
         hy_error err;
@@ -242,7 +250,8 @@ static void copies_are_equal(void **state)
         assert_equal_keys(from, to);
         assert_equal_tensors(from, to);
         assert_int_equal(hy_gguf_alignment(from), hy_gguf_alignment(to));
-        assert_int_equal(hy_gguf_file_bytes(to) % (hy_gguf_n_tensors(to) > 0 ? hy_gguf_alignment(to) : 1), 0);
+        assert_int_equal(
+            hy_gguf_file_bytes(to) % (hy_gguf_n_tensors(to) > 0 ? hy_gguf_alignment(to) : 1), 0);
         hy_gguf_close(to);
         hy_gguf_close(from);
         free(b.data);
@@ -263,12 +272,14 @@ static void embedded_model_copies(void **state)
     hy_gguf_close(from);
 }
 
-/* split.* keys describe the source's files: they are left behind, or the copy could not be opened. */
+/* split.* keys describe the source's files: they are left behind, or the copy could not be opened.
+ */
 static void split_keys_are_left_out(void **state)
 {
     (void)state;
-    gguf_bytes b = gguf_script("h:0,4 s:split.a u32:4 u32:1 s:split.no u32:2 u16:0 s:split.count u32:2 u16:1 "
-                               "s:split.tensors.count u32:5 u32:0");
+    gguf_bytes b =
+        gguf_script("h:0,4 s:split.a u32:4 u32:1 s:split.no u32:2 u16:0 s:split.count u32:2 u16:1 "
+                    "s:split.tensors.count u32:5 u32:0");
     hy_error err;
     hy_gguf *from = NULL;
     assert_ok(hy_gguf_open_memory(b.data, b.len, NULL, &from, &err), &err);
@@ -310,8 +321,9 @@ static void layout(void **state)
     hy_gguf_writer_destroy(w);
     size_t len;
     char *written = read_file(path, &len);
-    gguf_bytes want = gguf_script("h:3,2 s:general.alignment u32:4 u32:64 s:general.quantization_version u32:4 u32:2 "
-                                  "t:a,24,0,3,1,2 t:b,8,64,32 t:c,0,128 a:64");
+    gguf_bytes want = gguf_script(
+        "h:3,2 s:general.alignment u32:4 u32:64 s:general.quantization_version u32:4 u32:2 "
+        "t:a,24,0,3,1,2 t:b,8,64,32 t:c,0,128 a:64");
     gguf_fill(&want, 7, 6);
     gguf_fill(&want, 0, 58);
     gguf_fill(&want, 7, 34);
@@ -335,7 +347,8 @@ static void what_would_not_open_is_refused(void **state)
     name[64] = '\0';
     assert_fails(hy_gguf_writer_add_tensor(w, name, HY_TYPE_F32, 1, ok, &err), HY_E_ARG, &err,
                  "its name has 64 bytes, allowed are 1 to 63");
-    assert_fails(hy_gguf_writer_add_tensor(w, "", HY_TYPE_F32, 1, ok, &err), HY_E_ARG, &err, "its name has 0 bytes");
+    assert_fails(hy_gguf_writer_add_tensor(w, "", HY_TYPE_F32, 1, ok, &err), HY_E_ARG, &err,
+                 "its name has 0 bytes");
     assert_ok(hy_gguf_writer_add_tensor(w, name + 1, HY_TYPE_F32, 1, ok, &err), &err);
     assert_fails(hy_gguf_writer_add_tensor(w, name + 1, HY_TYPE_F32, 1, ok, &err), HY_E_ARG, &err,
                  "was added before, as number 0");
@@ -354,24 +367,28 @@ static void what_would_not_open_is_refused(void **state)
     assert_non_null(key);
     memset(key, 'k', 65536);
     key[65536] = '\0';
-    assert_fails(hy_gguf_writer_set_u32(w, key, 1, &err), HY_E_LIMIT, &err, "its name has 65536 bytes");
+    assert_fails(hy_gguf_writer_set_u32(w, key, 1, &err), HY_E_LIMIT, &err,
+                 "its name has 65536 bytes");
     assert_ok(hy_gguf_writer_set_u32(w, key + 1, 1, &err), &err);
     free(key);
-    assert_fails(hy_gguf_writer_set_u32(w, "general.alignment", 24, &err), HY_E_ARG, &err, "power of two");
-    assert_fails(hy_gguf_writer_set_u32(w, "general.alignment", 1u << 21, &err), HY_E_ARG, &err, "power of two");
-    assert_fails(hy_gguf_writer_set_bool(w, "general.alignment", true, &err), HY_E_ARG, &err, "must be a UINT32");
-    assert_fails(hy_gguf_writer_set_array(w, "general.alignment", HY_GGUF_UINT32, ok, 1, &err), HY_E_ARG, &err,
+    assert_fails(hy_gguf_writer_set_u32(w, "general.alignment", 24, &err), HY_E_ARG, &err,
+                 "power of two");
+    assert_fails(hy_gguf_writer_set_u32(w, "general.alignment", 1u << 21, &err), HY_E_ARG, &err,
+                 "power of two");
+    assert_fails(hy_gguf_writer_set_bool(w, "general.alignment", true, &err), HY_E_ARG, &err,
                  "must be a UINT32");
+    assert_fails(hy_gguf_writer_set_array(w, "general.alignment", HY_GGUF_UINT32, ok, 1, &err),
+                 HY_E_ARG, &err, "must be a UINT32");
     /* The lengths alone are refused: nothing behind them is touched. */
-    assert_fails(hy_gguf_writer_set_str(w, "s", (hy_str){"", (64u << 20) + 1}, &err), HY_E_LIMIT, &err,
-                 "key 's': a string of 67108865 bytes");
+    assert_fails(hy_gguf_writer_set_str(w, "s", (hy_str){"", (64u << 20) + 1}, &err), HY_E_LIMIT,
+                 &err, "key 's': a string of 67108865 bytes");
     const hy_str long_string = {"", (64u << 20) + 1};
-    assert_fails(hy_gguf_writer_set_array(w, "s", HY_GGUF_STRING, &long_string, 1, &err), HY_E_LIMIT, &err,
-                 "key 's': a string of 67108865 bytes");
-    assert_fails(hy_gguf_writer_set_array(w, "s", HY_GGUF_STRING, NULL, (1u << 24) + 1, &err), HY_E_LIMIT, &err,
-                 "key 's': 16777217 elements");
-    assert_fails(hy_gguf_writer_set_array(w, "s", HY_GGUF_UINT8, NULL, (1u << 28) + 1, &err), HY_E_LIMIT, &err,
-                 "key 's': 268435457 elements");
+    assert_fails(hy_gguf_writer_set_array(w, "s", HY_GGUF_STRING, &long_string, 1, &err),
+                 HY_E_LIMIT, &err, "key 's': a string of 67108865 bytes");
+    assert_fails(hy_gguf_writer_set_array(w, "s", HY_GGUF_STRING, NULL, (1u << 24) + 1, &err),
+                 HY_E_LIMIT, &err, "key 's': 16777217 elements");
+    assert_fails(hy_gguf_writer_set_array(w, "s", HY_GGUF_UINT8, NULL, (1u << 28) + 1, &err),
+                 HY_E_LIMIT, &err, "key 's': 268435457 elements");
     hy_gguf_writer_destroy(w);
     hy_gguf_writer_destroy(NULL);
 
@@ -399,7 +416,8 @@ static void limits_of_counts(void **state)
         assert_ok(hy_gguf_writer_add_tensor(w, name, HY_TYPE_I8, 1, &one, &err), &err);
     }
     assert_ok(hy_gguf_writer_set_bool(w, "7", false, &err), &err);
-    assert_fails(hy_gguf_writer_set_bool(w, "more", true, &err), HY_E_LIMIT, &err, "key 'more': there are 65536 keys");
+    assert_fails(hy_gguf_writer_set_bool(w, "more", true, &err), HY_E_LIMIT, &err,
+                 "key 'more': there are 65536 keys");
     assert_fails(hy_gguf_writer_add_tensor(w, "more", HY_TYPE_I8, 1, &one, &err), HY_E_LIMIT, &err,
                  "tensor 'more': there are 65536 tensors");
     hy_gguf_writer_destroy(w);
@@ -408,10 +426,11 @@ static void limits_of_counts(void **state)
     w = new_writer();
     hy_str *strings = calloc((1u << 24) - 1, sizeof *strings);
     assert_non_null(strings);
-    assert_ok(hy_gguf_writer_set_array(w, "a", HY_GGUF_STRING, strings, (1u << 24) - 1, &err), &err);
+    assert_ok(hy_gguf_writer_set_array(w, "a", HY_GGUF_STRING, strings, (1u << 24) - 1, &err),
+              &err);
     assert_ok(hy_gguf_writer_set_array(w, "b", HY_GGUF_STRING, strings, 1, &err), &err);
-    assert_fails(hy_gguf_writer_set_array(w, "c", HY_GGUF_STRING, strings, 1, &err), HY_E_LIMIT, &err,
-                 "key 'c': all arrays together would have over 16777216 strings");
+    assert_fails(hy_gguf_writer_set_array(w, "c", HY_GGUF_STRING, strings, 1, &err), HY_E_LIMIT,
+                 &err, "key 'c': all arrays together would have over 16777216 strings");
     assert_ok(hy_gguf_writer_set_array(w, "a", HY_GGUF_STRING, strings, 1, &err), &err);
     assert_ok(hy_gguf_writer_set_array(w, "c", HY_GGUF_STRING, strings, 1, &err), &err);
     free(strings);
@@ -431,9 +450,12 @@ static void order_of_calls(void **state)
     assert_ok(hy_gguf_writer_begin(w, path, &err), &err);
     assert_fails(hy_gguf_writer_begin(w, path, &err), HY_E_ARG, &err, "writing has begun");
     assert_fails(hy_gguf_writer_set_u32(w, "k", 1, &err), HY_E_ARG, &err, "'k' cannot be declared");
-    assert_fails(hy_gguf_writer_set_array(w, "k", HY_GGUF_UINT8, "", 1, &err), HY_E_ARG, &err, "'k' cannot be");
-    assert_fails(hy_gguf_writer_add_tensor(w, "u", HY_TYPE_I8, 1, &ne, &err), HY_E_ARG, &err, "'u' cannot be");
-    assert_fails(hy_gguf_writer_data(w, "abcdef", 6, &err), HY_E_ARG, &err, "2 bytes of data more than");
+    assert_fails(hy_gguf_writer_set_array(w, "k", HY_GGUF_UINT8, "", 1, &err), HY_E_ARG, &err,
+                 "'k' cannot be");
+    assert_fails(hy_gguf_writer_add_tensor(w, "u", HY_TYPE_I8, 1, &ne, &err), HY_E_ARG, &err,
+                 "'u' cannot be");
+    assert_fails(hy_gguf_writer_data(w, "abcdef", 6, &err), HY_E_ARG, &err,
+                 "2 bytes of data more than");
     assert_fails(hy_gguf_writer_data(w, "a", 1, &err), HY_E_ARG, &err, "after an error");
     assert_false(exists(part_of(path)));
     hy_gguf_writer_destroy(w);
@@ -461,8 +483,10 @@ static void order_of_calls(void **state)
 static void every_call_may_fail(void **state)
 {
     (void)state;
-    /* 40 keys and tensors, so that the tables grow, and 80 KiB of data, so that pieces are written at once. */
-    gguf_bytes b = gguf_script("h:40,42 s:general.architecture u32:8 s:x s:k u32:9 u32:8 u64:1 s:y");
+    /* 40 keys and tensors, so that the tables grow, and 80 KiB of data, so that pieces are written
+     * at once. */
+    gguf_bytes b =
+        gguf_script("h:40,42 s:general.architecture u32:8 s:x s:k u32:9 u32:8 u64:1 s:y");
     for (unsigned i = 0; i < 40; i++) {
         char name[8];
         snprintf(name, sizeof name, "%u", i);
@@ -513,8 +537,11 @@ static void every_call_may_fail(void **state)
         hy_gguf_writer *w = NULL;
         hy_status status = hy_gguf_writer_create(&f.env, &w, &err);
         status = status == HY_OK ? hy_gguf_writer_set_str(w, "s", str("text"), &err) : status;
-        status = status == HY_OK ? hy_gguf_writer_set_array(w, "a", HY_GGUF_UINT32, numbers, 3, &err) : status;
-        status = status == HY_OK ? hy_gguf_writer_add_tensor(w, "t", HY_TYPE_F32, 0, NULL, &err) : status;
+        status = status == HY_OK
+                     ? hy_gguf_writer_set_array(w, "a", HY_GGUF_UINT32, numbers, 3, &err)
+                     : status;
+        status = status == HY_OK ? hy_gguf_writer_add_tensor(w, "t", HY_TYPE_F32, 0, NULL, &err)
+                                 : status;
         hy_gguf_writer_destroy(w);
         assert_int_equal(f.live_blocks, 0);
         if (f.failed == 0) {
