@@ -52,11 +52,17 @@ static uint32_t nearest_level(float x)
     if (x >= (float)levels[LEVELS - 1]) {
         return LEVELS - 1;
     }
-    uint32_t above = 1;
-    while (above < LEVELS - 1 && !(x < (float)levels[above])) {
-        above++;
+    uint32_t below = 0;
+    uint32_t above = LEVELS - 1;
+    while (above - below > 1) { /* levels[below] <= x < levels[above] */
+        uint32_t middle = (below + above) / 2;
+        if (x < (float)levels[middle]) {
+            above = middle;
+        } else {
+            below = middle;
+        }
     }
-    return x - (float)levels[above - 1] < (float)levels[above] - x ? above - 1 : above;
+    return x - (float)levels[below] < (float)levels[above] - x ? below : above;
 }
 
 /* With weights w = x^2 and levels q of this inverse scale: *xq = sum w q x, *qq = sum w q q. */
