@@ -44,7 +44,7 @@ HY_BEGIN_DECLS
     X(MXFP4, 39, 32, 17, FULL)                                                                     \
     X(NVFP4, 40, 64, 36, SIZE)                                                                     \
     X(Q1_0, 41, 128, 18, SIZE)                                                                     \
-    X(Q2_0, 42, 64, 18, SIZE)
+    X(Q2_0, 42, 64, 18, FULL)
 
 typedef enum hy_type {
 #define HY_TYPE_ENUM(name, id, elems, bytes, codec) HY_TYPE_##name = id,

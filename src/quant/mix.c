@@ -89,6 +89,7 @@ static const hy__mix mixes[] = {
     {"Q3_K_S", 11, T(Q3_K), PLAIN, PLAIN, SAME, true, false},
     {"Q2_K", 10, T(Q2_K), Q2_K_RULES},
     {"Q2_K_S", 21, T(Q2_K), {GROUPED, T(Q4_K), SAME}, {EIGHTH, T(Q4_K), SAME}, SAME, false, false},
+    {"Q2_0", 41, T(Q2_0), PLAIN, PLAIN, SAME, false, false},
     {"Q5_K", 17, T(Q5_K), Q5_K_M_RULES},
     {"Q4_K", 15, T(Q4_K), Q4_K_M_RULES},
     {"Q3_K", 12, T(Q3_K), Q3_K_M_RULES},
@@ -370,6 +371,8 @@ static hy_status choose_quantized(hy__mix_state *s, const hy_gguf_tensor *t, hy_
         *type = choose_head(s, t);
     } else if (mix->experts_only) {
         *type = t->ne[2] > 1 ? mix->base : HY_TYPE_Q8_0;
+    } else if (k == TOKEN_EMBD) {
+        *type = mix->base == HY_TYPE_Q2_0 ? HY_TYPE_Q4_K : mix->base; /* 2 bits are too few here */
     } else if (k == ATTN_V) {
         *type = choose_attn_v(s);
     } else if (k == ATTN_K && s->n_expert == 8) {
@@ -394,6 +397,7 @@ static hy_type fit_rows(hy_type type, uint64_t row)
         return type;
     }
     switch (type) {
+    case HY_TYPE_Q2_0:
     case HY_TYPE_Q2_K:
     case HY_TYPE_Q3_K: type = HY_TYPE_Q4_0; break;
     case HY_TYPE_Q4_K: type = HY_TYPE_Q5_0; break;

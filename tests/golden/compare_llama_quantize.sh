@@ -13,7 +13,7 @@ set -u
 
 : "${LLAMA_QUANTIZE:?set it to the path of llama-quantize}"
 HALYARD=${HALYARD:-build/release/halyard}
-MIXES=${MIXES:-F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0 IQ4_NL IQ4_XS MXFP4_MOE Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S Q5_K Q4_K Q3_K}
+MIXES=${MIXES:-F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0 IQ4_NL IQ4_XS MXFP4_MOE Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S Q2_0 Q5_K Q4_K Q3_K}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

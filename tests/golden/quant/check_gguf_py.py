@@ -22,7 +22,10 @@ def ordered(x):
 def main():
     failed = False
     for path in sorted(pathlib.Path(__file__).parent.glob("decode/*.bin")):
-        kind = GGMLQuantizationType[path.stem]
+        kind = GGMLQuantizationType.__members__.get(path.stem)
+        if kind is None:
+            print(f"{path.stem:8} not known to this version of gguf")
+            continue
         elems, size = GGML_QUANT_SIZES[kind]
         data = np.fromfile(path, dtype=np.uint8)
         cut = ELEMS // elems * size

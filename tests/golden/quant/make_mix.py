@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 MIXES = ("F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K_S Q5_1 Q5_0 Q4_K_M Q4_K_S Q4_1 Q4_0 IQ4_NL IQ4_XS MXFP4_MOE "
-         "Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S").split()
+         "Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S Q2_0").split()
 WHOLE = ["llama-rows-80", "llama-rows-96", "qwen2-fused", "experts-4"]
 
 
