@@ -1,5 +1,9 @@
 /* os_posix.c: memory, files, clock, threads and processor count of POSIX systems.  The only file of the library that
  * includes their headers. Callable from any thread. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#error "Halyard reads GGUF tensors in place and supports little-endian machines only; this one is big-endian."
+#endif
+
 #if defined(__linux__)
 #define _GNU_SOURCE /* sched_getaffinity */
 #else
@@ -19,10 +23,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#error "Halyard reads GGUF tensors in place and supports little-endian machines only; this one is big-endian."
-#endif
 
 /* ---- memory */
 

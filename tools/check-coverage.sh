@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# check-coverage.sh: runs the tests in an instrumented build, prints the covered lines of the library, and fails if one of
+# the folders that read what others wrote is below the bound.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bound=95
+folders="gguf quant text session"
+build=build/coverage
+jobs=${JOBS:-$(nproc)}
+
+cmake --preset coverage -DHALYARD_TESTS=ON >"$build.log" 2>&1 || { mkdir -p build; cmake --preset coverage -DHALYARD_TESTS=ON; }
+cmake --build $build -j "$jobs"
+find $build -name '*.gcda' -delete
+tools/run-tests.sh $build
+
+gcovr --root . --filter 'src/' --exclude-unreachable-branches --json $build/coverage.json $build
+gcovr --root . --add-tracefile $build/coverage.json --txt
+bad=0
+for folder in $folders; do
+    percent=$(gcovr --root . --add-tracefile $build/coverage.json --filter "src/$folder/" --json-summary-pretty |
+        sed -n 's/^ *"line_percent": *\([0-9.]*\).*/\1/p' | tail -n 1)
+    if awk -v p="$percent" -v b=$bound 'BEGIN { exit !(p == "" || p < b) }'; then
+        echo "coverage: src/$folder ${percent:-?} % of lines, below $bound %"
+        bad=1
+    else
+        echo "coverage: src/$folder $percent % of lines"
+    fi
+done
+exit $bad
