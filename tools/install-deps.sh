@@ -27,6 +27,10 @@ links() {
     "$@" "$scratch/try.c" -o "$scratch/try"
 }
 
+i386_package() {
+    PKG_CONFIG_LIBDIR=/usr/lib/i386-linux-gnu/pkgconfig pkg-config --exists "$1"
+}
+
 # The run-time libraries of clang's sanitizers have the version in their package's name.
 clang_runtime() {
     local major=
@@ -57,9 +61,11 @@ find_missing() {
         need g++ g++ --version
         need "clang libclang-rt-dev" links clang
         need "clang $(clang_runtime)" links clang -fsanitize=address,undefined
-        need "valgrind libc6-dbg" valgrind --error-exitcode=1 -q "$scratch/try"
+        need "valgrind libc6-dbg" valgrind --error-exitcode=1 -q true
         need gcovr gcovr --version
         need gcc-multilib links gcc -m32
+        need libcmocka-dev:i386 i386_package cmocka
+        need libjansson-dev:i386 i386_package jansson
         need git git --version
         need binutils nm --version
     fi
@@ -91,8 +97,13 @@ if [ "$(id -u)" -ne 0 ]; then
     root=(sudo)
 fi
 
+if [[ " ${missing[*]}" == *:i386* ]] && ! dpkg --print-foreign-architectures | grep -qx i386; then
+    echo "adding the architecture i386, for the 32-bit tests"
+    "${root[@]}" dpkg --add-architecture i386
+fi
 echo "updating apt's lists"
-"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null ||
+    echo "some lists could not be fetched; going on with what there is"
 for _ in 1 2; do # the name of clang's runtime may only be known once clang is there
     echo "installing: ${missing[*]}"
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
