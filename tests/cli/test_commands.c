@@ -1,0 +1,478 @@
+/* test_commands.c: the commands that do not generate text, run as a user runs them, on the model of the repository. */
+#include "cli/run_program.h"
+
+#include <math.h>
+
+static void test_no_arguments(void **state)
+{
+    (void)state;
+    ran r = run_program(NULL, (const char *const[]){NULL});
+    expect_code(r, 2);
+    assert_int_equal(r.out_len, 0);
+    expect_has(r.err, "Usage: halyard COMMAND");
+    ran_free(&r);
+    r = run(NULL, "--version");
+    expect_code(r, 0);
+    assert_string_equal(r.out, "halyard " HY_VERSION_STRING "\n");
+    ran_free(&r);
+    r = run(NULL, "--help");
+    expect_code(r, 0);
+    expect_has(r.out, "perplexity");
+    ran_free(&r);
+    r = run(NULL, "help", "run");
+    expect_code(r, 0);
+    expect_has(r.out, "--temp");
+    ran other = run(NULL, "run", "-m", "x", "--help");
+    expect_code(other, 0);
+    assert_string_equal(r.out, other.out);
+    ran_free(&r);
+    ran_free(&other);
+}
+
+static void test_wrong_command_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args[8];
+        const char *sentence;
+    } cases[] = {
+        {{"rnu", NULL}, "did you mean run?"},
+        {{"-p", "x", NULL}, "the command comes before the options"},
+        {{"run", "--temp", "hot", NULL}, "--temp needs a number from -100 to 100, not \"hot\""},
+        {{"run", "-m", EMBEDDED_MODEL, NULL}, "a prompt is needed"},
+        {{"run", "-p", "a", "-f", "b", NULL}, "exclude each other"},
+        {{"logits", "--tokens", "1", NULL}, "a model file is needed: -m FILE"},
+        {{"info", NULL}, "a model file is needed: FILE"},
+        {{"info", "--matrix", EMBEDDED_MODEL, NULL}, "takes no file"},
+        {{"help", "benhc", NULL}, "did you mean bench?"},
+        {{"completion", "tcsh", NULL}, "only for bash, zsh and fish"},
+        {{"run", "-p", "a", "--logit-bias", "5", NULL}, "--logit-bias needs ID+X or ID-X with an id below 4096"},
+        {{"run", "-p", "a", "--logit-bias", "4096+1", NULL}, "\"4096+1\""},
+        {{"run", "-p", "a", "--logit-bias", "1+inf", NULL}, "\"1+inf\""},
+        {{"tokenize", "-m", EMBEDDED_MODEL, "--stdin", "-p", "a", NULL}, "--stdin excludes"},
+        {{"detokenize", "-m", EMBEDDED_MODEL, "--tokens", "1", "2", NULL}, "give the ids once"},
+        {{"detokenize", "-m", EMBEDDED_MODEL, "one", NULL}, "\"one\" is no whole number"},
+        {{"bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "0", NULL}, "nothing to measure"},
+        {{"quantize", EMBEDDED_MODEL, "out.gguf", "Q9_Z", NULL}, "unknown TYPE \"Q9_Z\"; there are"},
+        {{"quantize", EMBEDDED_MODEL, EMBEDDED_MODEL, "Q8_0", NULL}, "the same file"},
+        {{"quantize", EMBEDDED_MODEL, "./models/../" EMBEDDED_MODEL, "Q8_0", NULL}, "the same file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const bool from_null = strcmp(cases[i].sentence, "a prompt is needed") == 0;
+        ran r = run_program(NULL, cases[i].args);
+        if (from_null) {
+            /* /dev/null is no terminal, so the empty prompt is what is wrong. */
+            expect_has(r.err, "the prompt is empty");
+        } else {
+            expect_has(r.err, cases[i].sentence);
+        }
+        expect_code(r, 2);
+        expect_has(r.err, "halyard");
+        assert_int_equal(r.out_len, 0);
+        ran_free(&r);
+    }
+}
+
+static void test_failures(void **state)
+{
+    (void)state;
+    static const char *const commands[][6] = {
+        {"run", "-m", "nowhere.gguf", "-p", "x", NULL},
+        {"tokenize", "-m", "nowhere.gguf", "-p", "x", NULL},
+        {"info", "nowhere.gguf", NULL},
+        {"plan", "nowhere.gguf", NULL},
+        {"bench", "-m", "nowhere.gguf", NULL},
+        {"quantize", "nowhere.gguf", "out.gguf", "Q8_0", NULL},
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        ran r = run_program(NULL, commands[i]);
+        expect_code(r, 1);
+        expect_has(r.err, "nowhere.gguf");
+        assert_int_equal(r.out_len, 0);
+        ran_free(&r);
+    }
+    ran r = run(NULL, "run", "-m", EMBEDDED_MODEL, "-f", "nowhere.txt");
+    expect_code(r, 1);
+    expect_has(r.err, "nowhere.txt");
+    ran_free(&r);
+    r = run(NULL, "run", "-m", "README-is-no-model", "-p", "x", "--backend", "ref");
+    expect_code(r, 1);
+    ran_free(&r);
+    r = run(NULL, "run", "-m", EMBEDDED_MODEL, "-p", "x", "--backend", "abacus");
+    expect_code(r, 1);
+    expect_has(r.err, "abacus");
+    ran_free(&r);
+}
+
+static void test_info(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "info", EMBEDDED_MODEL);
+    expect_code(r, 0);
+    expect_has(r.out, "Q4_K_M");
+    expect_has(r.out, "rwkv7.block_count");
+    expect_has(r.out, "rwkv-world");
+    expect_has(r.out, "30750720 weights");
+    ran_free(&r);
+    r = run(NULL, "info", EMBEDDED_MODEL, "--json", "--tensors", "--no-mmap");
+    expect_code(r, 0);
+    json_t *root = ran_json(&r);
+    assert_int_equal(json_integer_value(json_object_get(root, "weight_bytes")), 19505152);
+    assert_int_equal(json_integer_value(json_object_get(root, "weights")), 30750720);
+    assert_string_equal(json_string_value(json_object_get(root, "chat_format")), "rwkv-world");
+    assert_int_equal(json_array_size(json_object_get(root, "tensor_list")), 230);
+    const json_t *metadata = json_object_get(root, "metadata");
+    assert_int_equal(json_integer_value(json_object_get(metadata, "rwkv7.block_count")), 8);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(metadata, "tokenizer.ggml.tokens"), "count")), 4096);
+    uint64_t bytes = 0;
+    size_t i = 0;
+    json_t *type = NULL;
+    json_array_foreach(json_object_get(root, "types"), i, type) {
+        bytes += (uint64_t)json_integer_value(json_object_get(type, "bytes"));
+    }
+    assert_int_equal(bytes, 19505152);
+    json_decref(root);
+    ran_free(&r);
+}
+
+static void add_key(hy_gguf_writer *w, const char *key, const char *value)
+{
+    hy_error err = {HY_OK, ""};
+    const hy_str s = {value, strlen(value)};
+    assert_ok(hy_gguf_writer_set_str(w, key, s, &err), &err);
+}
+
+/* A file of an architecture that nobody knows, without tensors and vocabulary, and with text that is no UTF-8. */
+static void test_info_of_unknown(void **state)
+{
+    (void)state;
+    hy_error err = {HY_OK, ""};
+    hy_gguf_writer *w = NULL;
+    char path[512];
+    snprintf(path, sizeof path, "%s", temp_path("unknown.gguf"));
+    assert_ok(hy_gguf_writer_create(NULL, &w, &err), &err);
+    add_key(w, "general.architecture", "abacus");
+    add_key(w, "general.name", "bad \xFF bytes\nand lines");
+    add_key(w, "tokenizer.chat_template", "{{ something new }}");
+    assert_ok(hy_gguf_writer_set_u32(w, "abacus.beads", 70, &err), &err);
+    const uint64_t large[] = {1, UINT64_MAX};
+    assert_ok(hy_gguf_writer_set_array(w, "abacus.large", HY_GGUF_UINT64, large, 2, &err), &err);
+    assert_ok(hy_gguf_writer_begin(w, path, &err), &err);
+    assert_ok(hy_gguf_writer_finish(w, &err), &err);
+    hy_gguf_writer_destroy(w);
+    ran r = run(NULL, "info", path);
+    expect_code(r, 0);
+    expect_has(r.out, "abacus.beads");
+    expect_has(r.out, "bad \\xFF bytes\\nand lines");
+    expect_has(r.out, "not known");
+    ran_free(&r);
+    r = run(NULL, "info", "--json", path);
+    expect_code(r, 0);
+    json_t *root = ran_json(&r);
+    const json_t *metadata = json_object_get(root, "metadata");
+    assert_string_equal(json_string_value(json_object_get(metadata, "general.name")), "bad \xEF\xBF\xBD bytes\nand lines");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(metadata, "abacus.large"), 1)),
+                        "18446744073709551615");
+    assert_true(json_is_null(json_object_get(root, "chat_format")));
+    json_decref(root);
+    ran_free(&r);
+    r = run("x", "tokenize", "-m", path);
+    expect_code(r, 1);
+    ran_free(&r);
+    r = run(NULL, "logits", "-m", path, "--tokens", "1");
+    expect_code(r, 1);
+    expect_has(r.err, "abacus");
+    ran_free(&r);
+}
+
+static void test_matrix(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "info", "--matrix");
+    expect_code(r, 0);
+#define X(name, id, elems, bytes, codec) expect_has(r.out, #name);
+    HY_TYPE_LIST(X)
+#undef X
+    expect_has(r.out, "matmul");
+    ran_free(&r);
+    r = run(NULL, "info", "--matrix", "--json");
+    expect_code(r, 0);
+    json_t *root = ran_json(&r);
+    size_t i = 0;
+    json_t *op = NULL;
+    bool found = false;
+    json_array_foreach(json_object_get(root, "ops"), i, op) {
+        const json_t *ref = json_object_get(json_object_get(op, "backends"), "ref");
+        if (strcmp(json_string_value(json_object_get(op, "op")), "matmul") == 0) {
+            found = true;
+            assert_true(json_array_size(ref) >= 20);
+        } else if (!json_is_true(json_object_get(op, "reads_matrix"))) {
+            assert_true(json_is_true(ref));
+        }
+    }
+    assert_true(found);
+    json_decref(root);
+    ran_free(&r);
+}
+
+static void test_tokenize(void **state)
+{
+    (void)state;
+    ran r = run("hello world\n", "tokenize", "-m", EMBEDDED_MODEL, "--json");
+    expect_code(r, 0);
+    assert_string_equal(r.out, "{\"tokens\":[926,463,3262,11]}\n");
+    ran back = run(r.out, "detokenize", "-m", EMBEDDED_MODEL);
+    expect_code(back, 0);
+    assert_string_equal(back.out, "hello world\n");
+    ran_free(&back);
+    ran_free(&r);
+    r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-p", "hello\\n", "--show-count");
+    expect_code(r, 0);
+    assert_string_equal(r.out, "   926 -> 'hel'\n   463 -> 'lo'\n    11 -> '\\n'\nTotal number of tokens: 3\n");
+    ran_free(&r);
+    r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-p", "hello\\n", "--ids", "--no-escape", "--no-special", "--no-bos");
+    expect_code(r, 0);
+    assert_true(strncmp(r.out, "[926, 463, ", 11) == 0 && !strstr(r.out, ", 11]"));
+    ran_free(&r);
+    r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "--json");
+    expect_code(r, 0);
+    assert_string_equal(r.out, "{\"tokens\":[]}\n");
+    ran_free(&r);
+    write_file(temp_path("words.txt"), "hello", 5);
+    r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-f", temp_path("words.txt"), "--ids");
+    expect_code(r, 0);
+    assert_string_equal(r.out, "[926, 463]\n");
+    ran_free(&r);
+}
+
+static void test_detokenize(void **state)
+{
+    (void)state;
+    static const char *const inputs[] = {"926 463", "[926,463]", "926,463\n", " {\"tokens\": [926, 463]}"};
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        ran r = run(inputs[i], "detokenize", "-m", EMBEDDED_MODEL);
+        expect_code(r, 0);
+        assert_string_equal(r.out, "hello");
+        ran_free(&r);
+    }
+    ran r = run(NULL, "detokenize", "-m", EMBEDDED_MODEL, "926", "463");
+    assert_string_equal(r.out, "hello");
+    ran_free(&r);
+    r = run(NULL, "detokenize", "-m", EMBEDDED_MODEL, "--tokens", "926,463");
+    assert_string_equal(r.out, "hello");
+    ran_free(&r);
+    static const char *const wrong[] = {"{\"tokens\":[1,\"a\"]}", "{\"tokens\":3}", "{", "4096", "1 two"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        r = run(wrong[i], "detokenize", "-m", EMBEDDED_MODEL);
+        expect_code(r, 1);
+        assert_int_equal(r.out_len, 0);
+        ran_free(&r);
+    }
+}
+
+/* JSON lines and the raw file say the same, and log-probabilities are of a whole distribution. */
+static void test_logits(void **state)
+{
+    (void)state;
+    char raw[512];
+    snprintf(raw, sizeof raw, "%s", temp_path("raw.f32"));
+    ran r = run(NULL, "logits", "-m", EMBEDDED_MODEL, "--tokens", "926,463,3262", "--json", "--top", "4096", "-o", raw,
+                "-b", "2");
+    expect_code(r, 0);
+    size_t len = 0;
+    char *bytes = read_file(raw, &len);
+    assert_int_equal(len, 3 * 4096 * 4);
+    const char *line = r.out;
+    for (int pos = 0; pos < 3; pos++) {
+        json_t *root = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        assert_non_null(root);
+        assert_int_equal(json_integer_value(json_object_get(root, "pos")), pos);
+        const json_t *top = json_object_get(root, "top");
+        assert_int_equal(json_array_size(top), 4096);
+        double sum = 0;
+        double last = INFINITY;
+        for (size_t i = 0; i < 4096; i++) {
+            const json_t *entry = json_array_get(top, i);
+            const size_t id = (size_t)json_integer_value(json_array_get(entry, 0));
+            const double logit = json_number_value(json_array_get(entry, 1));
+            float written = 0;
+            memcpy(&written, bytes + 4 * (4096 * (size_t)pos + id), 4);
+            assert_true(fabs(logit - (double)written) <= 1e-6 * fabs(logit) + 1e-9);
+            assert_true(logit <= last);
+            last = logit;
+            sum += exp(json_number_value(json_array_get(entry, 2)));
+        }
+        assert_true(fabs(sum - 1) < 1e-6);
+        json_decref(root);
+        line = strchr(line, '\n') + 1;
+    }
+    assert_string_equal(line, "");
+    free(bytes);
+    ran_free(&r);
+    r = run(NULL, "logits", "-m", EMBEDDED_MODEL, "-p", "Once upon a", "--top", "1");
+    expect_code(r, 0);
+    expect_has(r.out, "' time'");
+    ran_free(&r);
+    r = run(NULL, "logits", "-m", EMBEDDED_MODEL, "--tokens", "4096");
+    expect_code(r, 1);
+    expect_has(r.err, "4096");
+    ran_free(&r);
+}
+
+/* The figure from the logits command by the definition. */
+static void test_perplexity(void **state)
+{
+    (void)state;
+    static const char words[] = "Once upon a time, there was a happy girl named Hana. One day, Hana and her friend "
+                                "Teddy built a tall tower. They had a lot of fun.";
+    char path[512];
+    char raw[512];
+    snprintf(path, sizeof path, "%s", temp_path("story.txt"));
+    snprintf(raw, sizeof raw, "%s", temp_path("story.f32"));
+    write_file(path, words, sizeof words - 1);
+    ran r = run(words, "tokenize", "-m", EMBEDDED_MODEL, "--json");
+    json_t *root = ran_json(&r);
+    const json_t *tokens = json_object_get(root, "tokens");
+    assert_true(json_array_size(tokens) >= 24);
+    double nll = 0;
+    int counted = 0;
+    for (size_t chunk = 0; chunk < 2; chunk++) {
+        char ids[256] = "";
+        for (size_t i = 0; i < 12; i++) {
+            snprintf(ids + strlen(ids), sizeof ids - strlen(ids), "%lld,",
+                     (long long)json_integer_value(json_array_get(tokens, 12 * chunk + i)));
+        }
+        ran l = run(NULL, "logits", "-m", EMBEDDED_MODEL, "--tokens", ids, "--top", "0", "-o", raw);
+        expect_code(l, 0);
+        assert_int_equal(l.out_len, 0);
+        size_t len = 0;
+        char *bytes = read_file(raw, &len);
+        assert_int_equal(len, 12 * 4096 * 4);
+        for (size_t at = 6; at < 11; at++) { /* 6 of 12 is the first counted position */
+            double sum = 0;
+            double chosen = 0;
+            const size_t next = (size_t)json_integer_value(json_array_get(tokens, 12 * chunk + at + 1));
+            for (size_t id = 0; id < 4096; id++) {
+                float x = 0;
+                memcpy(&x, bytes + 4 * (4096 * at + id), 4);
+                sum += exp((double)x);
+                chosen = id == next ? (double)x : chosen;
+            }
+            nll += log(sum) - chosen;
+            counted++;
+        }
+        free(bytes);
+        ran_free(&l);
+    }
+    const size_t chunks = json_array_size(tokens) / 12;
+    json_decref(root);
+    ran_free(&r);
+    r = run(NULL, "perplexity", "-m", EMBEDDED_MODEL, "-f", path, "-c", "12", "--json", "-b", "5");
+    expect_code(r, 0);
+    root = ran_json(&r);
+    assert_int_equal(json_integer_value(json_object_get(root, "tokens")), 5 * chunks);
+    if (chunks == 2) {
+        assert_true(fabs(json_number_value(json_object_get(root, "nll")) - nll / counted) < 1e-4);
+    }
+    const double total = json_number_value(json_object_get(root, "nll"));
+    assert_true(fabs(json_number_value(json_object_get(root, "ppl")) - exp(total)) < 1e-6 * exp(total));
+    json_decref(root);
+    ran_free(&r);
+    r = run(NULL, "perplexity", "-m", EMBEDDED_MODEL, "-f", path);
+    expect_code(r, 1);
+    expect_has(r.err, "less than one chunk of 512");
+    ran_free(&r);
+}
+
+static void test_plan(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "plan", EMBEDDED_MODEL);
+    expect_code(r, 0);
+    expect_has(r.out, "wkv7");
+    expect_has(r.out, "scratch per token");
+    ran_free(&r);
+    r = run(NULL, "plan", "-m", EMBEDDED_MODEL, "--json");
+    expect_code(r, 0);
+    json_t *root = ran_json(&r);
+    assert_int_equal(json_integer_value(json_object_get(root, "layers")), 8);
+    uint64_t by_type = 0;
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach(json_object_get(root, "weight_bytes_by_type"), key, value) {
+        by_type += (uint64_t)json_integer_value(value);
+    }
+    assert_int_equal(by_type, json_integer_value(json_object_get(root, "weight_bytes")));
+    assert_int_equal(json_array_size(json_object_get(root, "ops")), json_integer_value(json_object_get(root, "n_ops")));
+    json_decref(root);
+    ran_free(&r);
+}
+
+static void test_bench(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "4", "-n", "2", "-r", "2", "-t", "1", "-o", "json");
+    expect_code(r, 0);
+    json_t *root = ran_json(&r);
+    assert_int_equal(json_array_size(root), 2);
+    const json_t *pp = json_array_get(root, 0);
+    const json_t *tg = json_array_get(root, 1);
+    assert_int_equal(json_integer_value(json_object_get(pp, "n_prompt")), 4);
+    assert_int_equal(json_integer_value(json_object_get(pp, "n_gen")), 0);
+    assert_int_equal(json_integer_value(json_object_get(tg, "n_gen")), 2);
+    assert_int_equal(json_integer_value(json_object_get(tg, "n_threads")), 1);
+    assert_int_equal(json_array_size(json_object_get(tg, "samples_ts")), 2);
+    assert_true(json_number_value(json_object_get(tg, "avg_ts")) > 0);
+    assert_true(json_number_value(json_object_get(tg, "bytes_per_token")) > 1e7);
+    assert_true(json_number_value(json_object_get(tg, "read_gb_per_second")) > 0);
+    assert_true(json_number_value(json_object_get(tg, "bandwidth_share")) > 0);
+    assert_true(json_integer_value(json_object_get(tg, "peak_bytes")) > 1000000);
+    assert_int_equal(json_integer_value(json_object_get(tg, "model_n_params")), 30750720);
+    json_decref(root);
+    ran_free(&r);
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "1", "-r", "1", "-t", "1", "-o", "csv", "--no-warmup");
+    expect_code(r, 0);
+    expect_has(r.out, "model_filename,model_type");
+    expect_has(r.out, "\"rwkv7 Q4_K_M\"");
+    ran_free(&r);
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "1", "-n", "1", "-r", "1", "-t", "1");
+    expect_code(r, 0);
+    expect_has(r.out, "| model");
+    expect_has(r.out, "tg1");
+    expect_has(r.out, "peak memory");
+    ran_free(&r);
+}
+
+static void test_quantize(void **state)
+{
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", temp_path("q8.gguf"));
+    ran r = run(NULL, "quantize", EMBEDDED_MODEL, path, "q8_0");
+    expect_code(r, 1);
+    expect_has(r.err, "requantize");
+    ran_free(&r);
+    r = run(NULL, "quantize", EMBEDDED_MODEL, path, "q8_0", "--allow-requantize");
+    expect_code(r, 0);
+    assert_int_equal(r.out_len, 0);
+    expect_has(r.err, "Q4_K -> Q8_0");
+    ran_free(&r);
+    r = run(NULL, "run", "-m", path, "-p", "Once upon a", "-n", "1", "--temp", "0");
+    expect_code(r, 0);
+    expect_has(r.out, "Once upon a time");
+    ran_free(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_arguments), cmocka_unit_test(test_wrong_command_lines),
+        cmocka_unit_test(test_failures),     cmocka_unit_test(test_info),
+        cmocka_unit_test(test_info_of_unknown), cmocka_unit_test(test_matrix),
+        cmocka_unit_test(test_tokenize),     cmocka_unit_test(test_detokenize),
+        cmocka_unit_test(test_logits),       cmocka_unit_test(test_perplexity),
+        cmocka_unit_test(test_plan),         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_quantize),
+    };
+    return cmocka_run_group_tests_name("cli_commands", tests, NULL, NULL);
+}
