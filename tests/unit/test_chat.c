@@ -581,6 +581,12 @@ static void test_equal_to_whole_text(void **state)
             }
         }
     }
+    /* User-defined tokens for white space are no markers: bodies keep them whole. */
+    vocab_file blank = specials;
+    blank.user_defined = "\n\n";
+    hy_tokenizer *b = vocab_tokenizer(&blank, NULL);
+    compare_with_text(b, "llama3", benign, COUNT(benign));
+    hy_tokenizer_destroy(b);
     /* A body that begins with newlines joins those of the marker, as it would in the text. */
     ids list = encode("chatml", t, benign + 1, 1, true, false);
     assert_int_equal(count(list, id_of(t, "\xc4\x8a\xc4\x8a")), 1);

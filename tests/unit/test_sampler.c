@@ -397,6 +397,17 @@ static void test_stages_by_hand(void **state)
     assert_int_equal(support_of(&o), 1 + 2 + 8);
     o.typical_p = 0.95f;
     assert_int_equal(support_of(&o), 15);
+
+    /* Equally good ones: the smaller ids are kept. */
+    static const float flat[4];
+    int counts[16];
+    o.typical_p = 0.4f;
+    histogram(&o, flat, 4, 400, counts);
+    assert_true(counts[0] > 0 && counts[1] > 0 && counts[2] == 0 && counts[3] == 0);
+    o.typical_p = 1;
+    o.top_p = 0.4f;
+    histogram(&o, flat, 4, 400, counts);
+    assert_true(counts[0] > 0 && counts[1] > 0 && counts[2] == 0 && counts[3] == 0);
 }
 
 static void test_defaults(void **state)
@@ -758,22 +769,23 @@ static void test_suppressed(void **state)
     assert_int_not_equal(pad, HY_TOKEN_NONE);
     logits[b] = 9;
     logits[pad] = 8;
+    assert_true(n + 300 <= 1000);
     logits[n] = 7; /* a row of the matrix without an entry in the vocabulary */
     logits['c' - '!'] = 1;
     hy_sampler_opts o = {.size = sizeof o, .greedy = true};
     hy_sampler *s;
     hy_token id;
     assert_ok(hy_sampler_create(&o, t, &f.env, &s, &err), &err);
-    assert_ok(hy_sampler_pick(s, logits, n + 5, NULL, 0, 0, NULL, &id, &err), &err);
+    assert_ok(hy_sampler_pick(s, logits, n + 300, NULL, 0, 0, NULL, &id, &err), &err);
     assert_int_equal(id, 'c' - '!');
     /* Only tokens that cannot be sampled are left. */
-    for (uint32_t i = 0; i < n + 5; i++) {
+    for (uint32_t i = 0; i < n + 300; i++) {
         logits[i] = i == (uint32_t)b || i == (uint32_t)pad || i >= n ? 1.0f : -INFINITY;
     }
-    assert_fails(hy_sampler_pick(s, logits, n + 5, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
+    assert_fails(hy_sampler_pick(s, logits, n + 300, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
                  "no token");
     logits[b] = NAN; /* checked even so */
-    assert_fails(hy_sampler_pick(s, logits, n + 5, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
+    assert_fails(hy_sampler_pick(s, logits, n + 300, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
                  "token 65");
     hy_sampler_destroy(s);
 
