@@ -304,6 +304,18 @@ hy__id hy__op3(hy__builder *b, hy__opcode op, const char *name, hy__id a, hy__id
     return hy__op(b, op, name, NULL, (const hy__id[]){a, c, d});
 }
 
+hy__id hy__tokens(hy__builder *b)
+{
+    if (failed(b)) {
+        return 0;
+    }
+    const hy__id id = hy__graph_add_tokens(b->graph, &b->error);
+    if (id == 0) {
+        b->status = b->error.code;
+    }
+    return id;
+}
+
 hy__id hy__state(hy__builder *b, const char *name, uint32_t n, bool per_position)
 {
     if (failed(b)) {
@@ -328,6 +340,12 @@ hy__id hy__linear(hy__builder *b, const char *name, uint32_t n, uint32_t m, hy__
         return y;
     }
     return hy__op2(b, HY__OP_ADD, bias_name, y, hy__vector(b, m, "%s", bias_name));
+}
+
+hy__id hy__rms_norm(hy__builder *b, const char *name, uint32_t group, float eps, hy__id x)
+{
+    const hy__params p = {.eps = eps, .group = group};
+    return hy__op(b, HY__OP_RMS_NORM, name, &p, (const hy__id[]){x, hy__vector(b, group, "%s.weight", name)});
 }
 
 /* ---- the whole graph */

@@ -51,9 +51,13 @@ hy__id hy__op(hy__builder *b, hy__opcode op, const char *name, const hy__params 
 hy__id hy__op1(hy__builder *b, hy__opcode op, const char *name, hy__id a);
 hy__id hy__op2(hy__builder *b, hy__opcode op, const char *name, hy__id a, hy__id c);
 hy__id hy__op3(hy__builder *b, hy__opcode op, const char *name, hy__id a, hy__id c, hy__id d);
+/* The token ids of the chunk; once per graph. */
+hy__id hy__tokens(hy__builder *b);
 hy__id hy__state(hy__builder *b, const char *name, uint32_t n, bool per_position);
 /* matmul with the tensor NAME.weight, plus NAME.bias if the file has one and `bias` allows it. */
 hy__id hy__linear(hy__builder *b, const char *name, uint32_t n, uint32_t m, hy__id x, bool bias);
+/* RMS norm over each `group` channels with the gain NAME.weight. */
+hy__id hy__rms_norm(hy__builder *b, const char *name, uint32_t group, float eps, hy__id x);
 
 /* An architecture: reads its hyper-parameters and builds b->graph, logits set. */
 typedef hy_status (*hy__build_fn)(hy__builder *b);

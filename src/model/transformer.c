@@ -93,12 +93,6 @@ static void rope_tables(hy__builder *b, sizes *s)
     hy__free(&b->graph->env, divisors);
 }
 
-static hy__id norm(hy__builder *b, const sizes *s, const char *name, uint32_t group, hy__id x)
-{
-    const hy__params p = {.eps = s->eps, .group = group};
-    return hy__op(b, HY__OP_RMS_NORM, name, &p, (const hy__id[]){x, hy__vector(b, group, "%s.weight", name)});
-}
-
 static hy__id rope(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name, hy__id x)
 {
     const hy__params p = {.group = s->key, .n_rot = s->key, .half_split = t->half_split_rope, .scale = s->rope_scale};
@@ -118,13 +112,13 @@ static hy__id project(hy__builder *b, const sizes *s, const hy__transformer *t, 
 
 static hy__id attention(hy__builder *b, const sizes *s, const hy__transformer *t, hy__id x)
 {
-    const hy__id n = norm(b, s, "attn_norm", s->c, x);
+    const hy__id n = hy__rms_norm(b, "attn_norm", s->c, s->eps, x);
     hy__id q = project(b, s, t, "attn_q", s->n_head * s->key, n);
     hy__id k = project(b, s, t, "attn_k", s->n_head_kv * s->key, n);
     const hy__id v = project(b, s, t, "attn_v", s->n_head_kv * s->value, n);
     if (t->qk_norm) {
-        q = norm(b, s, "attn_q_norm", s->key, q);
-        k = norm(b, s, "attn_k_norm", s->key, k);
+        q = hy__rms_norm(b, "attn_q_norm", s->key, s->eps, q);
+        k = hy__rms_norm(b, "attn_k_norm", s->key, s->eps, k);
     }
     q = rope(b, s, t, "q_rotated", q);
     k = rope(b, s, t, "k_rotated", k);
@@ -136,13 +130,17 @@ static hy__id attention(hy__builder *b, const sizes *s, const hy__transformer *t
                    hy__linear(b, "attn_output", s->n_head * s->value, s->c, y, t->other_bias));
 }
 
+hy__id hy__swiglu(hy__builder *b, uint32_t c, uint32_t f, hy__id n, bool bias)
+{
+    const hy__id gate = hy__op1(b, HY__OP_SILU, "ffn_act", hy__linear(b, "ffn_gate", c, f, n, bias));
+    const hy__id up = hy__linear(b, "ffn_up", c, f, n, bias);
+    return hy__linear(b, "ffn_down", f, c, hy__op2(b, HY__OP_MUL, "ffn_gated", gate, up), bias);
+}
+
 static hy__id feed_forward(hy__builder *b, const sizes *s, const hy__transformer *t, hy__id x)
 {
-    const hy__id n = norm(b, s, "ffn_norm", s->c, x);
-    const hy__id gate = hy__op1(b, HY__OP_SILU, "ffn_act", hy__linear(b, "ffn_gate", s->c, s->f, n, t->other_bias));
-    const hy__id up = hy__linear(b, "ffn_up", s->c, s->f, n, t->other_bias);
-    const hy__id h = hy__op2(b, HY__OP_MUL, "ffn_gated", gate, up);
-    return hy__op2(b, HY__OP_ADD, "x_ffn", x, hy__linear(b, "ffn_down", s->f, s->c, h, t->other_bias));
+    const hy__id n = hy__rms_norm(b, "ffn_norm", s->c, s->eps, x);
+    return hy__op2(b, HY__OP_ADD, "x_ffn", x, hy__swiglu(b, s->c, s->f, n, t->other_bias));
 }
 
 static void read_sizes(hy__builder *b, sizes *s)
@@ -181,19 +179,15 @@ hy_status hy__build_transformer(hy__builder *b, const hy__transformer *t)
     read_sizes(b, &s);
     s.vocab = hy__dim(b, "token_embd.weight", 1, 1, 1u << 24);
     rope_tables(b, &s);
-    const hy__id tokens = b->status == HY_OK ? hy__graph_add_tokens(b->graph, &b->error) : 0;
-    if (b->status == HY_OK && tokens == 0) {
-        b->status = b->error.code;
-    }
     const hy__id table = hy__matrix(b, s.c, s.vocab, "token_embd.weight");
-    hy__id x = hy__op2(b, HY__OP_EMBED, "token_embd", table, tokens);
+    hy__id x = hy__op2(b, HY__OP_EMBED, "token_embd", table, hy__tokens(b));
     for (b->layer = 0; b->layer < b->graph->n_layer && b->status == HY_OK; b->layer++) {
         x = attention(b, &s, t, x);
         x = feed_forward(b, &s, t, x);
         hy__ignore(b, "attn_rot_embd"); /* inverse frequencies in old files */
     }
     b->layer = HY__NO_LAYER;
-    x = norm(b, &s, "output_norm", s.c, hy__op1(b, HY__OP_SELECT, "x_selected", x));
+    x = hy__rms_norm(b, "output_norm", s.c, s.eps, hy__op1(b, HY__OP_SELECT, "x_selected", x));
     if (b->status == HY_OK && !hy__find(b, "output.weight")) {
         b->graph->logits = hy__op2(b, HY__OP_MATMUL, "output", table, x); /* tied to the embedding */
     } else {
