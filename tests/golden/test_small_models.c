@@ -88,6 +88,13 @@ static void test_carried(void **state)
     check_folder(source_path("tests/golden/mini"), source_path("tests/golden/mini/index.jsonl"), 3);
 }
 
+/* With the output gate and the group norm that ARWKV-7 models may lack, and without both. */
+static void test_arwkv7(void **state)
+{
+    (void)state;
+    check_folder(source_path("tests/golden/arwkv7"), source_path("tests/golden/arwkv7/index.jsonl"), 2);
+}
+
 static void check_shared(const char *name, size_t n_models)
 {
     char folder[1024], index[64];
@@ -141,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_carried),
+        cmocka_unit_test(test_arwkv7),
         cmocka_unit_test(test_mini),
         cmocka_unit_test(test_tiny_rwkv7),
         cmocka_unit_test(test_rwkv_cpp),
