@@ -108,7 +108,8 @@ typedef struct hy__shape {
 bool hy__op_shape(const hy__graph *g, const hy__node *node, hy__shape *out, char *why, size_t why_cap);
 
 /* Checks a finished graph from scratch (verify.c): every input is computed before it is used, every result is used,
- * shapes and kinds follow the rules, every state is touched by exactly one operation.  HY_E_INTERNAL names the node. */
+ * shapes and kinds follow the rules, weights lie inside their tensors, every state is touched by exactly one operation.
+ * HY_E_INTERNAL names the node or value. */
 hy_status hy__graph_verify(const hy__graph *g, hy_error *err);
 
 #endif

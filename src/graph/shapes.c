@@ -43,6 +43,15 @@ static bool want_columns(const rule *r, uint32_t i)
            refuse(r, "input %u (%s) is not computed per token", i, v->name);
 }
 
+/* Input i is computed, a column per token.  What depends on the position or keeps a state has to see every token, not only
+ * those whose logits are wanted. */
+static bool want_tokens(const rule *r, uint32_t i)
+{
+    const hy__value *v = input(r, i);
+    return want_columns(r, i) &&
+           (v->cols == HY__PER_T || refuse(r, "input %u (%s) leaves out tokens", i, v->name));
+}
+
 /* Input i is computed and of the same shape as input 0. */
 static bool want_like_first(const rule *r, uint32_t i)
 {
@@ -122,7 +131,7 @@ static bool shape_l2_norm(const rule *r)
 
 static bool shape_token_shift(const rule *r)
 {
-    return want_columns(r, 0) && want_state(r, 1, input(r, 0)->n, false) && like_first(r);
+    return want_tokens(r, 0) && want_state(r, 1, input(r, 0)->n, false) && like_first(r);
 }
 
 static bool shape_lerp(const rule *r)
@@ -169,6 +178,9 @@ static bool shape_rwkv7_key(const rule *r)
 
 static bool shape_wkv7(const rule *r)
 {
+    if (!want_tokens(r, 0)) {
+        return false;
+    }
     for (uint32_t i = 0; i < 6; i++) {
         if (!want_like_first(r, i)) {
             return false;
@@ -180,6 +192,9 @@ static bool shape_wkv7(const rule *r)
 
 static bool shape_rwkv7_bonus(const rule *r)
 {
+    if (!want_tokens(r, 0)) {
+        return false;
+    }
     for (uint32_t i = 0; i < 4; i++) {
         if (!want_like_first(r, i)) {
             return false;
@@ -191,7 +206,7 @@ static bool shape_rwkv7_bonus(const rule *r)
 static bool shape_rope(const rule *r)
 {
     const hy__params *p = &r->node->params;
-    if (!want_groups(r)) {
+    if (!want_tokens(r, 0) || !want_groups(r)) {
         return false;
     }
     if (p->n_rot == 0 || p->n_rot % 2 != 0 || p->n_rot > p->group || input(r, 1)->kind != HY__CONST ||
@@ -205,13 +220,13 @@ static bool shape_rope(const rule *r)
 static bool shape_attention(const rule *r)
 {
     const hy__params *p = &r->node->params;
-    if (!want_columns(r, 0) || !want_columns(r, 1) || !want_columns(r, 2)) {
+    if (!want_tokens(r, 0) || !want_tokens(r, 1) || !want_tokens(r, 2)) {
         return false;
     }
     const hy__value *q = input(r, 0), *k = input(r, 1), *v = input(r, 2);
     if (p->n_head == 0 || p->n_head_kv == 0 || p->n_head % p->n_head_kv != 0 ||
         q->n % p->n_head != 0 || k->n % p->n_head_kv != 0 || v->n % p->n_head_kv != 0 ||
-        q->n / p->n_head != k->n / p->n_head_kv || q->cols != k->cols || q->cols != v->cols) {
+        q->n / p->n_head != k->n / p->n_head_kv) {
         return refuse(r, "%u query heads in %u channels do not go with %u key heads in %u and values in %u",
                       p->n_head, q->n, p->n_head_kv, k->n, v->n);
     }
@@ -221,10 +236,7 @@ static bool shape_attention(const rule *r)
 
 static bool shape_select(const rule *r)
 {
-    if (!want_columns(r, 0) || input(r, 0)->cols != HY__PER_T) {
-        return refuse(r, "needs a column per token");
-    }
-    return result(r, HY__PER_OUT, input(r, 0)->n);
+    return want_tokens(r, 0) && result(r, HY__PER_OUT, input(r, 0)->n);
 }
 
 bool hy__op_shape(const hy__graph *g, const hy__node *node, hy__shape *out, char *why, size_t why_cap)

@@ -39,10 +39,38 @@ static hy_status check_node(const hy__graph *g, const hy__node *node, uint32_t i
     return HY_OK;
 }
 
+/* What is wrong with a value that no operation computes, or NULL. */
+static const char *flaw_of(const hy__graph *g, hy__id id)
+{
+    const hy__value *v = &g->values[id];
+    uint64_t end;
+    switch (v->kind) {
+    case HY__WEIGHT:
+        if (!v->tensor || v->n == 0 || v->m == 0 || !hy__add_u64(v->first, (uint64_t)v->n * v->m, &end) ||
+            end > v->tensor->n_elems) {
+            return "is not inside its tensor";
+        }
+        return v->m > 1 && (v->tensor->ne[0] != v->n || v->first % v->n != 0) ? "does not consist of rows of its tensor" : NULL;
+    case HY__CONST:
+        return v->data ? NULL : "has no numbers";
+    case HY__STATE:
+        return v->state < g->n_states && g->states[v->state] == id ? NULL : "is not among the states";
+    case HY__TOKENS:
+        return id == g->tokens ? NULL : "is a second value of tokens";
+    case HY__RESULT:
+        return NULL;
+    }
+    return "is of no kind";
+}
+
 static hy_status check_values(const hy__graph *g, const use *uses, hy_error *err)
 {
     for (hy__id id = 1; id < g->n_values; id++) {
         const hy__value *v = &g->values[id];
+        const char *flaw = flaw_of(g, id);
+        if (flaw) {
+            return hy__fail(err, HY_E_INTERNAL, "%s %s", v->name, flaw);
+        }
         if (v->kind == HY__RESULT && uses[id].writes != 1) {
             return hy__fail(err, HY_E_INTERNAL, "%s is never computed", v->name);
         }
