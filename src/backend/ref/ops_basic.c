@@ -178,7 +178,7 @@ ELEMENTWISE(mul, 2, a * b)
 ELEMENTWISE(tanh, 1, hy__tanh(a))
 ELEMENTWISE(sigmoid, 1, hy__sigmoid(a))
 ELEMENTWISE(silu, 1, a * hy__sigmoid(a))
-ELEMENTWISE(relu2, 1, a > 0 ? a * a : 0)
+ELEMENTWISE(relu2, 1, a <= 0 ? 0 : a * a) /* NaN stays NaN, so that a broken weight shows in the logits */
 ELEMENTWISE(rwkv7_decay, 1, hy__exp(-0.60653065971263342 * hy__sigmoid(a))) /* exp(-1/2) */
 ELEMENTWISE(rwkv7_key, 3, a * (1 + (b - 1) * d))
 

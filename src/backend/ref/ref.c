@@ -106,16 +106,16 @@ static void session_destroy(void *session)
 }
 
 /* Doubles that one thread needs beside the arenas: a row of a matrix, the scores of a query, the angles of a column. */
-static size_t scratch_need(const hy__ref_model *m, uint32_t n_ctx)
+static uint64_t scratch_need(const hy__ref_model *m, uint32_t n_ctx)
 {
-    size_t need = 2 * (size_t)m->widest;
+    uint64_t need = 2 * (uint64_t)m->widest;
     for (uint32_t i = 0; i < m->g->n_nodes; i++) {
         const hy__node *node = &m->g->nodes[i];
         if (node->op == HY__OP_ATTENTION) {
-            need = HY_MAX(need, (size_t)n_ctx + m->g->values[node->out].n);
+            need = HY_MAX(need, (uint64_t)n_ctx + m->g->values[node->out].n);
         }
         if (node->op == HY__OP_ROPE) {
-            need = HY_MAX(need, (size_t)node->params.n_rot);
+            need = HY_MAX(need, (uint64_t)node->params.n_rot);
         }
     }
     return need;
@@ -127,16 +127,19 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     const hy_env *env = &m->env;
     const hy__backend_opts *o = &s->opts;
     const uint32_t n_out = o->all_logits ? o->n_batch : 1;
-    uint64_t arena0, arena1;
+    const uint64_t wide = (uint64_t)m->widest * o->n_batch; /* both are 32 bits wide */
+    const uint64_t scratch = scratch_need(m, o->n_ctx);
+    uint64_t arena0, arena1, all_scratch;
     if (!hy__mul_u64(m->p->per_token, o->n_batch, &arena0) || !hy__mul_u64(m->p->per_output, n_out, &arena1) ||
-        HY_MAX(arena0, arena1) > SIZE_MAX || m->p->recurrent > SIZE_MAX) {
+        !hy__mul_u64(scratch, o->n_threads, &all_scratch) || HY_MAX(arena0, arena1) > SIZE_MAX ||
+        HY_MAX(wide, all_scratch) > SIZE_MAX || m->p->recurrent > SIZE_MAX) {
         return hy__fail(err, HY_E_NOMEM, "out of memory: activations of %u tokens", o->n_batch);
     }
-    s->scratch_len = scratch_need(m, o->n_ctx);
+    s->scratch_len = (size_t)scratch;
     if (!(s->arena[0] = hy__alloc(env, (size_t)arena0, sizeof(float), err)) ||
         !(s->arena[1] = hy__alloc(env, (size_t)arena1, sizeof(float), err)) ||
-        !(s->wide = hy__alloc(env, (size_t)m->widest * o->n_batch, sizeof(double), err)) ||
-        !(s->scratch = hy__alloc(env, s->scratch_len * o->n_threads, sizeof(double), err)) ||
+        !(s->wide = hy__alloc(env, (size_t)wide, sizeof(double), err)) ||
+        !(s->scratch = hy__alloc(env, (size_t)all_scratch, sizeof(double), err)) ||
         !(s->recurrent[0] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
         !(s->recurrent[1] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
         !(s->caches = hy__calloc(env, m->g->n_states, sizeof *s->caches, err))) {
