@@ -29,7 +29,8 @@ static void key_of(const hy__builder *b, const char *name, char *key, size_t cap
     snprintf(key, cap, "%s.%s", b->arch, name);
 }
 
-/* A per-layer array stands for its scalar if all its entries are equal: no architecture here has layers that differ. */
+/* A per-layer array stands for its scalar if all its entries are equal: no architecture here has layers that differ.
+ * False if the value is no array. */
 static bool uniform_array(hy__builder *b, const char *key, uint32_t min, uint32_t max, uint32_t *out)
 {
     const ptrdiff_t at = hy_gguf_find_key(b->gguf, key);
@@ -37,16 +38,27 @@ static bool uniform_array(hy__builder *b, const char *key, uint32_t min, uint32_
         return false;
     }
     const size_t n = hy_gguf_elem_count(b->gguf, (size_t)at);
+    uint32_t n_layer = 0;
+    char block_count[64];
+    key_of(b, "block_count", block_count, sizeof block_count);
+    if (hy_gguf_get_u32(b->gguf, block_count, 1, UINT32_MAX, &n_layer, NULL) != HY_OK || n != n_layer) {
+        hy__build_fail(b, HY_E_FORMAT, "key %s: an array of %zu entries for %u layers", key, n, n_layer);
+        return true;
+    }
     uint64_t first = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t v;
-        if (!hy_gguf_elem_uint(b->gguf, (size_t)at, i, &v) || (i > 0 && v != first)) {
+        if (!hy_gguf_elem_uint(b->gguf, (size_t)at, i, &v)) {
+            hy__build_fail(b, HY_E_FORMAT, "key %s: entry %zu is not an unsigned integer", key, i);
+            return true;
+        }
+        if (i > 0 && v != first) {
             hy__build_fail(b, HY_E_UNSUPPORTED, "key %s: layers of different shapes (entry %zu)", key, i);
             return true;
         }
         first = v;
     }
-    if (n == 0 || first < min || first > max) {
+    if (first < min || first > max) {
         hy__build_fail(b, HY_E_FORMAT, "key %s: %llu is not in %u..%u", key, (unsigned long long)first, min, max);
         return true;
     }
@@ -105,6 +117,9 @@ static float read_f32(hy__builder *b, const char *name, bool required, float abs
         return 1.0f;
     }
     b->status = status;
+    if (status == HY_OK && value == 0 && !required) {
+        return absent;
+    }
     if (status == HY_OK && !(isfinite(value) && value > 0)) {
         hy__build_fail(b, HY_E_FORMAT, "key %s: %g is not a finite positive number", key, (double)value);
         return 1.0f;
@@ -122,20 +137,26 @@ float hy__hparam_f32_or(hy__builder *b, const char *name, float absent)
     return read_f32(b, name, false, absent);
 }
 
-bool hy__hparam_is(hy__builder *b, const char *name, const char *text)
+uint32_t hy__hparam_choice(hy__builder *b, const char *name, const char *const *choices, uint32_t absent)
 {
     hy_str s;
-    char key[128];
+    char key[128], text[40];
     if (failed(b)) {
-        return false;
+        return absent;
     }
     key_of(b, name, key, sizeof key);
     const hy_status status = hy_gguf_get_str(b->gguf, key, &s, &b->error);
     if (status != HY_OK) {
         b->status = status == HY_E_NOT_FOUND ? HY_OK : status;
-        return false;
+        return absent;
     }
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+    for (uint32_t i = 0; choices[i]; i++) {
+        if (s.len == strlen(choices[i]) && memcmp(s.data, choices[i], s.len) == 0) {
+            return i;
+        }
+    }
+    hy__build_fail(b, HY_E_UNSUPPORTED, "key %s: \"%s\" is not supported", key, hy__printable(s, text, sizeof text));
+    return absent;
 }
 
 /* ---- tensors */
@@ -209,6 +230,32 @@ static hy__id add_weight(hy__builder *b, const hy_gguf_tensor *t, uint64_t first
     return id;
 }
 
+hy__id hy__vector_part(hy__builder *b, uint32_t n, uint32_t first, uint32_t all, const char *name)
+{
+    const hy_gguf_tensor *t = need(b, name);
+    if (!t) {
+        return 0;
+    }
+    if (t->n_elems != all) {
+        wrong_shape(b, t, all, 1);
+        return 0;
+    }
+    return add_weight(b, t, first, n, 1);
+}
+
+hy__id hy__matrix_part(hy__builder *b, uint32_t n, uint32_t m, uint32_t first, uint32_t all, const char *name)
+{
+    const hy_gguf_tensor *t = need(b, name);
+    if (!t) {
+        return 0;
+    }
+    if (t->ne[0] != n || t->ne[1] != all || t->ne[2] != 1 || t->ne[3] != 1) {
+        wrong_shape(b, t, n, all);
+        return 0;
+    }
+    return add_weight(b, t, (uint64_t)n * first, n, m);
+}
+
 hy__id hy__vector(hy__builder *b, uint32_t n, const char *fmt, ...)
 {
     char name[96];
@@ -216,16 +263,7 @@ hy__id hy__vector(hy__builder *b, uint32_t n, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(name, sizeof name, fmt, args);
     va_end(args);
-    const hy_gguf_tensor *t = need(b, name);
-    if (!t) {
-        return 0;
-    }
-    /* [n], [n, 1, 1] and [head, heads] with head * heads = n are all the same elements in the same order. */
-    if (t->n_elems != n) {
-        wrong_shape(b, t, n, 1);
-        return 0;
-    }
-    return add_weight(b, t, 0, n, 1);
+    return hy__vector_part(b, n, 0, n, name);
 }
 
 hy__id hy__matrix(hy__builder *b, uint32_t n, uint32_t m, const char *fmt, ...)
@@ -235,15 +273,7 @@ hy__id hy__matrix(hy__builder *b, uint32_t n, uint32_t m, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(name, sizeof name, fmt, args);
     va_end(args);
-    const hy_gguf_tensor *t = need(b, name);
-    if (!t) {
-        return 0;
-    }
-    if (t->ne[0] != n || t->ne[1] != m || t->ne[2] != 1 || t->ne[3] != 1) {
-        wrong_shape(b, t, n, m);
-        return 0;
-    }
-    return add_weight(b, t, 0, n, m);
+    return hy__matrix_part(b, n, m, 0, m, name);
 }
 
 hy__id hy__plane(hy__builder *b, uint32_t n, uint32_t planes, uint32_t plane, const char *name)

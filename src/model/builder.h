@@ -19,24 +19,30 @@ typedef struct hy__builder {
     uint32_t n_embd, n_ctx_train;
 } hy__builder;
 
-/* ---- hyper-parameters: the key is "ARCH.name"; min <= value <= max, else an error with the key and the range. */
+/* ---- hyper-parameters: the key is "ARCH.name"; min <= value <= max, else an error with the key and the range.  An array
+ * with an entry per layer counts as its entries' common value; layers that differ are refused. */
 uint32_t hy__hparam(hy__builder *b, const char *name, uint32_t min, uint32_t max);
 uint32_t hy__hparam_or(hy__builder *b, const char *name, uint32_t min, uint32_t max, uint32_t absent);
 /* Finite and positive. */
 float hy__hparam_f32(hy__builder *b, const char *name);
+/* The same; writers say 0 for absent. */
 float hy__hparam_f32_or(hy__builder *b, const char *name, float absent);
-/* Whether the string "ARCH.name" equals `text` (false if absent). */
-bool hy__hparam_is(hy__builder *b, const char *name, const char *text);
+/* Index of the string "ARCH.name" in the NULL-terminated list; another string is refused. */
+uint32_t hy__hparam_choice(hy__builder *b, const char *name, const char *const *choices, uint32_t absent);
 /* A failure found by the architecture itself. */
 HY_PRINTF(3, 4)
 void hy__build_fail(hy__builder *b, hy_status status, const char *fmt, ...);
 
-/* ---- tensors: names are given with a format; in a layer, "blk.LAYER." is put in front.  Shapes are [n] or [n, m]
- * after dropping trailing ones; anything else is an error that names the tensor and both shapes. */
+/* ---- tensors: names are given with a format; in a layer, "blk.LAYER." is put in front.  A vector is any tensor of n
+ * elements (converters write [n], [n, 1, 1] or [head, heads]), a matrix has the shape [n, m]; anything else is an error
+ * that names the tensor and both shapes. */
 HY_PRINTF(3, 4)
 hy__id hy__vector(hy__builder *b, uint32_t n, const char *fmt, ...);
 HY_PRINTF(4, 5)
 hy__id hy__matrix(hy__builder *b, uint32_t n, uint32_t m, const char *fmt, ...);
+/* A part of a tensor that holds several: elements first.. of a vector of `all`, rows first.. of a matrix [n, all]. */
+hy__id hy__vector_part(hy__builder *b, uint32_t n, uint32_t first, uint32_t all, const char *name);
+hy__id hy__matrix_part(hy__builder *b, uint32_t n, uint32_t m, uint32_t first, uint32_t all, const char *name);
 /* Plane `plane` of a tensor of `planes` vectors of n elements, whatever dimensions of one are between. */
 hy__id hy__plane(hy__builder *b, uint32_t n, uint32_t planes, uint32_t plane, const char *name);
 /* The tensor if it is there, else NULL. Does not count as known. */

@@ -12,24 +12,37 @@ static uint64_t crc_u64(uint64_t crc, uint64_t v)
     return hy__crc64(crc, bytes, sizeof bytes);
 }
 
-/* Names, types, shapes and a sample of every tensor, and the scalar hyper-parameters: another model, another encoding
- * of it or a finetune give another number.  Reading all weights for it would cost seconds. */
+static uint64_t crc_str(uint64_t crc, hy_str s)
+{
+    return hy__crc64(crc_u64(crc, s.len), s.data, s.len);
+}
+
+/* Names, types, shapes and a sample of every tensor, and the hyper-parameters: another model, another encoding of it or a
+ * finetune give another number.  Reading all weights for it would cost seconds. */
 static uint64_t fingerprint(const hy_gguf *g, const char *arch)
 {
     uint64_t crc = hy__crc64(0, arch, strlen(arch));
     for (size_t i = 0; i < hy_gguf_n_keys(g); i++) {
         const hy_str key = hy_gguf_key_name(g, i);
-        double value;
-        if (key.len > strlen(arch) && memcmp(key.data, arch, strlen(arch)) == 0 &&
-            hy_gguf_key_type(g, i) != HY_GGUF_ARRAY && hy_gguf_elem_float(g, i, 0, &value)) {
-            uint64_t bits;
-            memcpy(&bits, &value, sizeof bits);
-            crc = crc_u64(hy__crc64(crc, key.data, key.len), bits);
+        if (key.len <= strlen(arch) || memcmp(key.data, arch, strlen(arch)) != 0) {
+            continue;
+        }
+        crc = crc_str(crc, key);
+        for (size_t k = 0; k < hy_gguf_elem_count(g, i); k++) {
+            double number;
+            hy_str text;
+            if (hy_gguf_elem_float(g, i, k, &number)) {
+                uint64_t bits;
+                memcpy(&bits, &number, sizeof bits);
+                crc = crc_u64(crc, bits);
+            } else if (hy_gguf_elem_str(g, i, k, &text)) {
+                crc = crc_str(crc, text);
+            }
         }
     }
     for (size_t i = 0; i < hy_gguf_n_tensors(g); i++) {
         const hy_gguf_tensor *t = hy_gguf_tensor_at(g, i);
-        crc = crc_u64(hy__crc64(crc, t->name, strlen(t->name)), (uint64_t)t->type);
+        crc = crc_u64(crc_str(crc, (hy_str){t->name, strlen(t->name)}), (uint64_t)t->type);
         for (int d = 0; d < 4; d++) {
             crc = crc_u64(crc, t->ne[d]);
         }

@@ -128,6 +128,8 @@ hy_status hy__build_rwkv7(hy__builder *b)
     const sizes s = {.c = t.c,
                      .f = hy__hparam(b, "feed_forward_length", 1, 1u << 20),
                      .eps = hy__hparam_f32_or(b, "attention.layer_norm_epsilon", 1e-5f)};
+    /* One shift for the time mix, one for the channel mix. */
+    (void)hy__hparam_or(b, "token_shift_count", 2, 2, 2);
     const uint32_t vocab = hy__dim(b, "token_embd.weight", 1, 1, 1u << 24);
 
     const hy__id table = hy__matrix(b, s.c, vocab, "token_embd.weight");

@@ -45,18 +45,48 @@ static bool frequency_factors(hy__builder *b, uint32_t n, float *f)
     return b->status == HY_OK;
 }
 
-/* The angle per position of each pair, and the factor of cosine and sine. */
+typedef struct scaling {
+    double base, factor, original;
+    float attn_factor;
+    bool yarn;
+} scaling;
+
+static scaling read_scaling(hy__builder *b, const sizes *s)
+{
+    static const char *const types[] = {"none", "linear", "yarn", NULL};
+    enum { NONE, LINEAR, YARN };
+    const uint32_t type = hy__hparam_choice(b, "rope.scaling.type", types, LINEAR);
+    const float old_factor = hy__hparam_f32_or(b, "rope.scale_linear", 1.0f);
+    const float factor = hy__hparam_f32_or(b, "rope.scaling.factor", old_factor);
+    return (scaling){
+        .base = (double)hy__hparam_f32_or(b, "rope.freq_base", 10000.0f),
+        .factor = type == NONE ? 1 : (double)factor,
+        .original = hy__hparam_or(b, "rope.scaling.original_context_length", 1, INT32_MAX, s->n_ctx),
+        .attn_factor = hy__hparam_f32_or(b, "rope.scaling.attn_factor", 1.0f),
+        .yarn = type == YARN,
+    };
+}
+
+/* Angles per position of the n/2 pairs of n rotated channels, each divided by its entry of `divisors`. */
+static void fill_frequencies(hy__builder *b, const scaling *r, uint32_t n, const float *divisors, double *freqs)
+{
+    for (uint32_t j = 0; j < n / 2; j++) {
+        const double theta = hy__pow(r->base, -2.0 * j / n) / (double)divisors[j];
+        const double ramp = r->yarn ? yarn_ramp(j, n, r->base, r->original) : 0;
+        freqs[j] = theta / r->factor * (1 - ramp) + theta * ramp;
+        /* Half a turn per position is the fastest rotation that means anything; hy__sincos has a bound, too. */
+        if (!(freqs[j] <= PI)) {
+            hy__build_fail(b, HY_E_FORMAT, "key %s.rope: pair %u turns by %g per position", b->arch, j, freqs[j]);
+            return;
+        }
+    }
+}
+
+/* s->freqs and s->rope_scale. */
 static void rope_tables(hy__builder *b, sizes *s)
 {
     const uint32_t n_rot = hy__hparam_or(b, "rope.dimension_count", 2, 65536, s->key);
-    const double base = hy__hparam_f32_or(b, "rope.freq_base", 10000.0f);
-    float factor = hy__hparam_f32_or(b, "rope.scaling.factor", hy__hparam_f32_or(b, "rope.scale_linear", 1.0f));
-    const bool none = hy__hparam_is(b, "rope.scaling.type", "none");
-    const bool yarn = hy__hparam_is(b, "rope.scaling.type", "yarn");
-    const bool longrope = hy__hparam_is(b, "rope.scaling.type", "longrope");
-    const uint32_t original = hy__hparam_or(b, "rope.scaling.original_context_length", 1, INT32_MAX, s->n_ctx);
-    const float attn_factor = hy__hparam_f32_or(b, "rope.scaling.attn_factor", 1.0f);
-    s->rope_scale = 1;
+    const scaling r = read_scaling(b, s);
     if (b->status != HY_OK) {
         return;
     }
@@ -64,13 +94,9 @@ static void rope_tables(hy__builder *b, sizes *s)
         hy__build_fail(b, HY_E_UNSUPPORTED, "key %s.rope.dimension_count: %u of %u channels rotated", b->arch, n_rot, s->key);
         return;
     }
-    if (longrope || base <= 1) {
-        hy__build_fail(b, HY_E_UNSUPPORTED, "key %s.rope: scaling type \"longrope\" or a base of %g are not supported",
-                       b->arch, base);
+    if (r.base <= 1) {
+        hy__build_fail(b, HY_E_FORMAT, "key %s.rope.freq_base: %g is not above 1", b->arch, r.base);
         return;
-    }
-    if (none) {
-        factor = 1;
     }
     s->freqs = hy__graph_add_const(b->graph, "rope_frequencies", n_rot / 2, &b->error);
     float *divisors = s->freqs ? hy__alloc(&b->graph->env, n_rot / 2, sizeof *divisors, &b->error) : NULL;
@@ -82,14 +108,9 @@ static void rope_tables(hy__builder *b, sizes *s)
         divisors[j] = 1.0f;
     }
     if (!hy__find(b, "rope_freqs.weight") || frequency_factors(b, n_rot / 2, divisors)) {
-        double *freqs = b->graph->values[s->freqs].data;
-        for (uint32_t j = 0; j < n_rot / 2; j++) {
-            const double theta = hy__pow(base, -2.0 * j / n_rot) / divisors[j];
-            const double ramp = yarn ? yarn_ramp(j, n_rot, base, original) : 0;
-            freqs[j] = theta / factor * (1 - ramp) + theta * ramp;
-        }
-        s->rope_scale = yarn ? attn_factor * (float)(1 + 0.1 * hy__log(factor)) : attn_factor;
+        fill_frequencies(b, &r, n_rot, divisors, b->graph->values[s->freqs].data);
     }
+    s->rope_scale = r.yarn ? r.attn_factor * (float)(1 + 0.1 * hy__log(r.factor)) : r.attn_factor;
     hy__free(&b->graph->env, divisors);
 }
 
@@ -99,23 +120,52 @@ static hy__id rope(hy__builder *b, const sizes *s, const hy__transformer *t, con
     return hy__op(b, HY__OP_ROPE, name, &p, (const hy__id[]){x, s->freqs});
 }
 
-/* q, k or v: its own matrix. Qwen2 must have the biases: a file without them is another model. */
+/* Qwen2 must have the biases of q, k and v: a file without them is another model. */
+static void check_bias(hy__builder *b, const hy__transformer *t, const char *bias)
+{
+    if (t->need_qkv_bias && b->status == HY_OK && !hy__find(b, bias)) {
+        hy__build_fail(b, HY_E_FORMAT, "tensor blk.%u.%s is missing", b->layer, bias);
+    }
+}
+
+/* q, k or v from a matrix of its own. */
 static hy__id project(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name, uint32_t m, hy__id x)
 {
     char bias[48];
     snprintf(bias, sizeof bias, "%s.bias", name);
-    if (t->need_qkv_bias && b->status == HY_OK && !hy__find(b, bias)) {
-        hy__build_fail(b, HY_E_FORMAT, "tensor blk.%u.%s is missing", b->layer, bias);
-    }
+    check_bias(b, t, bias);
     return hy__linear(b, name, s->c, m, x, t->qkv_bias);
+}
+
+/* The same from its rows of attn_qkv, which some converters write instead: first those of q, then of k, then of v. */
+static hy__id project_fused(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name, uint32_t first,
+                            uint32_t m, hy__id x)
+{
+    const uint32_t all = s->n_head * s->key + s->n_head_kv * (s->key + s->value);
+    char bias[48];
+    snprintf(bias, sizeof bias, "%s.bias", name);
+    check_bias(b, t, "attn_qkv.bias");
+    const hy__id y = hy__op2(b, HY__OP_MATMUL, name, hy__matrix_part(b, s->c, m, first, all, "attn_qkv.weight"), x);
+    if (!t->qkv_bias || b->status != HY_OK || !hy__find(b, "attn_qkv.bias")) {
+        return y;
+    }
+    return hy__op2(b, HY__OP_ADD, bias, y, hy__vector_part(b, m, first, all, "attn_qkv.bias"));
 }
 
 static hy__id attention(hy__builder *b, const sizes *s, const hy__transformer *t, hy__id x)
 {
     const hy__id n = hy__rms_norm(b, "attn_norm", s->c, s->eps, x);
-    hy__id q = project(b, s, t, "attn_q", s->n_head * s->key, n);
-    hy__id k = project(b, s, t, "attn_k", s->n_head_kv * s->key, n);
-    const hy__id v = project(b, s, t, "attn_v", s->n_head_kv * s->value, n);
+    const uint32_t nq = s->n_head * s->key, nk = s->n_head_kv * s->key, nv = s->n_head_kv * s->value;
+    hy__id q, k, v;
+    if (b->status == HY_OK && hy__find(b, "attn_qkv.weight")) {
+        q = project_fused(b, s, t, "attn_q", 0, nq, n);
+        k = project_fused(b, s, t, "attn_k", nq, nk, n);
+        v = project_fused(b, s, t, "attn_v", nq + nk, nv, n);
+    } else {
+        q = project(b, s, t, "attn_q", nq, n);
+        k = project(b, s, t, "attn_k", nk, n);
+        v = project(b, s, t, "attn_v", nv, n);
+    }
     if (t->qk_norm) {
         q = hy__rms_norm(b, "attn_q_norm", s->key, s->eps, q);
         k = hy__rms_norm(b, "attn_k_norm", s->key, s->eps, k);
@@ -156,8 +206,9 @@ static void read_sizes(hy__builder *b, sizes *s)
     if (b->status != HY_OK) {
         return;
     }
-    s->key = hy__hparam_or(b, "attention.key_length", 2, 65536, s->c / s->n_head);
-    s->value = hy__hparam_or(b, "attention.value_length", 1, 65536, s->c / s->n_head);
+    const uint32_t head = s->c % s->n_head == 0 ? s->c / s->n_head : 0; /* 0: refused below */
+    s->key = hy__hparam_or(b, "attention.key_length", 2, 65536, head);
+    s->value = hy__hparam_or(b, "attention.value_length", 1, 65536, head);
     s->scale = hy__hparam_f32_or(b, "attention.scale", 1.0f / sqrtf((float)s->key));
     if (hy__hparam_or(b, "expert_count", 0, UINT32_MAX, 0) > 0) {
         hy__build_fail(b, HY_E_UNSUPPORTED, "key %s.expert_count: mixtures of experts are not supported", b->arch);
