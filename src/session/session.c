@@ -8,6 +8,7 @@
 #define DEFAULT_CTX 4096
 #define DEFAULT_BATCH 64
 #define MOST_BATCH 4096
+#define MOST_THREADS 1024
 
 static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy_session_opts *o, hy_error *err)
 {
@@ -20,6 +21,9 @@ static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy
     o->n_threads = o->n_threads ? o->n_threads : 1;
     if (o->n_batch > MOST_BATCH) {
         return hy__fail(err, HY_E_ARG, "n_batch is %u, at most %d tokens are possible in a step", o->n_batch, MOST_BATCH);
+    }
+    if (o->n_threads > MOST_THREADS) {
+        return hy__fail(err, HY_E_ARG, "n_threads is %u, at most %d are possible", o->n_threads, MOST_THREADS);
     }
     if (m->info.recurrent) {
         o->n_ctx = 0;
@@ -44,8 +48,7 @@ hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_s
     s->model = m;
     s->opts = o;
     atomic_init(&s->cancel, false);
-    const size_t rows = o.all_logits ? o.n_batch : 1;
-    s->logits = hy__alloc(&m->env, rows * m->info.n_vocab, sizeof *s->logits, err);
+    s->logits = hy__alloc(&m->env, o.all_logits ? o.n_batch : 1, m->info.n_vocab * sizeof *s->logits, err);
     hy_status status = s->logits ? HY_OK : HY_E_NOMEM;
     if (status == HY_OK) {
         const hy__backend_opts b = {o.n_ctx, o.n_batch, o.n_threads, o.all_logits};
@@ -157,10 +160,12 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
         .trace = s->trace,
         .trace_user = s->trace_user,
     };
+    if (atomic_exchange(&s->cancel, false)) {
+        return hy__fail(err, HY_E_CANCELLED, "cancelled before the step");
+    }
     s->n_logits = 0; /* the buffer is being overwritten */
     step->n_logits = 0;
-    hy_status status = atomic_load(&s->cancel) ? hy__fail(err, HY_E_CANCELLED, "cancelled before the step")
-                                               : m->backend->step(s->backend, &args, err);
+    hy_status status = m->backend->step(s->backend, &args, err);
     if (status == HY_OK) {
         status = check_finite(s->logits, (size_t)args.n_out * m->info.n_vocab, m->info.n_vocab,
                               s->n_done + n - args.n_out, err);
@@ -239,6 +244,11 @@ hy_status hy_session_restore(hy_session *s, const hy_state *state, hy_error *err
     if (state->fingerprint != s->model->info.fingerprint) {
         return hy__fail(err, HY_E_MISMATCH, "the state belongs to another model (%016llx, this one is %016llx)",
                         (unsigned long long)state->fingerprint, (unsigned long long)s->model->info.fingerprint);
+    }
+    /* Two files can be made to have the same fingerprint; what follows relies on sizes. */
+    if (state->recurrent != s->model->plan.recurrent || state->per_position != s->model->plan.per_position ||
+        (state->n_logits != 0 && state->n_logits != s->model->info.n_vocab)) {
+        return hy__fail(err, HY_E_MISMATCH, "the state belongs to a model of another shape");
     }
     if (s->opts.n_ctx && state->n_tokens > s->opts.n_ctx) {
         return hy__fail(err, HY_E_CONTEXT, "the state's %llu tokens do not fit into the context of %u",

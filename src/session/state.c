@@ -255,6 +255,12 @@ static hy_status read_body(const hy_model *m, source *src, hy_state *s, hy_error
                             (unsigned long long)(HEADER_BYTES + i * sizeof *s->tokens), (int)s->tokens[i]);
         }
     }
+    for (uint64_t i = 0; i < s->n_logits; i++) {
+        if (!isfinite(s->logits[i])) { /* no step leaves such logits */
+            return hy__fail(err, HY_E_CORRUPT, "offset %llu: the logit of token %llu is not a finite number",
+                            (unsigned long long)(HEADER_BYTES + (s->n_tokens + i) * sizeof *s->logits), (unsigned long long)i);
+        }
+    }
     return HY_OK;
 }
 
