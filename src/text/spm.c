@@ -94,11 +94,13 @@ hy_status hy__spm_init(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     HY_TRY(make_pieces(t, err));
     HY_TRY(read_scores(t, g, err));
     static const char digits[] = "0123456789ABCDEF";
+    const bool control = t->unknown != HY_TOKEN_NONE && t->kinds[t->unknown] == HY_TOKEN_CONTROL;
+    const hy_token fallback = control ? HY_TOKEN_NONE : t->unknown; /* text must not make control tokens */
     for (unsigned byte = 0; byte < 256; byte++) {
         const char name[6] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
         const char one = (char)byte;
         uint32_t id;
-        t->spm.byte_tokens[byte] = t->unknown;
+        t->spm.byte_tokens[byte] = fallback;
         if ((hy__strmap_get(&t->ids, name, sizeof name, &id) && hy__in_text(t, id)) ||
             (hy__strmap_get(&t->ids, &one, 1, &id) && hy__in_text(t, id))) {
             t->spm.byte_tokens[byte] = (hy_token)id;

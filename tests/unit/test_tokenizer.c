@@ -255,6 +255,15 @@ static void byte_fallback_of_llama(void **state)
     assert_ok(vocab_open(&v, NULL, &t, &err), &err);
     check_ids(t, "zB", 0, IDS(1));
     hy_tokenizer_destroy(t);
+    /* A control token is no way to say it. */
+    static const int32_t control[] = {3, 6, 1, 1, 1};
+    vocab_str(&v, "tokenizer.ggml.model", "llama");
+    vocab_strs(&v, "tokenizer.ggml.tokens", texts, 5);
+    vocab_i32s(&v, "tokenizer.ggml.token_type", control, 5);
+    vocab_f32s(&v, "tokenizer.ggml.scores", scores, 5);
+    assert_ok(vocab_open(&v, NULL, &t, &err), &err);
+    check_ids(t, "zB", 0, IDS(2));
+    hy_tokenizer_destroy(t);
 }
 
 /* ---- hostile files */
