@@ -32,7 +32,8 @@ def main():
         if now != last:
             out.append(f"R(0x{cp:X},{now})")
             last = now
-    print(f"/* Made by tools/make-unicode.py from Unicode {unicodedata.unidata_version}: the first code point of each run of one class. */")
+    print(f"/* Made by tools/make-unicode.py from Unicode {unicodedata.unidata_version}: "
+          "the first code point of each run of one class. */")
     emit(out)
 
 

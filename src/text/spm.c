@@ -70,7 +70,8 @@ static hy_status read_scores(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     }
     const size_t n = hy_gguf_elem_count(g, (size_t)key);
     if (hy_gguf_key_type(g, (size_t)key) != HY_GGUF_ARRAY || n < t->n_tokens) {
-        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.scores has %zu values for %u tokens", n, (unsigned)t->n_tokens);
+        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.scores has %zu values for %u tokens", n,
+                        (unsigned)t->n_tokens);
     }
     t->spm.ranks = hy__alloc(&t->env, t->n_tokens, sizeof *t->spm.ranks, err);
     if (!t->spm.ranks) {

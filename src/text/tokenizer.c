@@ -57,7 +57,8 @@ static hy_status read_pre(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     if (t->model == HY__VOCAB_GPT2) {
         const hy_status status = hy_gguf_get_str(g, "tokenizer.ggml.pre", &name, err);
         if (status == HY_E_NOT_FOUND) {
-            hy__message(&t->env, HY_LOG_WARN, "tokenizer.ggml.pre is missing: words may be cut otherwise than in training");
+            hy__message(&t->env, HY_LOG_WARN,
+                        "tokenizer.ggml.pre is missing: words may be cut otherwise than in training");
             name = (hy_str){"default", 7};
         } else {
             HY_TRY(status);
@@ -223,13 +224,14 @@ static hy_status push_added(const hy_tokenizer *t, bool wanted, hy_token id, con
         return HY_OK;
     }
     if (id == HY_TOKEN_NONE) {
-        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.add_%s_token is true, but the vocabulary has no %s token", name,
-                        name);
+        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.add_%s_token is true, but the vocabulary has no %s token",
+                        name, name);
     }
     return hy__ids_push(&t->env, out, id, err);
 }
 
-static hy_status encode(const hy_tokenizer *t, const char *text, size_t len, unsigned flags, hy__ids *out, hy_error *err)
+static hy_status encode(const hy_tokenizer *t, const char *text, size_t len, unsigned flags, hy__ids *out,
+                        hy_error *err)
 {
     const bool add = flags & HY_TOKENIZE_ADD_SPECIAL;
     const hy__special *special = flags & HY_TOKENIZE_PARSE_SPECIAL ? &t->special : &t->user_defined;

@@ -84,8 +84,8 @@ hy_str hy__piece(const hy_tokenizer *t, hy_token id, unsigned flags);
 /* Whether the blank in front, which the tokenizer added, is to be dropped from the first of some ids. */
 bool hy__drops_blank(const hy_tokenizer *t, hy_token id, hy_str piece);
 
-/* vocabulary.c: everything of a vocabulary that does not depend on its model but pieces: reads `g` into the zeroed `t`, whose env, model and
- * pre are set.  On error the caller destroys t. */
+/* vocabulary.c: what vocabularies of all models have: entries, kinds, special ids, flags.  Reads `g` into the zeroed
+ * `t`, whose env, model and pre are set; pieces are left to the model.  On error the caller destroys t. */
 hy_status hy__vocab_read(hy_tokenizer *t, const hy_gguf *g, hy_error *err);
 
 /* Each model: what is needed beyond that, pieces included; and one raw fragment of 1..INT32_MAX bytes to ids. */
