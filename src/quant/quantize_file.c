@@ -153,7 +153,7 @@ static hy_status check_tensor(const converter *c, const hy_gguf_tensor *t, hy_ty
     if (from->block_elems > 1 && !c->opts.allow_requantize) {
         return hy__fail(
             err, HY_E_UNSUPPORTED,
-            "tensor '%s' is already quantized (%s); encoding it again must be allowed",
+            "tensor '%s' is already quantized (%s); encoding it again needs allow_requantize",
             t->name, from->name);
     }
     return HY_OK;
