@@ -367,7 +367,8 @@ static void evaluate(engine *e, gen_result *r)
 void gen_decode(engine *e, const gen_params *p, gen_result *r)
 {
     hy_detok *detok = NULL;
-    if (hy_detok_create(e->tokenizer, p->special ? HY_DETOKENIZE_SPECIAL : 0, &detok, &r->err) != HY_OK) {
+    const unsigned flags = HY_DETOKENIZE_CONTINUE | (p->special ? HY_DETOKENIZE_SPECIAL : 0);
+    if (hy_detok_create(e->tokenizer, flags, &detok, &r->err) != HY_OK) {
         r->stop = GEN_ERROR;
         return;
     }

@@ -18,7 +18,7 @@ static hy_status generate(hy_session *s, const hy_sampler *sampler, int n, hy_er
 {
     const hy_tokenizer *tokenizer = hy_model_tokenizer(hy_session_model(s));
     hy_detok *text = NULL;
-    hy_status status = hy_detok_create(tokenizer, 0, &text, err);
+    hy_status status = hy_detok_create(tokenizer, HY_DETOKENIZE_CONTINUE, &text, err);
     while (status == HY_OK && n-- > 0) {
         hy_step step;
         hy_token token;

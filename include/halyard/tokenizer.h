@@ -30,7 +30,9 @@ enum {
 };
 
 enum {
-    HY_DETOKENIZE_SPECIAL = 1 /* control tokens print their text; otherwise they print nothing */
+    HY_DETOKENIZE_SPECIAL = 1, /* control tokens print their text; otherwise they print nothing */
+    HY_DETOKENIZE_CONTINUE = 2 /* the ids go on with a text: a blank in front of them belongs to it.  Without it, the
+                                  blank that a SentencePiece tokenizer puts before a text is taken away again */
 };
 
 /* The tokenizer of an open file.  g is not needed afterwards.

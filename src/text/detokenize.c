@@ -25,14 +25,16 @@ static hy_status check_id(const hy_tokenizer *t, hy_token id, size_t place, hy_e
     return HY_OK;
 }
 
-/* The bytes of ids[i]; only the very first loses the blank that the tokenizer adds in front of a text. */
-static hy_str piece_at(const hy_tokenizer *t, const hy_token *ids, size_t i, unsigned flags)
+/* What `id` adds to a text.  Only the first id that is text (a BOS is none) loses the blank that the tokenizer adds there;
+ * *begun says whether it came already. */
+static hy_str next_piece(const hy_tokenizer *t, hy_token id, unsigned flags, bool *begun)
 {
-    hy_str piece = hy__piece(t, ids[i], flags);
-    if (i == 0 && hy__drops_blank(t, ids[i], piece)) {
+    hy_str piece = hy__piece(t, id, flags);
+    if (!*begun && hy__drops_blank(t, id, piece)) {
         piece.data++;
         piece.len--;
     }
+    *begun = *begun || hy__in_text(t, (uint32_t)id) || piece.len > 0;
     return piece;
 }
 
@@ -42,17 +44,19 @@ hy_status hy_detokenize(const hy_tokenizer *t, const hy_token *ids, size_t n_ids
     *text = NULL;
     *len = 0;
     uint64_t total = 1; /* the NUL */
+    bool begun = (flags & HY_DETOKENIZE_CONTINUE) != 0;
     for (size_t i = 0; i < n_ids; i++) {
         HY_TRY(check_id(t, ids[i], i, err));
-        total += piece_at(t, ids, i, flags).len; /* 2^64 bytes would take more ids than memory holds */
+        total += next_piece(t, ids[i], flags, &begun).len; /* 2^64 bytes would take more ids than memory holds */
     }
     char *out = total > SIZE_MAX ? NULL : hy__alloc(&t->env, (size_t)total, 1, err);
     if (!out) {
         return hy__fail(err, HY_E_NOMEM, "no memory for a text of %llu bytes", (unsigned long long)total);
     }
     size_t at = 0;
+    begun = (flags & HY_DETOKENIZE_CONTINUE) != 0;
     for (size_t i = 0; i < n_ids; i++) {
-        const hy_str piece = piece_at(t, ids, i, flags);
+        const hy_str piece = next_piece(t, ids[i], flags, &begun);
         if (piece.len) {
             memcpy(out + at, piece.data, piece.len);
         }
@@ -68,6 +72,7 @@ struct hy_detok {
     const hy_tokenizer *t;
     unsigned flags;
     size_t n_pushed;
+    bool begun;      /* as of next_piece */
     hy__buf text;    /* what was handed out, then what is held back */
     size_t n_handed;
 };
@@ -81,6 +86,7 @@ hy_status hy_detok_create(const hy_tokenizer *t, unsigned flags, hy_detok **out,
     }
     d->t = t;
     d->flags = flags;
+    d->begun = (flags & HY_DETOKENIZE_CONTINUE) != 0;
     *out = d;
     return HY_OK;
 }
@@ -107,14 +113,12 @@ hy_status hy_detok_push(hy_detok *d, hy_token id, hy_str *text, hy_error *err)
 {
     *text = (hy_str){NULL, 0};
     HY_TRY(check_id(d->t, id, d->n_pushed, err));
-    hy_str piece = hy__piece(d->t, id, d->flags);
-    if (d->n_pushed == 0 && hy__drops_blank(d->t, id, piece)) {
-        piece.data++;
-        piece.len--;
-    }
     drop_handed(d);
+    bool begun = d->begun;
+    const hy_str piece = next_piece(d->t, id, d->flags, &begun);
     HY_TRY(hy__buf_append(&d->t->env, &d->text, piece.data, piece.len, err));
     d->n_pushed++;
+    d->begun = begun;
     d->n_handed = d->text.len - hy__utf8_tail(d->text.data, d->text.len);
     *text = (hy_str){d->text.data, d->n_handed};
     return HY_OK;
@@ -125,5 +129,6 @@ hy_str hy_detok_flush(hy_detok *d)
     drop_handed(d);
     d->n_handed = d->text.len;
     d->n_pushed = 0;
+    d->begun = (d->flags & HY_DETOKENIZE_CONTINUE) != 0;
     return (hy_str){d->text.data, d->text.len};
 }

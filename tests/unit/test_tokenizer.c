@@ -150,7 +150,9 @@ static void llama_merges_by_score(void **state)
     check_ids(t, "<tool>he", 0, IDS(270, 259, 264));
     check_text(t, IDS(268, 268), 0, "hello hello");
     check_text(t, IDS(259, 264, 3 + 0xC3, 3 + 0xB1), 0, "he\xC3\xB1");
-    check_text(t, IDS(1, 268), 0, " hello"); /* only what comes first loses its blank */
+    check_text(t, IDS(1, 268), 0, "hello"); /* what comes first in the text loses its blank, */
+    check_text(t, IDS(268, 268), 0, "hello hello"); /* and only that */
+    check_text(t, IDS(268), HY_DETOKENIZE_CONTINUE, " hello");
     check_text(t, IDS(1, 0, 270), HY_DETOKENIZE_SPECIAL, "<s><unk><tool>");
     assert_int_equal(hy_tokenizer_bos(t), 1);
     assert_int_equal(hy_tokenizer_eos(t), 2);
