@@ -95,6 +95,50 @@ static void test_arwkv7(void **state)
     check_folder(source_path("tests/golden/arwkv7"), source_path("tests/golden/arwkv7/index.jsonl"), 2);
 }
 
+/* What is optional is so as a whole: half a gate or half a norm, or another model's tensor or size, is refused. */
+static void test_arwkv7_refused(void **state)
+{
+    (void)state;
+#define BYTES(s) s, sizeof s - 1
+#define U32 "\4\0\0\0" /* type of a key; its value follows */
+    static const struct {
+        const char *from;
+        size_t len;
+        const char *to; /* as long */
+        hy_status status;
+        const char *text;
+    } cases[] = {
+        {BYTES("blk.1.time_mix_g2.weight"), "blk.1.time_mix_q2.weight", HY_E_FORMAT,
+         "tensor blk.1.time_mix_g2.weight is missing"},
+        {BYTES("blk.1.time_mix_g1.weight"), "blk.1.time_mix_q1.weight", HY_E_FORMAT,
+         "tensor blk.1.time_mix_lerp_fused.weight has the shape [128, 1, 1, 6], [128, 5] is needed"},
+        {BYTES("blk.2.time_mix_ln.bias"), "blk.2.time_mix_ln.bits", HY_E_FORMAT,
+         "tensor blk.2.time_mix_ln.bias is missing"},
+        {BYTES("blk.2.time_mix_ln.weight"), "blk.2.time_mix_lm.weight", HY_E_UNSUPPORTED,
+         "tensor blk.2.time_mix_lm.weight is not part of a arwkv7 model"},
+        {BYTES("arwkv7.token_shift_count" U32 "\1"), "arwkv7.token_shift_count" U32 "\2", HY_E_FORMAT,
+         "arwkv7.token_shift_count"},
+        {BYTES("arwkv7.wkv.head_size" U32 "\100"), "arwkv7.wkv.head_size" U32 "\60", HY_E_FORMAT,
+         "key arwkv7.wkv.head_size: 48 does not divide the embedding length 128"},
+    };
+#undef BYTES
+#undef U32
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hy_error err;
+        hy_model *m = NULL;
+        size_t at = 0, len;
+        char *file = read_file(source_path("tests/golden/arwkv7/arwkv7-gate-norm-Q4_0.gguf"), &len);
+        while (at + cases[i].len < len && memcmp(file + at, cases[i].from, cases[i].len) != 0) {
+            at++;
+        }
+        assert_true(at + cases[i].len < len);
+        memcpy(file + at, cases[i].to, cases[i].len);
+        assert_fails(hy_model_load_memory(file, len, NULL, NULL, &m, &err), cases[i].status, &err, cases[i].text);
+        assert_null(m);
+        free(file);
+    }
+}
+
 static void check_shared(const char *name, size_t n_models)
 {
     char folder[1024], index[64];
@@ -149,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_carried),
         cmocka_unit_test(test_arwkv7),
+        cmocka_unit_test(test_arwkv7_refused),
         cmocka_unit_test(test_mini),
         cmocka_unit_test(test_tiny_rwkv7),
         cmocka_unit_test(test_rwkv_cpp),
