@@ -252,11 +252,13 @@ static void print_markdown(const bench *b)
     char peak[32];
     printf("\nload %.1f ms, peak memory %s", (double)e->load_ns / 1e6, bytes_text(b->peak, peak, sizeof peak));
     uint32_t shown = 0;
+    bool first = true;
     for (size_t i = 0; i < b->n; i++) {
         if (b->tests[i].n_threads != shown) {
             shown = b->tests[i].n_threads;
-            printf(", this machine reads %.1f GB/s with %u thread%s", b->tests[i].bandwidth / 1e9, shown,
-                   shown == 1 ? "" : "s");
+            printf("%s %.1f GB/s with %u thread%s", first ? ", this machine reads" : " and", b->tests[i].bandwidth / 1e9,
+                   shown, shown == 1 ? "" : "s");
+            first = false;
         }
     }
     printf("; halyard %s\n", hy_version());

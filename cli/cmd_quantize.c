@@ -75,6 +75,9 @@ int cmd_quantize(const options *o)
     const uint64_t start = term_now_ns();
     const hy_status status = hy_quantize_file(in, out, hy_quantize_mix_name(known), &opts, NULL, &err);
     progress_end(&r.bar);
+    if (status == HY_E_UNSUPPORTED && !opts.allow_requantize) {
+        return cli_fail(o, "%s (--allow-requantize)", err.text);
+    }
     if (status != HY_OK) {
         return cli_error(o, &err);
     }

@@ -77,10 +77,20 @@ bool line_is_edited(const line_reader *r)
 static const char *read_edited(line_reader *r)
 {
     int n = 0;
+    /* The editor's mode first, then its prompt: keys that are typed as soon as the prompt is seen must reach it. */
+    el_set(r->el, EL_PREP_TERM, 1);
     const char *line = el_gets(r->el, &n);
+    /* A Ctrl-C that came before that is a signal; it means the same as the key. */
+    while ((!line || n <= 0) && term_interrupted()) {
+        term_clear_interrupt();
+        fputc('\n', stdout);
+        el_set(r->el, EL_PREP_TERM, 1);
+        line = el_gets(r->el, &n);
+    }
     if (!line || n <= 0) {
         return NULL;
     }
+    term_clear_interrupt();
     size_t len = strlen(line);
     if (r->history && len > 1) {
         HistEvent event;

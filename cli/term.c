@@ -32,8 +32,8 @@ static atomic_int interrupts;
 static void on_interrupt(int signal_number)
 {
     (void)signal_number;
-    if (atomic_fetch_add(&interrupts, 1) > 0) {
-        _exit(CLI_INTERRUPTED); /* asked twice: something takes too long */
+    if (atomic_fetch_add(&interrupts, 1) >= 2) {
+        _exit(CLI_INTERRUPTED); /* asked three times: something takes too long */
     }
     hy_session *s = atomic_load(&cancelled_session);
     if (s) {

@@ -15,7 +15,7 @@ bool term_is_tty(FILE *f);
 /* A write to a closed pipe becomes an error of the stream, Ctrl-C is caught. Call once at the start. */
 void term_start(void);
 
-/* Ctrl-C: counts; cancels the session given here, if any (NULL: none). A second Ctrl-C without term_clear_interrupt
+/* Ctrl-C: counts; cancels the session given here, if any (NULL: none). A third Ctrl-C without term_clear_interrupt
  * ends the process with CLI_INTERRUPTED. */
 void term_cancel_on_interrupt(hy_session *s);
 bool term_interrupted(void);
