@@ -190,6 +190,18 @@ size_t terminal_expect(on_terminal *t, size_t from, const char *text)
     return t->len;
 }
 
+void terminal_expect_more(on_terminal *t, size_t n)
+{
+    const size_t enough = t->len + n;
+    const time_t give_up = time(NULL) + 60;
+    while (t->len < enough) {
+        if (!terminal_read(t, 100) || time(NULL) > give_up) {
+            kill((pid_t)t->pid, SIGKILL);
+            fail_msg("nothing more was printed; seen: %s", t->seen);
+        }
+    }
+}
+
 int terminal_end(on_terminal *t)
 {
     const time_t give_up = time(NULL) + 60;

@@ -44,6 +44,8 @@ on_terminal terminal_run(const char *const *args);
 void terminal_type(on_terminal *t, const char *keys);
 /* Waits until `text` is printed behind the first `from` bytes; fails the test after 60 s. Returns the length seen. */
 size_t terminal_expect(on_terminal *t, size_t from, const char *text);
+/* Waits until `n` more bytes were printed. */
+void terminal_expect_more(on_terminal *t, size_t n);
 /* Waits for the end; the exit code as in struct ran. */
 int terminal_end(on_terminal *t);
 

@@ -115,7 +115,7 @@ static void test_templates(void **state)
 static void test_limit(void **state)
 {
     (void)state;
-    ran r = run("Why is the sky blue?\nWhat is the capital of Japan?\n", "chat", MODEL, "--temp", "0", "-n", "8", "-sys",
+    ran r = run("Why is the sky blue?\nWhat is the capital of Japan?\n", "chat", MODEL, "--temp", "0", "-n", "12", "-sys",
                 "Be short.");
     expect_code(r, 0);
     expect_has(r.out, "Tokyo");
@@ -157,13 +157,7 @@ static void test_terminal_interrupt(void **state)
     terminal_type(&t, "Tell me a story.\r");
     /* Some words of the answer, behind the echo of the question. */
     at = terminal_expect(&t, at, "story.");
-    for (size_t seen = t.len; t.len < seen + 60;) {
-        terminal_expect(&t, t.len > seen ? t.len - 1 : t.len, "");
-        terminal_expect(&t, at, " ");
-        if (t.len < seen + 60) {
-            at = terminal_expect(&t, t.len, " ");
-        }
-    }
+    terminal_expect_more(&t, 60);
     terminal_type(&t, "\x03");
     at = terminal_expect(&t, at, "(stopped)");
     at = terminal_expect(&t, at - 1, "> ");

@@ -450,7 +450,7 @@ static void test_quantize(void **state)
     snprintf(path, sizeof path, "%s", temp_path("q8.gguf"));
     ran r = run(NULL, "quantize", EMBEDDED_MODEL, path, "q8_0");
     expect_code(r, 1);
-    expect_has(r.err, "requantize");
+    expect_has(r.err, "--allow-requantize");
     ran_free(&r);
     r = run(NULL, "quantize", EMBEDDED_MODEL, path, "q8_0", "--allow-requantize");
     expect_code(r, 0);

@@ -50,6 +50,19 @@ static void has(const char *text, const char *part)
     }
 }
 
+/* Another row of the command may look the same: -c has one for chunks and one for contexts. */
+static bool has_row(const char *usage, cli_command_id command)
+{
+    for (int i = 0; i < OPT_COUNT; i++) {
+        char other[160];
+        opt_usage(&opt_table[i], other, sizeof other);
+        if ((opt_table[i].commands & 1u << command) && strcmp(other, usage) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void test_help(void **state)
 {
     (void)state;
@@ -66,7 +79,7 @@ static void test_help(void **state)
             } else {
                 char line[170];
                 snprintf(line, sizeof line, "\n  %s ", usage);
-                assert_null(strstr(help, line));
+                assert_true(!strstr(help, line) || has_row(usage, (cli_command_id)c));
             }
         }
         free(help);

@@ -40,8 +40,8 @@ static int parse_value(const opt_info *info, const char *dashes, const char *nam
     static char in[] = "IN";
     static char out[] = "OUT";
     static char type[] = "Q8_0";
-    char first[256];
-    char second[256];
+    static char first[256]; /* parsed strings point into these until the next call */
+    static char second[256];
     const cli_command_id command = a_command(info);
     char *argv[5];
     int argc = 0;
