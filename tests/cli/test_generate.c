@@ -233,6 +233,55 @@ static void test_states(void **state)
     ran_free(&r);
 }
 
+#define MINI "-m", "tests/golden/mini/llama-mini-Q3_K_M.gguf"
+
+/* A transformer's context: a prompt that does not fit is an error with both numbers, a text that fills it ends. */
+static void test_context(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "run", MINI, "--tokens", "1,2,3,4,5,6,7,8,9", "-c", "8");
+    expect_code(r, 1);
+    expect_has(r.err, "9 tokens");
+    expect_has(r.err, "context of 8");
+    assert_int_equal(r.out_len, 0);
+    ran_free(&r);
+    r = run(NULL, "run", MINI, "--tokens", "1,2,3", "-c", "8", "-s", "1", "--ignore-eos", "--json");
+    expect_code(r, 0);
+    expect_has(r.err, "the context of 8 tokens is full");
+    json_t *root = ran_json(&r);
+    /* Five more fit; the sixth was drawn from the last position. */
+    assert_int_equal(json_array_size(json_object_get(root, "tokens")), 6);
+    assert_string_equal(json_string_value(json_object_get(root, "stop")), "context");
+    json_decref(root);
+    ran_free(&r);
+    r = run("Hello\n", "chat", MINI);
+    expect_code(r, 1);
+    expect_has(r.err, "--chat-template");
+    ran_free(&r);
+}
+
+/* Saved after each position, also of a KV cache, and went on from there. */
+static void test_transformer_state(void **state)
+{
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", temp_path("kv.state"));
+    json_t *whole = generated(MINI, "--tokens", "7,8,9", "-n", "9", "-s", "3", "--ignore-eos");
+    json_t *first = generated(MINI, "--tokens", "7,8,9", "-n", "4", "-s", "3", "--ignore-eos", "--state-out", path);
+    json_t *rest = generated(MINI, "-n", "5", "-s", "3", "--ignore-eos", "--state-in", path);
+    for (size_t i = 0; i < 9; i++) {
+        const json_t *part = json_object_get(i < 4 ? first : rest, "tokens");
+        assert_int_equal(json_integer_value(json_array_get(json_object_get(whole, "tokens"), i)),
+                         json_integer_value(json_array_get(part, i < 4 ? i : i - 4)));
+    }
+    json_decref(whole);
+    json_decref(first);
+    json_decref(rest);
+    ran r = run(NULL, "run", MODEL, "-n", "1", "--state-in", path);
+    expect_code(r, 1);
+    ran_free(&r);
+}
+
 /* Starts the program with its output in a pipe; the read end is returned. */
 static int start_piped(const char *const *args, pid_t *pid)
 {
@@ -328,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_text),        cmocka_unit_test(test_json),
         cmocka_unit_test(test_seed),        cmocka_unit_test(test_sampling_options),
         cmocka_unit_test(test_stop_text),   cmocka_unit_test(test_states),
+        cmocka_unit_test(test_context),     cmocka_unit_test(test_transformer_state),
         cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_reader_gone),
         cmocka_unit_test(test_interrupt_on_terminal),
     };
