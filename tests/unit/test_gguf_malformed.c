@@ -191,12 +191,11 @@ static void strings_over_2_24(void **state)
 static void strings_over_4_gib(void **state)
 {
     (void)state;
-#ifdef GGUF_SANITIZED
+#if SIZE_MAX < UINT64_MAX
+    skip(); /* no address space for it */
+#elif defined(GGUF_SANITIZED)
     skip(); /* would take a shadow of gigabytes */
 #else
-    if (sizeof(size_t) < 8) {
-        skip();
-    }
     const uint64_t step = (64u << 20) + 8;
     const uint64_t n = 66;
     uint8_t *data = big_file("h:0,1 s:k u32:9 u32:8 u64:66", (size_t)(49 + n * step));
