@@ -9,19 +9,14 @@
 #include "stop.h"
 #include "term.h"
 
-#ifndef HALYARD_DEFAULT_MODEL_NAME
-#define HALYARD_DEFAULT_MODEL_NAME ""
-#define HALYARD_DEFAULT_MODEL_INSTALLED ""
-#define HALYARD_DEFAULT_MODEL_SOURCE ""
-#endif
-
-/* The built-in model: beside this program as installed, where it was to be installed, or in the source tree. */
+/* The built-in model: beside this program as installed, where it was to be installed, or in the source tree. The names
+ * come from cli/CMakeLists.txt. */
 static bool default_model(char *path, size_t cap)
 {
     char folder[1024];
     if (term_program_folder(folder, sizeof folder)) {
         const int n = snprintf(path, cap, "%s../share/halyard/%s", folder, HALYARD_DEFAULT_MODEL_NAME);
-        if (n > 0 && (size_t)n < cap && *HALYARD_DEFAULT_MODEL_NAME && term_readable(path)) {
+        if (n > 0 && (size_t)n < cap && term_readable(path)) {
             return true;
         }
     }

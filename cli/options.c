@@ -233,7 +233,6 @@ static bool read_int(const char *text, size_t len, int64_t *out)
 
 static bool int_in_range(const opt_info *info, int64_t value)
 {
-    /* The largest 64-bit value is not a double; comparing as doubles lets exactly the whole range through. */
     return (double)value >= info->least && (double)value <= info->most;
 }
 
@@ -241,8 +240,6 @@ static void range_text(const opt_info *info, char *buf, size_t bytes)
 {
     if (info->kind == OPT_FLOAT) {
         snprintf(buf, bytes, "%g to %g", info->least, info->most);
-    } else if (info->most > 9.2e18) {
-        snprintf(buf, bytes, "%.0f to 9223372036854775807", info->least);
     } else {
         snprintf(buf, bytes, "%.0f to %.0f", info->least, info->most);
     }

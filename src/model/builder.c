@@ -417,7 +417,7 @@ static hy_status refuse_unknown(const hy__builder *b, hy_error *err)
 {
     for (size_t i = 0; i < hy_gguf_n_tensors(b->gguf); i++) {
         if (!b->used[i]) {
-            return hy__fail(err, HY_E_UNSUPPORTED, "tensor %s is not part of a %s model",
+            return hy__fail(err, HY_E_UNSUPPORTED, "tensor %s does not belong to the architecture %s",
                             hy_gguf_tensor_at(b->gguf, i)->name, b->arch);
         }
     }

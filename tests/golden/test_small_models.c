@@ -115,7 +115,7 @@ static void test_arwkv7_refused(void **state)
         {BYTES("blk.2.time_mix_ln.bias"), "blk.2.time_mix_ln.bits", HY_E_FORMAT,
          "tensor blk.2.time_mix_ln.bias is missing"},
         {BYTES("blk.2.time_mix_ln.weight"), "blk.2.time_mix_lm.weight", HY_E_UNSUPPORTED,
-         "tensor blk.2.time_mix_lm.weight is not part of a arwkv7 model"},
+         "tensor blk.2.time_mix_lm.weight does not belong to the architecture arwkv7"},
         {BYTES("arwkv7.token_shift_count" U32 "\1"), "arwkv7.token_shift_count" U32 "\2", HY_E_FORMAT,
          "arwkv7.token_shift_count"},
         {BYTES("arwkv7.wkv.head_size" U32 "\100"), "arwkv7.wkv.head_size" U32 "\60", HY_E_FORMAT,
