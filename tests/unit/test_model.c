@@ -144,7 +144,7 @@ typedef struct damaged {
 static const damaged cases[] = {
     {L, DROP, "general.architecture", 0, 0, 0, FMT, "general.architecture is missing"},
     {L, U32, "general.architecture", 1, 0, 0, FMT, "general.architecture"},
-    {L, STR, "general.architecture", 0, 0, "gpt9\x01", UNS, "architecture \"gpt9?\" is not supported; these are: rwkv7, llama, qwen2, qwen3"},
+    {L, STR, "general.architecture", 0, 0, "gpt9\x01", UNS, "architecture \"gpt9?\" is not supported; these are: rwkv7, arwkv7"},
     {L, STR, "general.architecture", 0, 0, "llam", UNS, "\"llam\""},
     {L, STR, "general.architecture", 0, 0, "", UNS, "\"\""},
     /* hyper-parameters of transformers */
