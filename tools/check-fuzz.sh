@@ -10,7 +10,7 @@ seconds=${SECONDS_EACH:-20}
 build=build/fuzz
 jobs=${JOBS:-$(nproc)}
 
-cmake --preset fuzz -DHALYARD_TESTS=ON -DHALYARD_CLI=OFF
+cmake --preset fuzz -DHALYARD_TESTS=ON
 cmake --build $build -j "$jobs"
 if [ $# -eq 0 ]; then
     mapfile -t names < <(ls tests/fuzz/fuzz_*.c 2>/dev/null | sed 's/.*fuzz_\(.*\)\.c$/\1/')
