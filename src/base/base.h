@@ -129,7 +129,13 @@ static inline uint32_t hy__f32_bits(float f)
 }
 
 /* IEEE binary16 and bfloat16. To f32: exact. From f32: round to nearest even. */
-float hy__f16_to_f32(uint16_t h);
+static inline float hy__f16_to_f32(uint16_t h)
+{
+    /* The exponent moves to its place and is then 112 too small; scaling is exact, for subnormals too. */
+    const float f = hy__f32_from_bits((uint32_t)(h & 0x7fff) << 13) * 0x1p112f;
+    const uint32_t special = (h & 0x7c00) == 0x7c00 ? 0x7f800000u : 0;
+    return hy__f32_from_bits(hy__f32_bits(f) | special | (uint32_t)(h & 0x8000) << 16);
+}
 uint16_t hy__f32_to_f16(float f);
 static inline float hy__bf16_to_f32(uint16_t h)
 {

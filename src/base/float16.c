@@ -1,21 +1,5 @@
-/* float16.c: 16-bit floating point, by integer arithmetic on the bits. */
+/* float16.c: rounding to 16-bit floating point, by integer arithmetic on the bits. */
 #include "base.h"
-
-float hy__f16_to_f32(uint16_t h)
-{
-    const uint32_t sign = (uint32_t)(h & 0x8000) << 16;
-    const uint32_t exponent = (uint32_t)h >> 10 & 31;
-    const uint32_t mantissa = (uint32_t)h & 0x3ff;
-    if (exponent == 31) {
-        return hy__f32_from_bits(sign | 0x7f800000u | mantissa << 13);
-    }
-    if (exponent == 0) {
-        /* Subnormal or zero: mantissa * 2^-24, which f32 holds exactly. */
-        const float f = (float)mantissa * 0x1p-24f;
-        return hy__f32_from_bits(sign | hy__f32_bits(f));
-    }
-    return hy__f32_from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
-}
 
 uint16_t hy__f32_to_f16(float f)
 {

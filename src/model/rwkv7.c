@@ -12,24 +12,26 @@ typedef struct sizes {
     float eps;
 } sizes;
 
-/* x -> B(act(A x)) + bias: the low-rank matrices NAME1, NAME2 with the bias vector NAME0 if there is one. */
+/* x -> B(act(A x)) + bias: the low-rank matrices NAME1, NAME2 with the bias vector NAME0 if there is one.
+ * act HY__OP_MATMUL stands for no activation. */
 static hy__id low_rank(hy__builder *b, uint32_t c, char which, hy__id x, hy__opcode act, bool bias)
 {
-    char name[48];
-    snprintf(name, sizeof name, "time_mix_%c1.weight", which);
+    char down[16], up[16], name[32];
+    snprintf(down, sizeof down, "time_mix_%c1", which);
+    snprintf(up, sizeof up, "time_mix_%c2", which);
+    snprintf(name, sizeof name, "%s.weight", down);
     const uint32_t rank = hy__dim(b, name, 1, 1, 65536);
-    hy__id h = hy__op2(b, HY__OP_MATMUL, name, hy__matrix(b, c, rank, "time_mix_%c1.weight", which), x);
-    if (act != HY__OP_MATMUL) { /* MATMUL stands for no activation */
-        snprintf(name, sizeof name, "time_mix_%c1.act", which);
+    hy__id h = hy__linear(b, down, c, rank, x, false);
+    if (act != HY__OP_MATMUL) {
+        snprintf(name, sizeof name, "%s.act", down);
         h = hy__op1(b, act, name, h);
     }
-    snprintf(name, sizeof name, "time_mix_%c2.weight", which);
-    hy__id y = hy__op2(b, HY__OP_MATMUL, name, hy__matrix(b, rank, c, "time_mix_%c2.weight", which), h);
-    if (bias) {
-        snprintf(name, sizeof name, "time_mix_%c0", which);
-        y = hy__op2(b, HY__OP_ADD, name, y, hy__vector(b, c, "time_mix_%c0.weight", which));
+    const hy__id y = hy__linear(b, up, rank, c, h, false);
+    if (!bias) {
+        return y;
     }
-    return y;
+    snprintf(name, sizeof name, "time_mix_%c0", which);
+    return hy__op2(b, HY__OP_ADD, name, y, hy__vector(b, c, "%s.weight", name));
 }
 
 void hy__rwkv7_sizes(hy__builder *b, hy__rwkv7 *t)
@@ -85,7 +87,7 @@ hy__id hy__rwkv7_time_mix(hy__builder *b, const hy__rwkv7 *t, hy__id h, hy__id *
     const hy__id kk = hy__op(b, HY__OP_L2_NORM, "kk", &head,
                              (const hy__id[]){hy__op2(b, HY__OP_MUL, "k_k", k0, hy__vector(b, t->c, "time_mix_k_k.weight"))});
     const hy__id k = hy__op3(b, HY__OP_RWKV7_KEY, "k", k0, a, hy__vector(b, t->c, "time_mix_k_a.weight"));
-    const hy__id state = hy__state(b, "wkv", t->c * t->n, false);
+    const hy__id state = hy__state(b, "wkv_state", t->c * t->n, false);
     hy__id y = hy__op(b, HY__OP_WKV7, "wkv", &head, (const hy__id[]){r, w, k, v, kk, a, state});
     if (group_norm) {
         /* Its epsilon is a constant of the architecture: 1e-5 * 8^2. */

@@ -12,9 +12,15 @@ enum { BLOCK = 256 };
 
 /* ---- codes of 2 bits: 128 elements share 32 bytes, element 32 j + l in bits 2j, 2j+1 of byte l */
 
-static inline uint32_t get_2bit(const uint8_t *p, size_t e)
+/* Where the bytes of the 16 elements 16 g... begin, and by how much they are shifted. */
+static inline size_t group_2bit(size_t g)
 {
-    return (uint32_t)p[32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32)) & 3;
+    return 32 * (g / 8) + 16 * (g % 2);
+}
+
+static inline int shift_2bit(size_t g)
+{
+    return (int)(2 * (g % 8 / 2));
 }
 
 static void put_2bit(uint8_t *p, const uint8_t *codes)
@@ -47,10 +53,14 @@ void hy__dequantize_Q2_K(const uint8_t *src, float *dst, size_t n)
     for (size_t i = 0; i < n; i += BLOCK, src += 84) {
         float d = hy__load_f16(src + 80);
         float dmin = hy__load_f16(src + 82);
-        for (size_t e = 0; e < BLOCK; e++) {
-            float scale = d * (float)(src[e / 16] & 15);
-            float min = dmin * (float)(src[e / 16] >> 4);
-            dst[i + e] = scale * (float)get_2bit(src + 16, e) - min;
+        for (size_t g = 0; g < 16; g++) {
+            const uint8_t *codes = src + 16 + group_2bit(g);
+            const int shift = shift_2bit(g);
+            float scale = d * (float)(src[g] & 15);
+            float min = dmin * (float)(src[g] >> 4);
+            for (size_t e = 0; e < 16; e++) {
+                dst[i + 16 * g + e] = scale * (float)(codes[e] >> shift & 3) - min;
+            }
         }
     }
 }
@@ -140,10 +150,15 @@ void hy__dequantize_Q3_K(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i += BLOCK, src += 110) {
         float d = hy__load_f16(src + 108);
-        for (size_t e = 0; e < BLOCK; e++) {
-            float scale = d * (float)q3_scale(src + 96, e / 16);
-            int32_t high = src[e % 32] >> (e / 32) & 1;
-            dst[i + e] = scale * (float)((int32_t)get_2bit(src + 32, e) + 4 * high - 4);
+        for (size_t g = 0; g < 16; g++) {
+            const uint8_t *low = src + 32 + group_2bit(g);
+            const uint8_t *high = src + 16 * (g % 2);
+            const int low_shift = shift_2bit(g), high_shift = (int)(g / 2);
+            float scale = d * (float)q3_scale(src + 96, g);
+            for (size_t e = 0; e < 16; e++) {
+                int32_t code = (low[e] >> low_shift & 3) | (high[e] >> high_shift & 1) << 2;
+                dst[i + 16 * g + e] = scale * (float)(code - 4);
+            }
         }
     }
 }
@@ -341,13 +356,17 @@ void hy__dequantize_Q6_K(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i += BLOCK, src += 210) {
         float d = hy__load_f16(src + 208);
-        for (size_t e = 0; e < BLOCK; e++) {
-            float scale = d * (float)signed_byte(src[192 + e / 16]);
+        for (size_t g = 0; g < 16; g++) {
             /* Of 128 elements, 0..63 are in the low halves of 64 bytes and 64..127 in the high
              * ones. */
-            uint32_t low = (uint32_t)src[64 * (e / 128) + e % 64] >> (4 * (e % 128 / 64)) & 15;
-            uint32_t high = get_2bit(src + 128, e);
-            dst[i + e] = scale * (float)((int32_t)(low | high << 4) - 32);
+            const uint8_t *low = src + 64 * (g / 8) + 16 * (g % 4);
+            const uint8_t *high = src + 128 + group_2bit(g);
+            const int low_shift = g % 8 < 4 ? 0 : 4, high_shift = shift_2bit(g);
+            float scale = d * (float)signed_byte(src[192 + g]);
+            for (size_t e = 0; e < 16; e++) {
+                int32_t code = (low[e] >> low_shift & 15) | (high[e] >> high_shift & 3) << 4;
+                dst[i + 16 * g + e] = scale * (float)(code - 32);
+            }
         }
     }
 }
