@@ -12,9 +12,9 @@ enum { PASSES = 7, LANES = 32 };
 
 typedef struct job {
     uint64_t *words;
-    size_t n;            /* words in all */
+    size_t n; /* words in all */
     uint32_t n_threads;
-    uint64_t sums[512];  /* what each thread found: keeps the reads from being optimised away */
+    uint64_t sums[512]; /* what each thread found: keeps the reads from being optimised away */
 } job;
 
 static void part_of(const job *j, uint32_t i, size_t *from, size_t *to)
@@ -73,7 +73,8 @@ double bandwidth_measure(uint32_t n_threads)
     j->words = malloc(j->n * sizeof *j->words);
     double best = 0;
     if (j->words && term_parallel(j->n_threads, fill, j)) {
-        const double read = (double)(j->n / j->n_threads / LANES * LANES) * j->n_threads * sizeof *j->words;
+        const double read =
+            (double)(j->n / j->n_threads / LANES * LANES) * j->n_threads * sizeof *j->words;
         for (int pass = 0; pass < PASSES; pass++) {
             const uint64_t start = term_now_ns();
             const bool ok = term_parallel(j->n_threads, read_all, j);

@@ -1,6 +1,7 @@
 /* cli.h: what the commands share: their functions, error lines, JSON.
  *
- * Each command is one function that returns an exit code and has printed a sentence if it is not 0. */
+ * Each command is one function that returns an exit code and has printed a sentence if it is not 0.
+ */
 #ifndef HY_CLI_CLI_H
 #define HY_CLI_CLI_H
 
@@ -18,12 +19,14 @@
 /* The value of an option, by its id in options.inc. */
 #define OPT(o, id) (&(o)->value[OPT_ID_##id])
 
-/* Prints "halyard COMMAND: SENTENCE" on standard error and returns CLI_FAILURE; cli_usage: CLI_USAGE, with a hint. */
+/* Prints "halyard COMMAND: SENTENCE" on standard error and returns CLI_FAILURE; cli_usage:
+ * CLI_USAGE, with a hint. */
 HY_PRINTF(2, 3) int cli_fail(const options *o, const char *fmt, ...);
 HY_PRINTF(2, 3) int cli_usage(const options *o, const char *fmt, ...);
 int cli_error(const options *o, const hy_error *err);
 
-/* CLI_OK, or CLI_FAILURE if something could not be written to standard output (quiet: the reader has gone). */
+/* CLI_OK, or CLI_FAILURE if something could not be written to standard output (quiet: the reader
+ * has gone). */
 int cli_finish_output(void);
 
 /* Bytes as a JSON string, what is no UTF-8 replaced. NULL if memory is out. */
@@ -31,12 +34,13 @@ json_t *json_bytes(const char *data, size_t len);
 json_t *json_tokens(const hy_token *ids, size_t n);
 /* null if x is not finite. */
 json_t *json_number(double x);
-/* Prints one line on standard output and drops the reference. False if root is NULL or memory is out. */
+/* Prints one line on standard output and drops the reference. False if root is NULL or memory is
+ * out. */
 bool json_print(json_t *root);
 
-/* The text that --prompt, --file or standard input gives, in this order. CLI_OK, or a code with a line printed.
- * use_stdin: read standard input if neither is given and it is no terminal (or force); *given says whether there was
- * any. */
+/* The text that --prompt, --file or standard input gives, in this order. CLI_OK, or a code with a
+ * line printed. use_stdin: read standard input if neither is given and it is no terminal (or
+ * force); *given says whether there was any. */
 int cli_input_text(const options *o, bool use_stdin, bool force, text *t, bool *given);
 
 /* The model file of -m or the first positional argument; CLI_USAGE if there is none. */

@@ -1,5 +1,5 @@
-/* cmd_bench.c: `halyard bench`: tokens per second beside the bytes that a token needs.  One thread (sessions and the
- * bandwidth measurement start their own). */
+/* cmd_bench.c: `halyard bench`: tokens per second beside the bytes that a token needs.  One thread
+ * (sessions and the bandwidth measurement start their own). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,11 +14,11 @@ typedef struct test {
     uint32_t n_prompt; /* one of both is 0 */
     uint32_t n_gen;
     uint32_t n_threads;
-    double *ns;        /* [repetitions] */
-    double *speed;     /* [repetitions] tokens per second */
+    double *ns;    /* [repetitions] */
+    double *speed; /* [repetitions] tokens per second */
     char time[32];
-    double bytes;      /* that one token of the test must read */
-    double bandwidth;  /* bytes per second of this machine with these threads */
+    double bytes;     /* that one token of the test must read */
+    double bandwidth; /* bytes per second of this machine with these threads */
 } test;
 
 typedef struct bench {
@@ -26,7 +26,7 @@ typedef struct bench {
     test *tests;
     size_t n;
     uint32_t reps;
-    uint64_t peak;     /* bytes of memory, before the bandwidth was measured */
+    uint64_t peak; /* bytes of memory, before the bandwidth was measured */
 } bench;
 
 /* The same tokens in every run: a linear congruential sequence over the vocabulary. */
@@ -94,7 +94,8 @@ static int run_test(bench *b, test *t)
         }
         term_cancel_on_interrupt(NULL);
         code = status == HY_OK ? CLI_OK : cli_error(o, &err);
-        /* The cache of a transformer is read up to the position of each token: half the length on average. */
+        /* The cache of a transformer is read up to the position of each token: half the length on
+         * average. */
         t->bytes = (double)e->info.token_bytes + (double)e->info.kv_bytes_per_token * (n - 1) / 2.0;
     }
     hy_session_destroy(e->session);
@@ -106,8 +107,10 @@ static int run_test(bench *b, test *t)
 /* ---- output */
 
 static const char *const json_keys_and_ours =
-    "model_filename,model_type,model_size,model_n_params,backends,n_batch,n_threads,n_prompt,n_gen,n_depth,test_time,"
-    "avg_ns,stddev_ns,avg_ts,stddev_ts,bytes_per_token,gb_per_second,read_gb_per_second,bandwidth_share,load_ms,"
+    "model_filename,model_type,model_size,model_n_params,backends,n_batch,n_threads,n_prompt,n_gen,"
+    "n_depth,test_time,"
+    "avg_ns,stddev_ns,avg_ts,stddev_ts,bytes_per_token,gb_per_second,read_gb_per_second,bandwidth_"
+    "share,load_ms,"
     "peak_bytes,cpu_info,build_version";
 
 static json_t *test_json(const bench *b, const test *t)
@@ -121,7 +124,8 @@ static json_t *test_json(const bench *b, const test *t)
     scores_mean(t->speed, b->reps, &ts, &ts_dev);
     char type[64];
     char cpu[128];
-    snprintf(type, sizeof type, "%s %s", hy_model_arch(e->model), gguf_file_type(hy_model_gguf(e->model)));
+    snprintf(type, sizeof type, "%s %s", hy_model_arch(e->model),
+             gguf_file_type(hy_model_gguf(e->model)));
     term_cpu_name(cpu, sizeof cpu);
     const char *path = OPT(e->o, MODEL)->s;
     const int64_t batch = OPT(e->o, BATCH)->i;
@@ -131,18 +135,21 @@ static json_t *test_json(const bench *b, const test *t)
         json_array_append_new(samples_ns, json_integer((json_int_t)t->ns[r]));
         json_array_append_new(samples_ts, json_real(t->speed[r]));
     }
-    /* Prompts read the weights once a step, not once a token: bytes and bandwidth are those of generation. */
+    /* Prompts read the weights once a step, not once a token: bytes and bandwidth are those of
+     * generation. */
     const bool gen = t->n_gen > 0;
     const double rate = t->bytes * ts;
     json_t *root = json_pack(
-        "{s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:s, s:s, s:f, s:I}",
+        "{s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:o, s:o, "
+        "s:s, s:s, s:f, s:I}",
         "model_filename", json_bytes(path, strlen(path)), "model_type", type, "model_size",
-        (json_int_t)e->info.weight_bytes, "model_n_params", (json_int_t)e->info.n_params, "backends",
-        hy_model_backend(e->model), "n_batch", (json_int_t)(batch ? batch : 64), "n_threads", (json_int_t)t->n_threads,
-        "n_prompt", (json_int_t)t->n_prompt, "n_gen", (json_int_t)t->n_gen, "n_depth", (json_int_t)0, "test_time",
-        t->time, "avg_ns", (json_int_t)ns, "stddev_ns", (json_int_t)ns_dev, "avg_ts", ts, "stddev_ts", ts_dev,
-        "samples_ns", samples_ns, "samples_ts", samples_ts, "cpu_info", cpu, "build_version", hy_version(), "load_ms",
-        (double)e->load_ns / 1e6, "peak_bytes", (json_int_t)b->peak);
+        (json_int_t)e->info.weight_bytes, "model_n_params", (json_int_t)e->info.n_params,
+        "backends", hy_model_backend(e->model), "n_batch", (json_int_t)(batch ? batch : 64),
+        "n_threads", (json_int_t)t->n_threads, "n_prompt", (json_int_t)t->n_prompt, "n_gen",
+        (json_int_t)t->n_gen, "n_depth", (json_int_t)0, "test_time", t->time, "avg_ns",
+        (json_int_t)ns, "stddev_ns", (json_int_t)ns_dev, "avg_ts", ts, "stddev_ts", ts_dev,
+        "samples_ns", samples_ns, "samples_ts", samples_ts, "cpu_info", cpu, "build_version",
+        hy_version(), "load_ms", (double)e->load_ns / 1e6, "peak_bytes", (json_int_t)b->peak);
     if (root) {
         json_object_set_new(root, "bytes_per_token", gen ? json_real(t->bytes) : json_null());
         json_object_set_new(root, "gb_per_second", gen ? json_real(rate / 1e9) : json_null());
@@ -222,13 +229,15 @@ static void print_markdown(const bench *b)
     char model[64];
     char size[32];
     char params[32];
-    snprintf(model, sizeof model, "%s %s", hy_model_arch(e->model), gguf_file_type(hy_model_gguf(e->model)));
+    snprintf(model, sizeof model, "%s %s", hy_model_arch(e->model),
+             gguf_file_type(hy_model_gguf(e->model)));
     bytes_text(e->info.weight_bytes, size, sizeof size);
     snprintf(params, sizeof params, e->info.n_params >= 1000000000 ? "%.2f B" : "%.2f M",
              (double)e->info.n_params / (e->info.n_params >= 1000000000 ? 1e9 : 1e6));
-    printf("| %-20s | %10s | %10s | %-8s | %7s | %8s | %18s | %8s | %8s | %7s |\n", "model", "size", "params",
-           "backend", "threads", "test", "t/s", "MB/token", "GB/s", "of read");
-    printf("| -------------------- | ---------: | ---------: | -------- | ------: | -------: | -----------------: | "
+    printf("| %-20s | %10s | %10s | %-8s | %7s | %8s | %18s | %8s | %8s | %7s |\n", "model", "size",
+           "params", "backend", "threads", "test", "t/s", "MB/token", "GB/s", "of read");
+    printf("| -------------------- | ---------: | ---------: | -------- | ------: | -------: | "
+           "-----------------: | "
            "-------: | -------: | ------: |\n");
     for (size_t i = 0; i < b->n; i++) {
         const test *t = &b->tests[i];
@@ -237,11 +246,12 @@ static void print_markdown(const bench *b)
         char name[24];
         char speed[40];
         scores_mean(t->speed, b->reps, &ts, &dev);
-        snprintf(name, sizeof name, "%s%u", t->n_prompt ? "pp" : "tg", t->n_prompt ? t->n_prompt : t->n_gen);
+        snprintf(name, sizeof name, "%s%u", t->n_prompt ? "pp" : "tg",
+                 t->n_prompt ? t->n_prompt : t->n_gen);
         snprintf(speed, sizeof speed, "%.2f \xC2\xB1 %.2f", ts, dev);
         /* The sign between both numbers has two bytes and one column. */
-        printf("| %-20s | %10s | %10s | %-8s | %7u | %8s | %19s | ", model, size, params, hy_model_backend(e->model),
-               t->n_threads, name, speed);
+        printf("| %-20s | %10s | %10s | %-8s | %7u | %8s | %19s | ", model, size, params,
+               hy_model_backend(e->model), t->n_threads, name, speed);
         if (t->n_gen) {
             printf("%8.2f | %8.2f | %5.1f %% |\n", t->bytes / 1e6, t->bytes * ts / 1e9,
                    t->bandwidth > 0 ? 100 * t->bytes * ts / t->bandwidth : 0.0);
@@ -250,14 +260,15 @@ static void print_markdown(const bench *b)
         }
     }
     char peak[32];
-    printf("\nload %.1f ms, peak memory %s", (double)e->load_ns / 1e6, bytes_text(b->peak, peak, sizeof peak));
+    printf("\nload %.1f ms, peak memory %s", (double)e->load_ns / 1e6,
+           bytes_text(b->peak, peak, sizeof peak));
     uint32_t shown = 0;
     bool first = true;
     for (size_t i = 0; i < b->n; i++) {
         if (b->tests[i].n_threads != shown) {
             shown = b->tests[i].n_threads;
-            printf("%s %.1f GB/s with %u thread%s", first ? ", this machine reads" : " and", b->tests[i].bandwidth / 1e9,
-                   shown, shown == 1 ? "" : "s");
+            printf("%s %.1f GB/s with %u thread%s", first ? ", this machine reads" : " and",
+                   b->tests[i].bandwidth / 1e9, shown, shown == 1 ? "" : "s");
             first = false;
         }
     }

@@ -1,7 +1,9 @@
-/* cmd_chat.c: `halyard chat`: messages in, answers out.  One thread; a struct chat owns all it points to.
+/* cmd_chat.c: `halyard chat`: messages in, answers out.  One thread; a struct chat owns all it
+ * points to.
  *
- * The conversation is the session's state, not a text that is evaluated again: each message is appended behind the last
- * answer, whose turn end is put in first, so that the model sees what it was trained on, token for token. */
+ * The conversation is the session's state, not a text that is evaluated again: each message is
+ * appended behind the last answer, whose turn end is put in first, so that the model sees what it
+ * was trained on, token for token. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,15 +16,15 @@ typedef struct chat {
     engine e;
     const hy_chat_format *format;
     line_reader *lines;
-    hy_state *before;    /* where the last answer began, for /regen; NULL if there is none */
-    const char **stops;  /* of the format and the options */
+    hy_state *before;   /* where the last answer began, for /regen; NULL if there is none */
+    const char **stops; /* of the format and the options */
     size_t n_stops;
-    bool first;          /* the next message begins the conversation */
-    bool answered;       /* there were tokens, for /stats */
-    bool in_text;        /* the answer's leading blanks have been passed */
+    bool first;    /* the next message begins the conversation */
+    bool answered; /* there were tokens, for /stats */
+    bool in_text;  /* the answer's leading blanks have been passed */
     uint64_t n_answers;
     uint64_t n_generated;
-    gen_result last;     /* figures of the last answer; its arrays are freed */
+    gen_result last; /* figures of the last answer; its arrays are freed */
 } chat;
 
 typedef enum after { GO_ON, LEAVE } after;
@@ -35,9 +37,11 @@ static int find_format(chat *c)
     const char *wanted = OPT(o, TEMPLATE)->s;
     hy_error err = {HY_OK, ""};
     if (!wanted) {
-        const hy_status status = hy_chat_format_of(hy_model_gguf(c->e.model), c->e.tokenizer, &c->format, &err);
+        const hy_status status =
+            hy_chat_format_of(hy_model_gguf(c->e.model), c->e.tokenizer, &c->format, &err);
         if (status == HY_E_NOT_FOUND) {
-            return cli_fail(o, "the model has no chat template; name a format with --chat-template NAME|FILE");
+            return cli_fail(
+                o, "the model has no chat template; name a format with --chat-template NAME|FILE");
         }
         return status == HY_OK ? CLI_OK : cli_error(o, &err);
     }
@@ -52,15 +56,20 @@ static int find_format(chat *c)
         text names = {0};
         bool ok = true;
         for (size_t i = 0; hy_chat_format_at(i); i++) {
-            ok = ok && text_printf(&names, "%s%s", i ? ", " : "", hy_chat_format_name(hy_chat_format_at(i)));
+            ok = ok
+                 && text_printf(&names, "%s%s", i ? ", " : "",
+                                hy_chat_format_name(hy_chat_format_at(i)));
         }
-        code = cli_usage(o, "--chat-template: no format and no file is called \"%.60s\"; formats are %s", wanted,
-                         ok && names.data ? names.data : "none");
+        code = cli_usage(
+            o, "--chat-template: no format and no file is called \"%.60s\"; formats are %s", wanted,
+            ok && names.data ? names.data : "none");
         text_free(&names);
     } else {
         c->format = hy_chat_format_detect(t.data, t.len, hy_tokenizer_model(c->e.tokenizer));
         if (!c->format) {
-            code = cli_fail(o, "the template in %s is not of a known form; give a name with --chat-template", wanted);
+            code = cli_fail(
+                o, "the template in %s is not of a known form; give a name with --chat-template",
+                wanted);
         }
     }
     text_free(&t);
@@ -116,7 +125,9 @@ static bool end_turn(chat *c, gen_result *r)
     if (!end || !*end) {
         return true;
     }
-    bool ok = hy_tokenize(c->e.tokenizer, end, strlen(end), HY_TOKENIZE_PARSE_SPECIAL, &ids, &n, &r->err) == HY_OK;
+    bool ok =
+        hy_tokenize(c->e.tokenizer, end, strlen(end), HY_TOKENIZE_PARSE_SPECIAL, &ids, &n, &r->err)
+        == HY_OK;
     ok = ok && (n == 0 || hy_session_append(c->e.session, ids, n, &r->err) == HY_OK);
     hy_tokenizer_free(c->e.tokenizer, ids);
     return ok && gen_finish_pending(&c->e, &r->err) == HY_OK;
@@ -173,7 +184,8 @@ static void keep_figures(chat *c, gen_result *r)
     c->last = figures;
 }
 
-/* Appends a message and evaluates it up to the answer's beginning. On failure the session is as it was. */
+/* Appends a message and evaluates it up to the answer's beginning. On failure the session is as it
+ * was. */
 static bool hear(chat *c, const char *message, gen_result *r)
 {
     const char *system = OPT(c->e.o, SYSTEM)->s;
@@ -189,7 +201,9 @@ static bool hear(chat *c, const char *message, gen_result *r)
     hy_token *ids = NULL;
     size_t n_ids = 0;
     bool ok = hy_session_snapshot(c->e.session, &start, &r->err) == HY_OK
-              && hy_chat_encode(c->format, c->e.tokenizer, messages, n, c->first, true, &ids, &n_ids, &r->err) == HY_OK
+              && hy_chat_encode(c->format, c->e.tokenizer, messages, n, c->first, true, &ids,
+                                &n_ids, &r->err)
+                     == HY_OK
               && hy_session_append(c->e.session, ids, n_ids, &r->err) == HY_OK;
     hy_tokenizer_free(c->e.tokenizer, ids);
     if (!ok) {
@@ -285,7 +299,8 @@ static after do_save(chat *c, const char *arg)
 {
     hy_error err = {HY_OK, ""};
     hy_state *state = NULL;
-    if (hy_session_snapshot(c->e.session, &state, &err) != HY_OK || hy_state_save(state, arg, &err) != HY_OK) {
+    if (hy_session_snapshot(c->e.session, &state, &err) != HY_OK
+        || hy_state_save(state, arg, &err) != HY_OK) {
         say(c, &err);
     } else {
         fprintf(stderr, "saved %zu tokens to %s\n", hy_state_n_tokens(state), arg);
@@ -321,8 +336,9 @@ static after do_stats(chat *c, const char *arg)
     if (n_ctx) {
         fprintf(stderr, " of at most %u", n_ctx);
     }
-    fprintf(stderr, ", %llu answers with %llu tokens, format %s\n", (unsigned long long)c->n_answers,
-            (unsigned long long)c->n_generated, hy_chat_format_name(c->format));
+    fprintf(stderr, ", %llu answers with %llu tokens, format %s\n",
+            (unsigned long long)c->n_answers, (unsigned long long)c->n_generated,
+            hy_chat_format_name(c->format));
     if (c->answered) {
         gen_summary(&c->e, &c->last);
     }
@@ -360,7 +376,8 @@ static after command(chat *c, const char *line)
         }
         return commands[i].run(c, arg);
     }
-    fprintf(stderr, "halyard chat: there is no command /%.*s; /help shows all\n", (int)(len < 40 ? len : 40), word);
+    fprintf(stderr, "halyard chat: there is no command /%.*s; /help shows all\n",
+            (int)(len < 40 ? len : 40), word);
     return GO_ON;
 }
 
@@ -411,7 +428,8 @@ int cmd_chat(const options *o)
         code = collect_stops(&c);
     }
     if (code == CLI_OK) {
-        code = engine_session(&c.e, (uint32_t)OPT(o, CTX)->i, engine_threads(OPT(o, THREADS)->i), false);
+        code = engine_session(&c.e, (uint32_t)OPT(o, CTX)->i, engine_threads(OPT(o, THREADS)->i),
+                              false);
     }
     if (code == CLI_OK) {
         engine_seed(&c.e);

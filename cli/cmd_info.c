@@ -1,4 +1,5 @@
-/* cmd_info.c: `halyard info`: what is in a file, from its metadata alone, and what this program supports.  One thread. */
+/* cmd_info.c: `halyard info`: what is in a file, from its metadata alone, and what this program
+ * supports.  One thread. */
 #include <string.h>
 
 #include "gguf_facts.h"
@@ -37,8 +38,8 @@ static json_t *op_json(size_t op)
         }
         json_object_set_new(backends, backend, value);
     }
-    return json_pack("{s:s, s:s, s:b, s:o}", "op", hy_op_at(op), "summary", hy_op_summary(op), "reads_matrix",
-                     (int)hy_op_reads_matrix(op), "backends", backends);
+    return json_pack("{s:s, s:s, s:b, s:o}", "op", hy_op_at(op), "summary", hy_op_summary(op),
+                     "reads_matrix", (int)hy_op_reads_matrix(op), "backends", backends);
 }
 
 static int matrix_json(const options *o)
@@ -46,23 +47,25 @@ static int matrix_json(const options *o)
     json_t *types = json_array();
     for (size_t i = 0; i < N_TYPES; i++) {
         const hy_type_info *t = hy_type_find(type_ids[i]);
-        json_array_append_new(types, json_pack("{s:s, s:I, s:I, s:I, s:f, s:b, s:b}", "name", t->name, "id",
-                                               (json_int_t)type_ids[i], "block_elems", (json_int_t)t->block_elems,
-                                               "block_bytes", (json_int_t)t->block_bytes, "bits_per_weight",
-                                               bits_per_weight(t), "decode", (int)t->can_decode, "encode",
-                                               (int)t->can_encode));
+        json_array_append_new(types, json_pack("{s:s, s:I, s:I, s:I, s:f, s:b, s:b}", "name",
+                                               t->name, "id", (json_int_t)type_ids[i],
+                                               "block_elems", (json_int_t)t->block_elems,
+                                               "block_bytes", (json_int_t)t->block_bytes,
+                                               "bits_per_weight", bits_per_weight(t), "decode",
+                                               (int)t->can_decode, "encode", (int)t->can_encode));
     }
     json_t *backends = json_array();
     for (size_t i = 0; hy_backend_at(i); i++) {
         const char *why = hy_backend_absent_reason(hy_backend_at(i));
-        json_array_append_new(backends, json_pack("{s:s, s:b, s:s?}", "name", hy_backend_at(i), "available", why == NULL,
-                                                  "reason", why));
+        json_array_append_new(backends, json_pack("{s:s, s:b, s:s?}", "name", hy_backend_at(i),
+                                                  "available", why == NULL, "reason", why));
     }
     json_t *ops = json_array();
     for (size_t i = 0; hy_op_at(i); i++) {
         json_array_append_new(ops, op_json(i));
     }
-    if (!json_print(json_pack("{s:o, s:o, s:o}", "types", types, "backends", backends, "ops", ops))) {
+    if (!json_print(
+            json_pack("{s:o, s:o, s:o}", "types", types, "backends", backends, "ops", ops))) {
         return cli_fail(o, "out of memory");
     }
     return cli_finish_output();
@@ -89,11 +92,13 @@ static int matrix(const options *o)
     if (OPT(o, JSON)->on) {
         return matrix_json(o);
     }
-    printf("%-8s %3s  %5s %6s %7s  %-6s %-6s\n", "type", "id", "block", "bytes", "bits", "decode", "encode");
+    printf("%-8s %3s  %5s %6s %7s  %-6s %-6s\n", "type", "id", "block", "bytes", "bits", "decode",
+           "encode");
     for (size_t i = 0; i < N_TYPES; i++) {
         const hy_type_info *t = hy_type_find(type_ids[i]);
-        printf("%-8s %3u  %5u %6u %7.4f  %-6s %-6s\n", t->name, type_ids[i], t->block_elems, t->block_bytes,
-               bits_per_weight(t), t->can_decode ? "yes" : "-", t->can_encode ? "yes" : "-");
+        printf("%-8s %3u  %5u %6u %7.4f  %-6s %-6s\n", t->name, type_ids[i], t->block_elems,
+               t->block_bytes, bits_per_weight(t), t->can_decode ? "yes" : "-",
+               t->can_encode ? "yes" : "-");
     }
     printf("\nbackends\n");
     for (size_t i = 0; hy_backend_at(i); i++) {
@@ -122,15 +127,16 @@ static bool starts_with(hy_str s, const char *prefix)
 
 /* Which part of the report a key belongs to. */
 typedef enum section { GENERAL, HYPER, TOKENIZER, SPLIT, OTHER, N_SECTIONS } section;
-static const char *const section_titles[N_SECTIONS] = {"general", "hyper-parameters", "tokenizer", "split", "other"};
+static const char *const section_titles[N_SECTIONS] = {"general", "hyper-parameters", "tokenizer",
+                                                       "split", "other"};
 
 static section section_of(hy_str key, const char *arch_dot)
 {
-    return starts_with(key, "general.")                 ? GENERAL
-           : *arch_dot && starts_with(key, arch_dot)    ? HYPER
-           : starts_with(key, "tokenizer.")             ? TOKENIZER
-           : starts_with(key, "split.")                 ? SPLIT
-                                                        : OTHER;
+    return starts_with(key, "general.")              ? GENERAL
+           : *arch_dot && starts_with(key, arch_dot) ? HYPER
+           : starts_with(key, "tokenizer.")          ? TOKENIZER
+           : starts_with(key, "split.")              ? SPLIT
+                                                     : OTHER;
 }
 
 /* "rwkv7." of general.architecture, "" if there is none. */
@@ -153,11 +159,13 @@ static const char *chat_name(const hy_gguf *g, bool *known)
     if (hy_gguf_get_str(g, "tokenizer.chat_template", &text_of_template, NULL) != HY_OK) {
         return "none in the file";
     }
-    if (hy_gguf_get_str(g, "tokenizer.ggml.model", &model, NULL) == HY_OK && model.len < sizeof name) {
+    if (hy_gguf_get_str(g, "tokenizer.ggml.model", &model, NULL) == HY_OK
+        && model.len < sizeof name) {
         memcpy(name, model.data, model.len);
         name[model.len] = '\0';
     }
-    const hy_chat_format *f = hy_chat_format_detect(text_of_template.data, text_of_template.len, name);
+    const hy_chat_format *f =
+        hy_chat_format_detect(text_of_template.data, text_of_template.len, name);
     *known = f != NULL;
     return f ? hy_chat_format_name(f) : "a template that is not known; chat needs --chat-template";
 }
@@ -205,7 +213,8 @@ static bool print_tensors(const hy_gguf *g)
         for (uint32_t d = 0; d < t->n_dims; d++) {
             printf("%s%llu", d ? ", " : "", (unsigned long long)t->ne[d]);
         }
-        printf("]  %llu bytes at %llu", (unsigned long long)t->bytes, (unsigned long long)t->file_offset);
+        printf("]  %llu bytes at %llu", (unsigned long long)t->bytes,
+               (unsigned long long)t->file_offset);
         if (hy_gguf_n_files(g) > 1) {
             printf(" of part %u", t->file_index + 1);
         }
@@ -237,11 +246,12 @@ static int print_info(const options *o, const char *path, const hy_gguf *g)
     printf("\nchat format\n  %s\n", chat_name(g, &known));
     printf("\ntensor types\n");
     for (size_t i = 0; i < f.n_types; i++) {
-        printf("  %-8s %5llu tensors  %14llu weights  %10s\n", f.types[i].type->name, (unsigned long long)f.types[i].n,
-               (unsigned long long)f.types[i].elems, bytes_text(f.types[i].bytes, size, sizeof size));
+        printf("  %-8s %5llu tensors  %14llu weights  %10s\n", f.types[i].type->name,
+               (unsigned long long)f.types[i].n, (unsigned long long)f.types[i].elems,
+               bytes_text(f.types[i].bytes, size, sizeof size));
     }
-    printf("  %-8s %5zu tensors  %14llu weights  %10s", "all", hy_gguf_n_tensors(g), (unsigned long long)f.elems,
-           bytes_text(f.bytes, size, sizeof size));
+    printf("  %-8s %5zu tensors  %14llu weights  %10s", "all", hy_gguf_n_tensors(g),
+           (unsigned long long)f.elems, bytes_text(f.bytes, size, sizeof size));
     if (f.elems > 0) {
         printf("  %.2f bits per weight", 8.0 * (double)f.bytes / (double)f.elems);
     }
@@ -262,10 +272,11 @@ static json_t *tensors_json(const hy_gguf *g)
         for (uint32_t d = 0; d < t->n_dims; d++) {
             json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
         }
-        json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I, s:I, s:I}", "name",
-                                              json_bytes(t->name, strlen(t->name)), "type", type ? type->name : "?",
-                                              "shape", shape, "bytes", (json_int_t)t->bytes, "offset",
-                                              (json_int_t)t->file_offset, "file", (json_int_t)t->file_index));
+        json_array_append_new(
+            list, json_pack("{s:o, s:s, s:o, s:I, s:I, s:I}", "name",
+                            json_bytes(t->name, strlen(t->name)), "type", type ? type->name : "?",
+                            "shape", shape, "bytes", (json_int_t)t->bytes, "offset",
+                            (json_int_t)t->file_offset, "file", (json_int_t)t->file_index));
     }
     return list;
 }
@@ -293,19 +304,21 @@ static int print_info_json(const options *o, const char *path, const hy_gguf *g)
     gguf_count(g, &f);
     json_t *types = json_array();
     for (size_t i = 0; i < f.n_types; i++) {
-        json_array_append_new(types, json_pack("{s:s, s:I, s:I, s:I}", "type", f.types[i].type->name, "tensors",
-                                               (json_int_t)f.types[i].n, "weights", (json_int_t)f.types[i].elems,
-                                               "bytes", (json_int_t)f.types[i].bytes));
+        json_array_append_new(
+            types, json_pack("{s:s, s:I, s:I, s:I}", "type", f.types[i].type->name, "tensors",
+                             (json_int_t)f.types[i].n, "weights", (json_int_t)f.types[i].elems,
+                             "bytes", (json_int_t)f.types[i].bytes));
     }
     bool known = false;
     const char *chat = chat_name(g, &known);
-    json_t *root = json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:s?, s:I, s:I, s:I, s:o, s:o}",
-                             "file", json_bytes(path, strlen(path)), "version", (json_int_t)hy_gguf_version(g),
-                             "alignment", (json_int_t)hy_gguf_alignment(g), "files", (json_int_t)hy_gguf_n_files(g),
-                             "file_bytes", (json_int_t)hy_gguf_file_bytes(g), "file_type", gguf_file_type(g),
-                             "chat_format", known ? chat : NULL, "tensors", (json_int_t)hy_gguf_n_tensors(g),
-                             "weights", (json_int_t)f.elems, "weight_bytes", (json_int_t)f.bytes, "types", types,
-                             "metadata", metadata_json(g));
+    json_t *root =
+        json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:s?, s:I, s:I, s:I, s:o, s:o}", "file",
+                  json_bytes(path, strlen(path)), "version", (json_int_t)hy_gguf_version(g),
+                  "alignment", (json_int_t)hy_gguf_alignment(g), "files",
+                  (json_int_t)hy_gguf_n_files(g), "file_bytes", (json_int_t)hy_gguf_file_bytes(g),
+                  "file_type", gguf_file_type(g), "chat_format", known ? chat : NULL, "tensors",
+                  (json_int_t)hy_gguf_n_tensors(g), "weights", (json_int_t)f.elems, "weight_bytes",
+                  (json_int_t)f.bytes, "types", types, "metadata", metadata_json(g));
     if (root && OPT(o, TENSORS)->on) {
         json_object_set_new(root, "tensor_list", tensors_json(g));
     }

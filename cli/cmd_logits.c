@@ -9,10 +9,10 @@
 
 typedef struct printer {
     const engine *e;
-    FILE *raw;        /* or NULL */
-    uint32_t *top;    /* [k] */
+    FILE *raw;     /* or NULL */
+    uint32_t *top; /* [k] */
     uint32_t k;
-    uint8_t *bytes;   /* one row as it is written */
+    uint8_t *bytes; /* one row as it is written */
     uint64_t pos;
 } printer;
 
@@ -79,7 +79,8 @@ static int print_row(printer *p, const float *row)
     if (p->k > 0) {
         const uint32_t n = scores_top(row, p->e->info.n_vocab, p->k, p->top);
         const double log_sum = scores_log_sum_exp(row, p->e->info.n_vocab);
-        const bool ok = OPT(o, JSON)->on ? print_json_row(p, row, n, log_sum) : print_table_row(p, row, n, log_sum);
+        const bool ok = OPT(o, JSON)->on ? print_json_row(p, row, n, log_sum)
+                                         : print_table_row(p, row, n, log_sum);
         if (!ok) {
             return cli_fail(o, "out of memory");
         }
@@ -113,7 +114,8 @@ static int queue_input(engine *e)
     bool given = false;
     int code = cli_input_text(o, true, false, &t, &given);
     if (code == CLI_OK && !given) {
-        code = cli_usage(o, "a text is needed: -p TEXT, -f FILE, --tokens ID,... or standard input");
+        code =
+            cli_usage(o, "a text is needed: -p TEXT, -f FILE, --tokens ID,... or standard input");
     }
     if (code == CLI_OK && !e->tokenizer) {
         code = cli_fail(o, "the model has no vocabulary; give --tokens");
@@ -127,7 +129,9 @@ static int queue_input(engine *e)
             status = hy_session_append(e->session, ids, n, &err);
         }
         hy_tokenizer_free(e->tokenizer, ids);
-        code = status != HY_OK ? cli_error(o, &err) : n == 0 ? cli_usage(o, "the text is empty") : CLI_OK;
+        code = status != HY_OK ? cli_error(o, &err)
+               : n == 0        ? cli_usage(o, "the text is empty")
+                               : CLI_OK;
     }
     text_free(&t);
     return code;
@@ -186,7 +190,8 @@ int cmd_logits(const options *o)
     memset(&e, 0, sizeof e);
     int code = engine_load(&e, o, false);
     if (code == CLI_OK) {
-        code = engine_session(&e, (uint32_t)OPT(o, CTX)->i, engine_threads(OPT(o, THREADS)->i), true);
+        code =
+            engine_session(&e, (uint32_t)OPT(o, CTX)->i, engine_threads(OPT(o, THREADS)->i), true);
     }
     if (code == CLI_OK) {
         code = with_session(&e);

@@ -1,9 +1,10 @@
 /* cmd_perplexity.c: `halyard perplexity`: how well a model predicts a text.  One thread.
  *
- * The indices are those of llama-perplexity, so that both programs print comparable numbers: the text is tokenized once,
- * cut into chunks of C tokens (a last, shorter one is dropped), each is evaluated from an empty state with its first
- * token replaced by the start token if the model wants one; the tokens C/2 + 1 .. C - 1 of the chunk are counted, each
- * predicted from the position before it. */
+ * The indices are those of llama-perplexity, so that both programs print comparable numbers: the
+ * text is tokenized once, cut into chunks of C tokens (a last, shorter one is dropped), each is
+ * evaluated from an empty state with its first token replaced by the start token if the model wants
+ * one; the tokens C/2 + 1 .. C - 1 of the chunk are counted, each predicted from the position
+ * before it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ typedef struct total {
 } total;
 
 /* One chunk: ids[n]. */
-static hy_status add_chunk(engine *e, const hy_token *ids, uint32_t n, hy_token bos, total *sum, hy_error *err)
+static hy_status add_chunk(engine *e, const hy_token *ids, uint32_t n, hy_token bos, total *sum,
+                           hy_error *err)
 {
     hy_session_reset(e->session);
     const hy_token first = bos != HY_TOKEN_NONE ? bos : ids[0];
@@ -34,7 +36,8 @@ static hy_status add_chunk(engine *e, const hy_token *ids, uint32_t n, hy_token 
             const uint32_t at = position + row;
             if (at >= n / 2 && at + 1 < n) {
                 const float *logits = hy_session_logits(e->session, row);
-                sum->nll += scores_log_sum_exp(logits, e->info.n_vocab) - (double)logits[ids[at + 1]];
+                sum->nll +=
+                    scores_log_sum_exp(logits, e->info.n_vocab) - (double)logits[ids[at + 1]];
                 sum->n++;
             }
         }
@@ -61,13 +64,14 @@ static int print_result(const options *o, const total *sum)
 {
     const double nll = sum->nll / (double)sum->n;
     if (OPT(o, JSON)->on) {
-        json_t *root = json_pack("{s:I, s:o, s:o}", "tokens", (json_int_t)sum->n, "nll", json_number(nll), "ppl",
-                                 json_number(exp(nll)));
+        json_t *root = json_pack("{s:I, s:o, s:o}", "tokens", (json_int_t)sum->n, "nll",
+                                 json_number(nll), "ppl", json_number(exp(nll)));
         if (!json_print(root)) {
             return cli_fail(o, "out of memory");
         }
     } else {
-        printf("tokens %llu, nll %.6f per token, perplexity %.4f\n", (unsigned long long)sum->n, nll, exp(nll));
+        printf("tokens %llu, nll %.6f per token, perplexity %.4f\n", (unsigned long long)sum->n,
+               nll, exp(nll));
     }
     return cli_finish_output();
 }
@@ -78,8 +82,10 @@ static int measure(engine *e, const hy_token *ids, size_t n)
     const uint32_t chunk = (uint32_t)OPT(o, CHUNK)->i;
     const size_t chunks = n / chunk;
     if (chunks == 0) {
-        return cli_fail(o, "the text has %zu tokens, less than one chunk of %u; use a longer text or a smaller -c", n,
-                        chunk);
+        return cli_fail(
+            o,
+            "the text has %zu tokens, less than one chunk of %u; use a longer text or a smaller -c",
+            n, chunk);
     }
     const hy_token bos = start_token(e->tokenizer);
     total sum = {0, 0};
@@ -114,11 +120,14 @@ int cmd_perplexity(const options *o)
         code = cli_fail(o, "%s", message);
     }
     if (code == CLI_OK) {
-        code = engine_session(&e, (uint32_t)OPT(o, CHUNK)->i, engine_threads(OPT(o, THREADS)->i), true);
+        code = engine_session(&e, (uint32_t)OPT(o, CHUNK)->i, engine_threads(OPT(o, THREADS)->i),
+                              true);
     }
     if (code == CLI_OK) {
         hy_error err = {HY_OK, ""};
-        code = hy_tokenize(e.tokenizer, t.data ? t.data : "", t.len, HY_TOKENIZE_ADD_SPECIAL, &ids, &n, &err) == HY_OK
+        code = hy_tokenize(e.tokenizer, t.data ? t.data : "", t.len, HY_TOKENIZE_ADD_SPECIAL, &ids,
+                           &n, &err)
+                       == HY_OK
                    ? measure(&e, ids, n)
                    : cli_error(o, &err);
     }

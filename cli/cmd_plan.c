@@ -1,4 +1,5 @@
-/* cmd_plan.c: `halyard plan`: what a model does for a token, and what that reads and keeps.  One thread. */
+/* cmd_plan.c: `halyard plan`: what a model does for a token, and what that reads and keeps.  One
+ * thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +21,10 @@ static size_t count_types(const hy_model *m, uint32_t n_ops, type_bytes *rows)
         hy_plan_op op = {.size = sizeof op};
         hy_model_plan_op(m, i, &op);
         size_t k = 0;
-        while (k < n && !(rows[k].type == op.weight_type
-                          || (rows[k].type && op.weight_type && strcmp(rows[k].type, op.weight_type) == 0))) {
+        while (k < n
+               && !(rows[k].type == op.weight_type
+                    || (rows[k].type && op.weight_type
+                        && strcmp(rows[k].type, op.weight_type) == 0))) {
             k++;
         }
         if (op.weight_bytes == 0 || k == MAX_ROWS) {
@@ -36,7 +39,8 @@ static size_t count_types(const hy_model *m, uint32_t n_ops, type_bytes *rows)
     return n;
 }
 
-/* The layer that is shown for all: the second, because a first layer may differ; or the first of a model with one. */
+/* The layer that is shown for all: the second, because a first layer may differ; or the first of a
+ * model with one. */
 static int32_t shown_layer(const hy_plan_info *info)
 {
     return info->n_layer > 1 ? 1 : 0;
@@ -67,10 +71,10 @@ static void print_text(const engine *e, const char *path, const hy_plan_info *in
 {
     const hy_model *m = e->model;
     char size[32];
-    printf("%s: %s, %u layers, %u operations, backend %s\n", path, hy_model_arch(m), info->n_layer, info->n_ops,
-           hy_model_backend(m));
-    printf("  %3s  %-16s %-26s %8s  %-7s %10s %9s  %s\n", "", "operation", "result", "channels", "type", "weights B",
-           "state B", "inputs");
+    printf("%s: %s, %u layers, %u operations, backend %s\n", path, hy_model_arch(m), info->n_layer,
+           info->n_ops, hy_model_backend(m));
+    printf("  %3s  %-16s %-26s %8s  %-7s %10s %9s  %s\n", "", "operation", "result", "channels",
+           "type", "weights B", "state B", "inputs");
     printf("\noutside of the layers\n");
     print_ops(m, info, -1);
     if (info->n_layer > 0) {
@@ -104,10 +108,10 @@ static json_t *op_json(const hy_plan_op *op)
         json_array_append_new(inputs, json_bytes(op->inputs[k], strlen(op->inputs[k])));
     }
     return json_pack("{s:s, s:o, s:i, s:I, s:b, s:o, s:s?, s:I, s:I}", "op", op->op, "result",
-                     json_bytes(op->result, strlen(op->result)), "layer", (int)op->layer, "channels",
-                     (json_int_t)op->n, "per_output", op->per_output ? 1 : 0, "inputs", inputs, "weight_type",
-                     op->weight_type, "weight_bytes", (json_int_t)op->weight_bytes, "state_bytes",
-                     (json_int_t)op->state_bytes);
+                     json_bytes(op->result, strlen(op->result)), "layer", (int)op->layer,
+                     "channels", (json_int_t)op->n, "per_output", op->per_output ? 1 : 0, "inputs",
+                     inputs, "weight_type", op->weight_type, "weight_bytes",
+                     (json_int_t)op->weight_bytes, "state_bytes", (json_int_t)op->state_bytes);
 }
 
 static int print_json(const engine *e, const char *path, const hy_plan_info *info)
@@ -125,16 +129,18 @@ static int print_json(const engine *e, const char *path, const hy_plan_info *inf
     const size_t n = count_types(m, info->n_ops, rows);
     json_t *types = json_object();
     for (size_t i = 0; i < n; i++) {
-        json_object_set_new(types, rows[i].type ? rows[i].type : "vectors", json_integer((json_int_t)rows[i].bytes));
+        json_object_set_new(types, rows[i].type ? rows[i].type : "vectors",
+                            json_integer((json_int_t)rows[i].bytes));
     }
-    json_t *root = json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}", "file",
-                             json_bytes(path, strlen(path)), "arch", hy_model_arch(m), "backend", hy_model_backend(m),
-                             "layers", (json_int_t)info->n_layer, "n_ops", (json_int_t)info->n_ops, "ops_per_layer",
-                             (json_int_t)per_layer, "weight_bytes", (json_int_t)info->weight_bytes,
-                             "weight_bytes_by_type", types, "state_bytes", (json_int_t)info->state_bytes,
-                             "kv_bytes_per_token", (json_int_t)info->kv_bytes_per_token, "scratch_bytes_per_token",
-                             (json_int_t)info->scratch_bytes_per_token, "scratch_bytes_per_output",
-                             (json_int_t)info->scratch_bytes_per_output, "ops", ops);
+    json_t *root = json_pack(
+        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}", "file",
+        json_bytes(path, strlen(path)), "arch", hy_model_arch(m), "backend", hy_model_backend(m),
+        "layers", (json_int_t)info->n_layer, "n_ops", (json_int_t)info->n_ops, "ops_per_layer",
+        (json_int_t)per_layer, "weight_bytes", (json_int_t)info->weight_bytes,
+        "weight_bytes_by_type", types, "state_bytes", (json_int_t)info->state_bytes,
+        "kv_bytes_per_token", (json_int_t)info->kv_bytes_per_token, "scratch_bytes_per_token",
+        (json_int_t)info->scratch_bytes_per_token, "scratch_bytes_per_output",
+        (json_int_t)info->scratch_bytes_per_output, "ops", ops);
     return json_print(root) ? CLI_OK : cli_fail(e->o, "out of memory");
 }
 

@@ -20,7 +20,8 @@ static void on_tensor(void *user, const char *name, uint32_t type_from, uint32_t
         fprintf(stderr, "\r\033[K");
         r->bar.last = -1; /* the bar is drawn again below this line */
     }
-    fprintf(stderr, "[%4zu] %-40s %8s -> %s\n", ++r->n, name, from ? from->name : "?", to ? to->name : "?");
+    fprintf(stderr, "[%4zu] %-40s %8s -> %s\n", ++r->n, name, from ? from->name : "?",
+            to ? to->name : "?");
 }
 
 static bool same_word(const char *a, const char *b)
@@ -39,7 +40,8 @@ static int unknown_mix(const options *o, const char *mix)
     for (size_t i = 0; hy_quantize_mix_name(i); i++) {
         ok = ok && text_printf(&names, "%s%s", i ? ", " : "", hy_quantize_mix_name(i));
     }
-    const int code = cli_usage(o, "unknown TYPE \"%.40s\"; there are %s", mix, ok && names.data ? names.data : "none");
+    const int code = cli_usage(o, "unknown TYPE \"%.40s\"; there are %s", mix,
+                               ok && names.data ? names.data : "none");
     text_free(&names);
     return code;
 }
@@ -73,7 +75,8 @@ int cmd_quantize(const options *o)
     opts.on_tensor_user = &r;
     hy_error err = {HY_OK, ""};
     const uint64_t start = term_now_ns();
-    const hy_status status = hy_quantize_file(in, out, hy_quantize_mix_name(known), &opts, NULL, &err);
+    const hy_status status =
+        hy_quantize_file(in, out, hy_quantize_mix_name(known), &opts, NULL, &err);
     progress_end(&r.bar);
     if (status == HY_E_UNSUPPORTED && !opts.allow_requantize) {
         return cli_fail(o, "%s (--allow-requantize)", err.text);
@@ -81,7 +84,7 @@ int cmd_quantize(const options *o)
     if (status != HY_OK) {
         return cli_error(o, &err);
     }
-    fprintf(stderr, "halyard: wrote %s as %s, %zu tensors, in %.1f s\n", out, hy_quantize_mix_name(known), r.n,
-            (double)(term_now_ns() - start) / 1e9);
+    fprintf(stderr, "halyard: wrote %s as %s, %zu tensors, in %.1f s\n", out,
+            hy_quantize_mix_name(known), r.n, (double)(term_now_ns() - start) / 1e9);
     return CLI_OK;
 }

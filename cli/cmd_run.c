@@ -1,4 +1,5 @@
-/* cmd_run.c: `halyard run`: a prompt and its continuation.  One thread; everything is freed before it returns. */
+/* cmd_run.c: `halyard run`: a prompt and its continuation.  One thread; everything is freed before
+ * it returns. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 
 /* What the prompt was. */
 typedef struct prompt {
-    text shown;    /* the text to print before the continuation */
+    text shown; /* the text to print before the continuation */
     hy_token *ids;
     size_t n;
 } prompt;
@@ -51,15 +52,19 @@ static int read_prompt(const engine *e, prompt *p)
         return code;
     }
     if (!given && !goes_on) {
-        return cli_usage(o, "a prompt is needed: -p TEXT, -f FILE, --tokens ID,... or standard input");
+        return cli_usage(o,
+                         "a prompt is needed: -p TEXT, -f FILE, --tokens ID,... or standard input");
     }
     if (p->shown.len == 0 && goes_on) {
         return CLI_OK;
     }
     hy_error err = {HY_OK, ""};
-    const unsigned flags = HY_TOKENIZE_PARSE_SPECIAL | (goes_on ? 0u : (unsigned)HY_TOKENIZE_ADD_SPECIAL);
+    const unsigned flags =
+        HY_TOKENIZE_PARSE_SPECIAL | (goes_on ? 0u : (unsigned)HY_TOKENIZE_ADD_SPECIAL);
     hy_token *ids = NULL;
-    if (hy_tokenize(e->tokenizer, p->shown.len ? p->shown.data : "", p->shown.len, flags, &ids, &p->n, &err) != HY_OK) {
+    if (hy_tokenize(e->tokenizer, p->shown.len ? p->shown.data : "", p->shown.len, flags, &ids,
+                    &p->n, &err)
+        != HY_OK) {
         return cli_error(o, &err);
     }
     p->ids = malloc((p->n ? p->n : 1) * sizeof *p->ids);
@@ -144,7 +149,9 @@ static int report(const engine *e, const prompt *p, const gen_result *r)
             return cli_fail(o, "out of memory");
         }
     } else {
-        const char *last = r->out.len ? r->out.data + r->out.len : p->shown.len ? p->shown.data + p->shown.len : NULL;
+        const char *last = r->out.len     ? r->out.data + r->out.len
+                           : p->shown.len ? p->shown.data + p->shown.len
+                                          : NULL;
         if (last && last[-1] != '\n') {
             fputc('\n', stdout);
         }
@@ -156,7 +163,8 @@ static int report(const engine *e, const prompt *p, const gen_result *r)
         return cli_error(o, &r->err);
     }
     if (r->stop == GEN_CONTEXT) {
-        fprintf(stderr, "halyard run: stopped because the context of %u tokens is full; -c sets it\n",
+        fprintf(stderr,
+                "halyard run: stopped because the context of %u tokens is full; -c sets it\n",
                 hy_session_n_ctx(e->session));
     }
     gen_summary(e, r);
@@ -173,7 +181,8 @@ static int generate(engine *e, prompt *p)
     if (p->n > 0 && hy_session_append(e->session, p->ids, p->n, &err) != HY_OK) {
         return cli_error(o, &err);
     }
-    if (streams && OPT(o, DISPLAY_PROMPT)->on && p->shown.len > 0 && !emit(NULL, p->shown.data, p->shown.len)) {
+    if (streams && OPT(o, DISPLAY_PROMPT)->on && p->shown.len > 0
+        && !emit(NULL, p->shown.data, p->shown.len)) {
         return CLI_FAILURE;
     }
     if (!OPT(o, DISPLAY_PROMPT)->on) {
@@ -217,7 +226,8 @@ int cmd_run(const options *o)
         code = read_prompt(&e, &p);
     }
     if (code == CLI_OK) {
-        code = engine_session(&e, (uint32_t)OPT(o, CTX)->i, engine_threads(OPT(o, THREADS)->i), false);
+        code =
+            engine_session(&e, (uint32_t)OPT(o, CTX)->i, engine_threads(OPT(o, THREADS)->i), false);
     }
     if (code == CLI_OK) {
         engine_seed(&e);

@@ -1,5 +1,5 @@
-/* cmd_tokenize.c: `halyard tokenize` and `halyard detokenize`.  Only the file's vocabulary is read, so both also work for
- * vocabulary files and unknown architectures.  One thread. */
+/* cmd_tokenize.c: `halyard tokenize` and `halyard detokenize`.  Only the file's vocabulary is read,
+ * so both also work for vocabulary files and unknown architectures.  One thread. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,8 +105,9 @@ int cmd_tokenize(const options *o)
         hy_error err = {HY_OK, ""};
         hy_token *ids = NULL;
         size_t n = 0;
-        const unsigned flags = (OPT(o, BOS)->on ? (unsigned)HY_TOKENIZE_ADD_SPECIAL : 0u)
-                               | (OPT(o, PARSE_SPECIAL)->on ? (unsigned)HY_TOKENIZE_PARSE_SPECIAL : 0u);
+        const unsigned flags =
+            (OPT(o, BOS)->on ? (unsigned)HY_TOKENIZE_ADD_SPECIAL : 0u)
+            | (OPT(o, PARSE_SPECIAL)->on ? (unsigned)HY_TOKENIZE_PARSE_SPECIAL : 0u);
         if (hy_tokenize(v.tokenizer, t.data ? t.data : "", t.len, flags, &ids, &n, &err) != HY_OK) {
             code = cli_error(o, &err);
         } else {
@@ -119,7 +120,8 @@ int cmd_tokenize(const options *o)
     return code;
 }
 
-/* Ids from a text: JSON (an array, or an object with "tokens") or numbers divided by blanks and commas. */
+/* Ids from a text: JSON (an array, or an object with "tokens") or numbers divided by blanks and
+ * commas. */
 static int ids_from_text(const options *o, const text *t, int64_t **ids, size_t *n)
 {
     const char *s = t->data ? t->data : "";
@@ -129,8 +131,8 @@ static int ids_from_text(const options *o, const text *t, int64_t **ids, size_t 
         const json_t *array = json_object_get(root, "tokens");
         if (!json_is_array(array)) {
             json_decref(root);
-            return cli_fail(o, "the input is no JSON object with an array \"tokens\"%s%s", root ? "" : ": ",
-                            root ? "" : why.text);
+            return cli_fail(o, "the input is no JSON object with an array \"tokens\"%s%s",
+                            root ? "" : ": ", root ? "" : why.text);
         }
         const size_t count = json_array_size(array);
         *ids = malloc((count ? count : 1) * sizeof **ids);
@@ -205,7 +207,8 @@ int cmd_detokenize(const options *o)
     int64_t *read = NULL;
     size_t n = 0;
     const opt_value *tokens = OPT(o, TOKENS);
-    if ((tokens->given && (o->n_args > 0 || OPT(o, FILE)->s)) || (o->n_args > 0 && OPT(o, FILE)->s)) {
+    if ((tokens->given && (o->n_args > 0 || OPT(o, FILE)->s))
+        || (o->n_args > 0 && OPT(o, FILE)->s)) {
         return cli_usage(o, "give the ids once: as arguments, with --tokens or with --file");
     }
     int code = open_vocabulary(o, &v);
@@ -213,7 +216,8 @@ int cmd_detokenize(const options *o)
         code = read_ids(o, &read, &n);
     }
     if (code == CLI_OK) {
-        code = print_text(o, v.tokenizer, tokens->given ? tokens->ints : read, tokens->given ? tokens->n : n);
+        code = print_text(o, v.tokenizer, tokens->given ? tokens->ints : read,
+                          tokens->given ? tokens->n : n);
     }
     free(read);
     close_vocabulary(&v);

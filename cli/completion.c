@@ -43,7 +43,6 @@ static void spaced(FILE *out, const char *dashes, const char *no, const char *na
     fprintf(out, " %s%s%.*s", dashes, no, (int)len, name);
 }
 
-
 /* Text inside single quotes of a shell. */
 static void quoted(FILE *out, const char *text, const char *also_escape)
 {
@@ -69,12 +68,15 @@ static void words_of_choice(FILE *out, const char *choice)
 static void bash(FILE *out)
 {
     fputs("# bash completion of halyard\n_halyard() {\n"
-          "    local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} names=\n"
-          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W '", out);
+          "    local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD-1]} "
+          "command=${COMP_WORDS[1]} names=\n"
+          "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W '",
+          out);
     for (int c = 0; c < CMD_COUNT; c++) {
         fprintf(out, "%s%s", c ? " " : "", cli_commands[c].name);
     }
-    fputs(" --help --version' -- \"$word\"))\n        return\n    fi\n    case $command:$last in\n", out);
+    fputs(" --help --version' -- \"$word\"))\n        return\n    fi\n    case $command:$last in\n",
+          out);
     for (int c = 0; c < CMD_COUNT; c++) {
         for (int i = 0; i < OPT_COUNT; i++) {
             const opt_info *info = &opt_table[i];
@@ -116,7 +118,8 @@ static void bash(FILE *out)
     fputs("    esac\n    COMPREPLY=($(compgen -W \"$names\" -- \"$word\"))\n"
           "    case $command in info|plan|quantize) case $word in -*) ;; *) "
           "COMPREPLY+=($(compgen -f -- \"$word\")) ;; esac ;; esac\n"
-          "}\ncomplete -o filenames -F _halyard halyard\n", out);
+          "}\ncomplete -o filenames -F _halyard halyard\n",
+          out);
 }
 
 static void listed(FILE *out, const char *dashes, const char *no, const char *name, size_t len)
@@ -124,7 +127,8 @@ static void listed(FILE *out, const char *dashes, const char *no, const char *na
     fprintf(out, ",%s%s%.*s", dashes, no, (int)len, name);
 }
 
-/* '*'{--name,-n}, or '*--name' if there is only one: an option that may come again, for _arguments. */
+/* '*'{--name,-n}, or '*--name' if there is only one: an option that may come again, for _arguments.
+ */
 static void zsh_names(FILE *out, const opt_info *info)
 {
     if (info->kind != OPT_TOGGLE && !*info->brief && !*info->aliases) {
@@ -144,14 +148,19 @@ static void zsh_names(FILE *out, const opt_info *info)
 
 static void zsh(FILE *out)
 {
-    fputs("#compdef halyard\n# zsh completion of halyard\n_halyard() {\n    local -a commands\n    commands=(\n", out);
+    fputs("#compdef halyard\n# zsh completion of halyard\n_halyard() {\n    local -a commands\n    "
+          "commands=(\n",
+          out);
     for (int c = 0; c < CMD_COUNT; c++) {
         fprintf(out, "        '%s:", cli_commands[c].name);
         quoted(out, cli_commands[c].summary, ":");
         fputs("'\n", out);
     }
-    fputs("    )\n    if (( CURRENT == 2 )); then\n        _describe command commands\n        return\n    fi\n"
-          "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $command in\n", out);
+    fputs(
+        "    )\n    if (( CURRENT == 2 )); then\n        _describe command commands\n        "
+        "return\n    fi\n"
+        "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $command in\n",
+        out);
     for (int c = 0; c < CMD_COUNT; c++) {
         fprintf(out, "    %s) _arguments", cli_commands[c].name);
         for (int i = 0; i < OPT_COUNT; i++) {
@@ -181,7 +190,8 @@ static void zsh(FILE *out)
         }
         fputs(c == CMD_COMPLETION ? " '1:shell:(bash zsh fish)'"
               : c == CMD_HELP     ? " '1:command:_halyard_commands'"
-                                  : " '*:file:_files'", out);
+                                  : " '*:file:_files'",
+              out);
         fputs(" ;;\n", out);
     }
     fputs("    esac\n}\n_halyard_commands() {\n    compadd", out);
@@ -204,9 +214,11 @@ static void fish(FILE *out)
 {
     fputs("# fish completion of halyard\ncomplete -c halyard -f\n"
           "complete -c halyard -n __fish_use_subcommand -l help -d 'show the commands'\n"
-          "complete -c halyard -n __fish_use_subcommand -l version -d 'print the version'\n", out);
+          "complete -c halyard -n __fish_use_subcommand -l version -d 'print the version'\n",
+          out);
     for (int c = 0; c < CMD_COUNT; c++) {
-        fprintf(out, "complete -c halyard -n __fish_use_subcommand -a %s -d '", cli_commands[c].name);
+        fprintf(out, "complete -c halyard -n __fish_use_subcommand -a %s -d '",
+                cli_commands[c].name);
         quoted(out, cli_commands[c].summary, "\\");
         fputs("'\n", out);
     }
@@ -234,7 +246,8 @@ static void fish(FILE *out)
         fputs("'\n", out);
     }
     fputs("complete -c halyard -n '__fish_seen_subcommand_from info plan quantize' -F\n"
-          "complete -c halyard -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n", out);
+          "complete -c halyard -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n",
+          out);
 }
 
 bool completion_print(FILE *out, const char *shell)

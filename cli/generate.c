@@ -1,4 +1,5 @@
-/* generate.c: see generate.h.  An engine owns model, session and sampler; a result its arrays.  One thread. */
+/* generate.c: see generate.h.  An engine owns model, session and sampler; a result its arrays.  One
+ * thread. */
 #include "generate.h"
 
 #include <float.h>
@@ -9,13 +10,14 @@
 #include "stop.h"
 #include "term.h"
 
-/* The built-in model: beside this program as installed, where it was to be installed, or in the source tree. The names
- * come from cli/CMakeLists.txt. */
+/* The built-in model: beside this program as installed, where it was to be installed, or in the
+ * source tree. The names come from cli/CMakeLists.txt. */
 static bool default_model(char *path, size_t cap)
 {
     char folder[1024];
     if (term_program_folder(folder, sizeof folder)) {
-        const int n = snprintf(path, cap, "%s../share/halyard/%s", folder, HALYARD_DEFAULT_MODEL_NAME);
+        const int n =
+            snprintf(path, cap, "%s../share/halyard/%s", folder, HALYARD_DEFAULT_MODEL_NAME);
         if (n > 0 && (size_t)n < cap && term_readable(path)) {
             return true;
         }
@@ -38,8 +40,8 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     const bool may_default = o->command == CMD_RUN || o->command == CMD_CHAT;
     if (may_default && !OPT(o, MODEL)->s && default_model(built_in, sizeof built_in)) {
         path = built_in;
-        fprintf(stderr, "halyard %s: no -m given, using the small built-in model %s\n", cli_commands[o->command].name,
-                path);
+        fprintf(stderr, "halyard %s: no -m given, using the small built-in model %s\n",
+                cli_commands[o->command].name, path);
     } else {
         const int code = cli_model_path(o, &path);
         if (code != CLI_OK) {
@@ -67,7 +69,8 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     hy_model_get_info(e->model, &e->info);
     e->tokenizer = hy_model_tokenizer(e->model);
     if (needs_tokenizer && !e->tokenizer) {
-        return cli_fail(o, "%s has no vocabulary; only commands that take --tokens can use it", path);
+        return cli_fail(o, "%s has no vocabulary; only commands that take --tokens can use it",
+                        path);
     }
     return CLI_OK;
 }
@@ -122,7 +125,8 @@ static bool read_bias(const char *s, uint32_t n_vocab, hy_logit_bias *bias)
     }
     const bool minus = *end == '-';
     const char *number = end + 1;
-    if (!((*number >= '0' && *number <= '9') || *number == '.') && !(minus && strcmp(number, "inf") == 0)) {
+    if (!((*number >= '0' && *number <= '9') || *number == '.')
+        && !(minus && strcmp(number, "inf") == 0)) {
         return false;
     }
     const double value = strtod(number, &end);
@@ -147,8 +151,9 @@ static int read_biases(const engine *e, bool free_text, hy_logit_bias **out, siz
     *out = list;
     for (size_t i = 0; i < given->n; i++) {
         if (!read_bias(given->list[i], n_vocab, &list[*n])) {
-            return cli_usage(o, "--logit-bias needs ID+X or ID-X with an id below %u, not \"%.60s\"", n_vocab,
-                             given->list[i]);
+            return cli_usage(o,
+                             "--logit-bias needs ID+X or ID-X with an id below %u, not \"%.60s\"",
+                             n_vocab, given->list[i]);
         }
         (*n)++;
     }
@@ -163,7 +168,8 @@ static int read_biases(const engine *e, bool free_text, hy_logit_bias **out, siz
     return CLI_OK;
 }
 
-/* The library takes 0 for a default where the options mean a real 0: the smallest number does the same. */
+/* The library takes 0 for a default where the options mean a real 0: the smallest number does the
+ * same. */
 static float not_zero(double x)
 {
     return x > FLT_MIN ? (float)x : FLT_MIN;
@@ -219,7 +225,8 @@ void engine_close(engine *e)
 
 const char *gen_stop_name(gen_stop stop)
 {
-    static const char *const names[] = {"running", "eos", "limit", "text", "context", "interrupted", "output", "error"};
+    static const char *const names[] = {"running", "eos",         "limit",  "text",
+                                        "context", "interrupted", "output", "error"};
     return names[stop];
 }
 
@@ -396,7 +403,8 @@ void gen_decode(engine *e, const gen_params *p, gen_result *r)
         }
         if (r->stop == GEN_RUNNING) {
             r->stop = why;
-            if (r->out.len > sent && p->emit && !p->emit(p->user, r->out.data + sent, r->out.len - sent)) {
+            if (r->out.len > sent && p->emit
+                && !p->emit(p->user, r->out.data + sent, r->out.len - sent)) {
                 r->stop = GEN_OUTPUT;
             }
         }
@@ -445,7 +453,9 @@ bool gen_settle(engine *e, gen_result *r, const hy_state *before)
     if (r->stop == GEN_TEXT && done < r->out.len && (back || r->appended <= kept)) {
         hy_token *ids = NULL;
         size_t n = 0;
-        bool ok = hy_tokenize(e->tokenizer, r->out.data + done, r->out.len - done, 0, &ids, &n, &r->err) == HY_OK;
+        bool ok =
+            hy_tokenize(e->tokenizer, r->out.data + done, r->out.len - done, 0, &ids, &n, &r->err)
+            == HY_OK;
         ok = ok && append_ids(e, ids, n, &r->err);
         hy_tokenizer_free(e->tokenizer, ids);
         if (!ok) {
@@ -478,20 +488,23 @@ void gen_summary(const engine *e, const gen_result *r)
 {
     const double bytes = gen_token_bytes(e, r);
     const double speed = per_second(r->decode_n, r->decode_ns);
-    fprintf(stderr, "halyard: prompt %llu tokens, %.1f tok/s; %zu tokens, %.1f tok/s, %.2f MB per token, %.2f GB/s; "
+    fprintf(stderr,
+            "halyard: prompt %llu tokens, %.1f tok/s; %zu tokens, %.1f tok/s, %.2f MB per token, "
+            "%.2f GB/s; "
             "%s, seed %llu\n",
-            (unsigned long long)r->prompt_n, per_second(r->prompt_n, r->prompt_ns), r->n, speed, bytes / 1e6,
-            bytes * speed / 1e9, hy_model_backend(e->model), (unsigned long long)e->seed);
+            (unsigned long long)r->prompt_n, per_second(r->prompt_n, r->prompt_ns), r->n, speed,
+            bytes / 1e6, bytes * speed / 1e9, hy_model_backend(e->model),
+            (unsigned long long)e->seed);
 }
 
 json_t *gen_timings(const engine *e, const gen_result *r)
 {
     const double bytes = gen_token_bytes(e, r);
     const double speed = per_second(r->decode_n, r->decode_ns);
-    return json_pack("{s:I, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f}",
-                     "prompt_n", (json_int_t)r->prompt_n, "prompt_ms", (double)r->prompt_ns / 1e6,
-                     "prompt_per_second", per_second(r->prompt_n, r->prompt_ns),
-                     "predicted_n", (json_int_t)r->n, "predicted_ms", (double)r->decode_ns / 1e6,
+    return json_pack("{s:I, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f}", "prompt_n",
+                     (json_int_t)r->prompt_n, "prompt_ms", (double)r->prompt_ns / 1e6,
+                     "prompt_per_second", per_second(r->prompt_n, r->prompt_ns), "predicted_n",
+                     (json_int_t)r->n, "predicted_ms", (double)r->decode_ns / 1e6,
                      "predicted_per_second", speed, "load_ms", (double)e->load_ns / 1e6,
                      "bytes_per_token", bytes, "gb_per_second", bytes * speed / 1e9);
 }

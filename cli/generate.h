@@ -1,4 +1,5 @@
-/* generate.h: a model, a session and a sampler as the options want them, and the loop from logits to text.
+/* generate.h: a model, a session and a sampler as the options want them, and the loop from logits
+ * to text.
  *
  * An engine belongs to one thread; zero-initialise it and close it in every case. */
 #ifndef HY_CLI_GENERATE_H
@@ -47,24 +48,25 @@ typedef struct gen_params {
     const char **stops; /* not empty ones */
     size_t n_stops;
     bool ignore_eos;
-    bool special;       /* control tokens print their text */
-    bool free_text;     /* no conversation: an RWKV vocabulary's end-of-turn token is ordinary text */
-    bool (*emit)(void *user, const char *data, size_t len); /* pieces that surely belong to the text; may be NULL */
+    bool special;   /* control tokens print their text */
+    bool free_text; /* no conversation: an RWKV vocabulary's end-of-turn token is ordinary text */
+    bool (*emit)(void *user, const char *data,
+                 size_t len); /* pieces that surely belong to the text; may be NULL */
     void *user;
 } gen_params;
 
 typedef struct gen_result {
     gen_stop stop;
     hy_error err;
-    hy_token *ids;      /* generated, without the end token */
-    size_t *ends;       /* bytes of text up to and with each id */
+    hy_token *ids; /* generated, without the end token */
+    size_t *ends;  /* bytes of text up to and with each id */
     size_t n;
     size_t cap;
-    size_t appended;    /* of ids, how many the session has (evaluated or pending) */
-    text out;           /* the text before a stop text */
-    uint64_t prompt_n;  /* tokens evaluated by gen_prefill */
+    size_t appended;   /* of ids, how many the session has (evaluated or pending) */
+    text out;          /* the text before a stop text */
+    uint64_t prompt_n; /* tokens evaluated by gen_prefill */
     uint64_t prompt_ns;
-    uint64_t decode_n;  /* evaluations after it */
+    uint64_t decode_n; /* evaluations after it */
     uint64_t decode_ns;
     double position_sum; /* of the decode evaluations, for the bytes of a KV cache */
 } gen_result;
@@ -73,8 +75,9 @@ typedef struct gen_result {
 bool gen_prefill(engine *e, gen_result *r, const char *title);
 /* From the session's logits on, until something stops it.  r was zeroed or prefilled. */
 void gen_decode(engine *e, const gen_params *p, gen_result *r);
-/* Makes the session hold exactly the text of r: evaluates what is pending or missing and, if a stop text began in an
- * evaluated token, goes back to `before` (the state that gen_decode started from; NULL: such tokens stay). */
+/* Makes the session hold exactly the text of r: evaluates what is pending or missing and, if a stop
+ * text began in an evaluated token, goes back to `before` (the state that gen_decode started from;
+ * NULL: such tokens stay). */
 bool gen_settle(engine *e, gen_result *r, const hy_state *before);
 void gen_free(gen_result *r);
 /* Evaluates pending tokens although Ctrl-C was pressed. */

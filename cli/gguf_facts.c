@@ -8,7 +8,9 @@ static int larger_first(const void *a, const void *b)
 {
     const type_share *x = a;
     const type_share *y = b;
-    return x->bytes < y->bytes ? 1 : x->bytes > y->bytes ? -1 : (int)x->type->type - (int)y->type->type;
+    return x->bytes < y->bytes   ? 1
+           : x->bytes > y->bytes ? -1
+                                 : (int)x->type->type - (int)y->type->type;
 }
 
 void gguf_count(const hy_gguf *g, gguf_facts *f)
@@ -68,7 +70,8 @@ bool gguf_value_text(const hy_gguf *g, size_t key, text *out)
 {
     enum { SHOWN = 72 };
     if (hy_gguf_key_type(g, key) == HY_GGUF_ARRAY) {
-        return text_printf(out, "[%zu x %s]", hy_gguf_elem_count(g, key), type_name(hy_gguf_elem_type(g, key)));
+        return text_printf(out, "[%zu x %s]", hy_gguf_elem_count(g, key),
+                           type_name(hy_gguf_elem_type(g, key)));
     }
     hy_str s = {NULL, 0};
     int64_t i = 0;
@@ -132,7 +135,8 @@ json_t *gguf_value_json(const hy_gguf *g, size_t key)
     }
     const size_t n = hy_gguf_elem_count(g, key);
     if (n > WHOLE || hy_gguf_elem_type(g, key) == HY_GGUF_ARRAY) {
-        return json_pack("{s:s, s:I}", "array", type_name(hy_gguf_elem_type(g, key)), "count", (json_int_t)n);
+        return json_pack("{s:s, s:I}", "array", type_name(hy_gguf_elem_type(g, key)), "count",
+                         (json_int_t)n);
     }
     json_t *array = json_array();
     for (size_t i = 0; i < n; i++) {

@@ -7,31 +7,38 @@
 
 /* Longer texts than the summaries of commands.inc; NULL where the summary says it all. */
 static const char *const details[CMD_COUNT] = {
-    [CMD_RUN] = "Prints the prompt and its continuation on standard output, piece by piece. The last line, on standard "
-                "error, has the number of tokens, the speeds, the bytes that each token needs and the seed. Ends at an "
-                "end token, at -n tokens, before a --reverse-prompt, at a full context or at Ctrl-C. Models of the RWKV "
-                "tokenizer end only at their end-of-text token here, not at the blank line that ends a turn in a "
-                "chat. With --json nothing is streamed and one object is printed at the end, with the generated "
-                "tokens, their text and the timings (predicted_per_second counts evaluations: the first token comes "
-                "from the prompt's).",
-    [CMD_CHAT] = "Reads messages line by line, from a terminal with line editing, and prints the answers. Ctrl-C stops an "
-                 "answer, or clears the line; Ctrl-D leaves. Lines that begin with / are commands.",
-    [CMD_INFO] = "Reads the file only, so that it also works for vocabulary files and for architectures that cannot be run.",
-    [CMD_TOKENIZE] = "The text comes from standard input, -p or -f. Prints one token a line, as id and text; with --json "
-                     "{\"tokens\":[...]}.",
-    [CMD_DETOKENIZE] = "The ids come from the arguments, --tokens, -f or standard input, divided by blanks or commas, or as "
-                       "JSON ([1,2] or {\"tokens\":[1,2]}).",
-    [CMD_LOGITS] = "Evaluates a text or --tokens and shows, after each position, the best next tokens. With --json one line "
-                   "a position: {\"pos\":0,\"top\":[[id,logit,logprob],...]}.",
-    [CMD_PERPLEXITY] = "Cuts the tokens of a text into chunks, evaluates each alone and averages the negative log-likelihood "
-                       "(natural logarithm) of the tokens of each chunk's second half. With --json: "
-                       "{\"tokens\":N,\"nll\":X,\"ppl\":Y}, with nll per token.",
-    [CMD_BENCH] = "Measures prompt tests (pp) and generation tests (tg) and prints tokens per second beside the bytes that a "
-                  "token needs, the bandwidth this makes, and its share of the read bandwidth of this machine, measured in "
-                  "the same run with the same threads.",
-    [CMD_QUANTIZE] = "Reads the model IN and writes OUT with the tensor types of the mix TYPE. Never overwrites IN; OUT "
-                     "appears under its name only when it is complete.",
-    [CMD_COMPLETION] = "For example: halyard completion bash > ~/.local/share/bash-completion/completions/halyard",
+    [CMD_RUN] = "Prints the prompt and its continuation on standard output, piece by piece. The "
+                "last line, on standard error, has the number of tokens, the speeds, the bytes "
+                "that each token needs and the seed. Ends at an end token, at -n tokens, before a "
+                "--reverse-prompt, at a full context or at Ctrl-C. Models of the RWKV tokenizer "
+                "end only at their end-of-text token here, not at the blank line that ends a turn "
+                "in a chat. With --json nothing is streamed and one object is printed at the end, "
+                "with the generated tokens, their text and the timings (predicted_per_second "
+                "counts evaluations: the first token comes from the prompt's).",
+    [CMD_CHAT] = "Reads messages line by line, from a terminal with line editing, and prints the "
+                 "answers. Ctrl-C stops an answer, or clears the line; Ctrl-D leaves. Lines that "
+                 "begin with / are commands.",
+    [CMD_INFO] = "Reads the file only, so that it also works for vocabulary files and for "
+                 "architectures that cannot be run.",
+    [CMD_TOKENIZE] = "The text comes from standard input, -p or -f. Prints one token a line, as "
+                     "id and text; with --json {\"tokens\":[...]}.",
+    [CMD_DETOKENIZE] = "The ids come from the arguments, --tokens, -f or standard input, divided "
+                       "by blanks or commas, or as JSON ([1,2] or {\"tokens\":[1,2]}).",
+    [CMD_LOGITS] = "Evaluates a text or --tokens and shows, after each position, the best next "
+                   "tokens. With --json one line a position: "
+                   "{\"pos\":0,\"top\":[[id,logit,logprob],...]}.",
+    [CMD_PERPLEXITY] =
+        "Cuts the tokens of a text into chunks, evaluates each alone and averages the negative "
+        "log-likelihood (natural logarithm) of the tokens of each chunk's second half. With "
+        "--json: {\"tokens\":N,\"nll\":X,\"ppl\":Y}, with nll per token.",
+    [CMD_BENCH] = "Measures prompt tests (pp) and generation tests (tg) and prints tokens per "
+                  "second beside the bytes that a token needs, the bandwidth this makes, and its "
+                  "share of the read bandwidth of this machine, measured in the same run with the "
+                  "same threads.",
+    [CMD_QUANTIZE] = "Reads the model IN and writes OUT with the tensor types of the mix TYPE. "
+                     "Never overwrites IN; OUT appears under its name only when it is complete.",
+    [CMD_COMPLETION] =
+        "For example: halyard completion bash > ~/.local/share/bash-completion/completions/halyard",
 };
 
 const char *help_details(cli_command_id command)
@@ -39,7 +46,8 @@ const char *help_details(cli_command_id command)
     return details[command] ? details[command] : "";
 }
 
-/* Prints text with lines broken before `width` columns and indented by `indent`; the cursor is at column `at`. */
+/* Prints text with lines broken before `width` columns and indented by `indent`; the cursor is at
+ * column `at`. */
 static void wrapped(FILE *out, const char *text, int at, int indent, int width)
 {
     bool first = true;
@@ -63,13 +71,17 @@ static void wrapped(FILE *out, const char *text, int at, int indent, int width)
 
 void help_overview(FILE *out)
 {
-    fprintf(out, "Halyard %s runs quantized language models from GGUF files.\n\n"
-                 "Usage: halyard COMMAND [OPTION...]\n\nCommands:\n", hy_version());
+    fprintf(out,
+            "Halyard %s runs quantized language models from GGUF files.\n\n"
+            "Usage: halyard COMMAND [OPTION...]\n\nCommands:\n",
+            hy_version());
     for (int i = 0; i < CMD_COUNT; i++) {
         fprintf(out, "  %-12s %s\n", cli_commands[i].name, cli_commands[i].summary);
     }
-    fprintf(out, "\n\"halyard help COMMAND\" shows the options of a command. Text goes to standard output,\n"
-                 "everything else to standard error.\n\nExit codes:\n");
+    fprintf(
+        out,
+        "\n\"halyard help COMMAND\" shows the options of a command. Text goes to standard output,\n"
+        "everything else to standard error.\n\nExit codes:\n");
 #define X(id, value, text) fprintf(out, "  %-4d %s\n", value, text);
     CLI_EXIT_LIST(X)
 #undef X

@@ -77,7 +77,8 @@ bool line_is_edited(const line_reader *r)
 static const char *read_edited(line_reader *r)
 {
     int n = 0;
-    /* The editor's mode first, then its prompt: keys that are typed as soon as the prompt is seen must reach it. */
+    /* The editor's mode first, then its prompt: keys that are typed as soon as the prompt is seen
+     * must reach it. */
     el_set(r->el, EL_PREP_TERM, 1);
     const char *line = el_gets(r->el, &n);
     /* A Ctrl-C that came before that is a signal; it means the same as the key. */

@@ -13,7 +13,8 @@ typedef struct line_reader line_reader;
 line_reader *line_open(void);
 void line_close(line_reader *r);
 bool line_is_edited(const line_reader *r);
-/* The next line without its newline, valid until the next call; NULL at the end of input or if reading failed. */
+/* The next line without its newline, valid until the next call; NULL at the end of input or if
+ * reading failed. */
 const char *line_read(line_reader *r);
 
 #endif

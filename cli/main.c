@@ -1,4 +1,5 @@
-/* main.c: finds the command, reads its options, runs it; and the commands that only print from the lists.
+/* main.c: finds the command, reads its options, runs it; and the commands that only print from the
+ * lists.
  *
  * One thread. */
 #include <errno.h>
@@ -146,8 +147,9 @@ int cmd_help(const options *o)
     const cli_command_id command = cli_command_find(o->args[0]);
     if (command == CMD_COUNT) {
         const char *near_name = cli_command_near(o->args[0]);
-        return cli_usage(o, "there is no command \"%.60s\"%s%s%s", o->args[0], near_name ? "; did you mean " : "",
-                         near_name ? near_name : "", near_name ? "?" : "");
+        return cli_usage(o, "there is no command \"%.60s\"%s%s%s", o->args[0],
+                         near_name ? "; did you mean " : "", near_name ? near_name : "",
+                         near_name ? "?" : "");
     }
     help_command(stdout, command);
     return cli_finish_output();
@@ -198,9 +200,12 @@ int main(int argc, char **argv)
     if (command == CMD_COUNT) {
         const char *near_name = cli_command_near(name);
         if (name[0] == '-') {
-            fprintf(stderr, "halyard: the command comes before the options, as in \"halyard run %.40s\"\n", name);
+            fprintf(stderr,
+                    "halyard: the command comes before the options, as in \"halyard run %.40s\"\n",
+                    name);
         } else if (near_name) {
-            fprintf(stderr, "halyard: there is no command \"%.60s\"; did you mean %s?\n", name, near_name);
+            fprintf(stderr, "halyard: there is no command \"%.60s\"; did you mean %s?\n", name,
+                    near_name);
         } else {
             fprintf(stderr, "halyard: there is no command \"%.60s\"\n", name);
         }

@@ -60,13 +60,17 @@ static void option(FILE *out, const opt_info *info)
 void manual_print(FILE *out)
 {
     fprintf(out, ".TH HALYARD 1 \"\" \"Halyard %s\" \"User Commands\"\n", hy_version());
-    fputs(".SH NAME\nhalyard \\- run quantized language models from GGUF files\n"
-          ".SH SYNOPSIS\n.B halyard\n\\fICOMMAND\\fR [\\fIOPTION\\fR...]\n"
+    fputs(".SH NAME\n"
+          "halyard \\- run quantized language models from GGUF files\n"
+          ".SH SYNOPSIS\n"
+          ".B halyard\n"
+          "\\fICOMMAND\\fR [\\fIOPTION\\fR...]\n"
           ".SH DESCRIPTION\n"
-          "Loads a quantized language model from a GGUF file and continues texts, answers, shows tokens and scores, "
-          "measures and converts. Text goes to standard output, everything else to standard error; progress is shown "
-          "on a terminal only.\n"
-          ".SH COMMANDS\n", out);
+          "Loads a quantized language model from a GGUF file and continues texts, answers, shows "
+          "tokens and scores, measures and converts. Text goes to standard output, everything "
+          "else to standard error; progress is shown on a terminal only.\n"
+          ".SH COMMANDS\n",
+          out);
     for (int i = 0; i < CMD_COUNT; i++) {
         const cli_command *c = &cli_commands[i];
         fprintf(out, ".TP\n\\fB%s\\fR", c->name);
@@ -84,8 +88,10 @@ void manual_print(FILE *out)
             fputc('\n', out);
         }
     }
-    fputs(".SH OPTIONS\nA value follows its option as the next argument, or behind \"=\" for long names. "
-          "\"_\" may be written for \"\\-\" in long names. \\fB\\-\\-\\fR ends the options.\n", out);
+    fputs(".SH OPTIONS\n"
+          "A value follows its option as the next argument, or behind \"=\" for long names. \"_\" "
+          "may be written for \"\\-\" in long names. \\fB\\-\\-\\fR ends the options.\n",
+          out);
     for (int g = 0; g < OPT_GROUP_COUNT; g++) {
         fprintf(out, ".SS %s\n", opt_group_titles[g]);
         for (int i = 0; i < OPT_COUNT; i++) {
@@ -108,13 +114,23 @@ void manual_print(FILE *out)
     fputs(".\n", out);
     CLI_EXIT_LIST(X)
 #undef X
-    fputs(".SH ENVIRONMENT\nHalyard has no environment variables of its own. The line editor of \\fBchat\\fR "
-          "uses \\fBTERM\\fR and the locale (\\fBLC_ALL\\fR, \\fBLC_CTYPE\\fR, \\fBLANG\\fR).\n"
-          ".SH EXAMPLES\n.TP\nContinue a text with the built-in model\n"
+    fputs(".SH ENVIRONMENT\n"
+          "Halyard has no environment variables of its own. The line editor of \\fBchat\\fR uses "
+          "\\fBTERM\\fR and the locale (\\fBLC_ALL\\fR, \\fBLC_CTYPE\\fR, \\fBLANG\\fR).\n"
+          ".SH EXAMPLES\n"
+          ".TP\n"
+          "Continue a text with the built-in model\n"
           "halyard run \\-p \\(dqOnce upon a time\\(dq\n"
-          ".TP\nTalk with a model\nhalyard chat \\-m model.gguf \\-\\-temp 0.7\n"
-          ".TP\nThe same text every time\nhalyard run \\-m model.gguf \\-p Hello \\-n 50 \\-s 42\n"
-          ".TP\nEvaluate a long prompt once, go on from it later\n"
-          "halyard run \\-m model.gguf \\-f long.txt \\-n 0 \\-\\-state\\-out long.state\n.br\n"
-          "halyard run \\-m model.gguf \\-\\-state\\-in long.state \\-p \\(dqSummary:\\(dq\n", out);
+          ".TP\n"
+          "Talk with a model\n"
+          "halyard chat \\-m model.gguf \\-\\-temp 0.7\n"
+          ".TP\n"
+          "The same text every time\n"
+          "halyard run \\-m model.gguf \\-p Hello \\-n 50 \\-s 42\n"
+          ".TP\n"
+          "Evaluate a long prompt once, go on from it later\n"
+          "halyard run \\-m model.gguf \\-f long.txt \\-n 0 \\-\\-state\\-out long.state\n"
+          ".br\n"
+          "halyard run \\-m model.gguf \\-\\-state\\-in long.state \\-p \\(dqSummary:\\(dq\n",
+          out);
 }

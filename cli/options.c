@@ -140,7 +140,8 @@ static bool is_named(const opt_info *info, const char *name, size_t len)
            || has_word(info->aliases, name, len);
 }
 
-/* The row of a name among those in `commands`; *off is set for the --no- form of a toggle. OPT_COUNT if there is none. */
+/* The row of a name among those in `commands`; *off is set for the --no- form of a toggle.
+ * OPT_COUNT if there is none. */
 static opt_id find(uint32_t commands, const char *name, size_t len, bool *off)
 {
     for (int i = 0; i < OPT_COUNT; i++) {
@@ -171,8 +172,10 @@ static int unknown(cli_command_id command, const char *arg, const char *name, si
                             cli_commands[command].name);
         for (int c = 0; c < CMD_COUNT && used >= 0 && (size_t)used < bytes; c++) {
             for (int i = 0; i < OPT_COUNT; i++) {
-                if ((opt_table[i].commands & 1u << c) && is_named(&opt_table[i], name + 3 * off, len - 3 * off)) {
-                    used += snprintf(message + used, bytes - (size_t)used, " %s", cli_commands[c].name);
+                if ((opt_table[i].commands & 1u << c)
+                    && is_named(&opt_table[i], name + 3 * off, len - 3 * off)) {
+                    used +=
+                        snprintf(message + used, bytes - (size_t)used, " %s", cli_commands[c].name);
                     break;
                 }
             }
@@ -205,8 +208,8 @@ static int unknown(cli_command_id command, const char *arg, const char *name, si
         }
     }
     if (best) {
-        return fail(message, bytes, CLI_USAGE, "unknown option %.60s; did you mean --%s%s?", arg, no,
-                    best);
+        return fail(message, bytes, CLI_USAGE, "unknown option %.60s; did you mean --%s%s?", arg,
+                    no, best);
     }
     return fail(message, bytes, CLI_USAGE, "unknown option %.60s", arg);
 }
@@ -216,7 +219,8 @@ static int unknown(cli_command_id command, const char *arg, const char *name, si
 static bool read_int(const char *text, size_t len, int64_t *out)
 {
     char buf[32];
-    if (len == 0 || len >= sizeof buf || !(isdigit((unsigned char)text[0]) || text[0] == '-' || text[0] == '+')) {
+    if (len == 0 || len >= sizeof buf
+        || !(isdigit((unsigned char)text[0]) || text[0] == '-' || text[0] == '+')) {
         return false;
     }
     memcpy(buf, text, len);
@@ -260,7 +264,8 @@ bool parse_ints(const char *text, int64_t least, int64_t most, int64_t **ints, s
         }
         if (*n == cap) {
             const size_t more = cap < 64 ? 64 : cap * 2;
-            int64_t *grown = more < SIZE_MAX / sizeof *grown ? realloc(*ints, more * sizeof *grown) : NULL;
+            int64_t *grown =
+                more < SIZE_MAX / sizeof *grown ? realloc(*ints, more * sizeof *grown) : NULL;
             if (!grown) {
                 fail(message, message_bytes, CLI_FAILURE, "out of memory");
                 return false;
@@ -283,11 +288,13 @@ static int set_ints(const opt_info *info, opt_value *v, const char *shown, const
     const size_t before = v->n;
     char why[160] = "";
     /* parse_ints grows from the count; so the block must not be larger than it claims. */
-    if (!parse_ints(text, (int64_t)info->least, (int64_t)info->most, &v->ints, &v->n, why, sizeof why)) {
+    if (!parse_ints(text, (int64_t)info->least, (int64_t)info->most, &v->ints, &v->n, why,
+                    sizeof why)) {
         return fail(message, bytes, CLI_USAGE, "%s: %s", shown, why);
     }
     if (v->n == before) {
-        return fail(message, bytes, CLI_USAGE, "%s needs at least one number (%s)", shown, info->arg);
+        return fail(message, bytes, CLI_USAGE, "%s needs at least one number (%s)", shown,
+                    info->arg);
     }
     return CLI_OK;
 }
@@ -325,8 +332,8 @@ static int set_value(const opt_info *info, opt_value *v, const char *shown, cons
         const double value = isspace((unsigned char)text[0]) ? NAN : strtod(text, &end);
         if (!end || end == text || *end != '\0' || !isfinite(value) || value < info->least
             || value > info->most) {
-            return fail(message, bytes, CLI_USAGE, "%s needs a number from %s, not \"%.60s\"", shown,
-                        range, text);
+            return fail(message, bytes, CLI_USAGE, "%s needs a number from %s, not \"%.60s\"",
+                        shown, range, text);
         }
         v->f = value;
         return CLI_OK;
@@ -344,8 +351,8 @@ static int set_value(const opt_info *info, opt_value *v, const char *shown, cons
             }
             word += n;
         }
-        return fail(message, bytes, CLI_USAGE, "%s needs one of %s, not \"%.60s\"", shown, info->arg,
-                    text);
+        return fail(message, bytes, CLI_USAGE, "%s needs one of %s, not \"%.60s\"", shown,
+                    info->arg, text);
     }
     case OPT_STRINGS:
         return add_string(v, text, message, bytes);
@@ -407,7 +414,8 @@ int options_parse(options *o, cli_command_id command, int argc, char **argv, cha
     for (int i = 0; i < OPT_COUNT; i++) {
         const opt_info *info = &opt_table[i];
         if ((info->commands & 1u << command) && *info->def) {
-            const int code = set_value(info, &o->value[i], info->name, info->def, message, message_bytes);
+            const int code =
+                set_value(info, &o->value[i], info->name, info->def, message, message_bytes);
             if (code != CLI_OK) {
                 return code;
             }

@@ -1,7 +1,8 @@
 /* options.h: the command line as values.
  *
- * options.inc and commands.inc are the only lists; everything here is made from them.  The parser allocates the lists
- * of a struct options, options_finish frees them; strings point into argv.  One thread. */
+ * options.inc and commands.inc are the only lists; everything here is made from them.  The parser
+ * allocates the lists of a struct options, options_finish frees them; strings point into argv.  One
+ * thread. */
 #ifndef HY_CLI_OPTIONS_H
 #define HY_CLI_OPTIONS_H
 
@@ -44,10 +45,10 @@ cli_command_id cli_command_find(const char *name);
 const char *cli_command_near(const char *name);
 
 typedef enum opt_kind {
-    OPT_FLAG,    /* no value */
-    OPT_TOGGLE,  /* --NAME and --no-NAME */
-    OPT_INT,     /* a whole number */
-    OPT_FLOAT,   /* a finite number */
+    OPT_FLAG,   /* no value */
+    OPT_TOGGLE, /* --NAME and --no-NAME */
+    OPT_INT,    /* a whole number */
+    OPT_FLOAT,  /* a finite number */
     OPT_STRING,
     OPT_CHOICE,  /* one of the words in the argument name, divided by '|' */
     OPT_STRINGS, /* may be given several times */
@@ -67,7 +68,7 @@ typedef enum opt_group {
 #define X(id, title) OPT_GROUP_##id,
     OPT_GROUP_LIST(X)
 #undef X
-    OPT_GROUP_COUNT
+        OPT_GROUP_COUNT
 } opt_group;
 
 extern const char *const opt_group_titles[OPT_GROUP_COUNT];
@@ -97,13 +98,13 @@ extern const opt_info opt_table[OPT_COUNT];
 
 typedef struct opt_value {
     bool given;
-    bool on;            /* flags and toggles */
-    int64_t i;          /* INT */
-    double f;           /* FLOAT */
-    const char *s;      /* STRING, CHOICE; NULL if there is none */
-    const char **list;  /* STRINGS */
-    int64_t *ints;      /* INTS */
-    size_t n;           /* of list or ints */
+    bool on;           /* flags and toggles */
+    int64_t i;         /* INT */
+    double f;          /* FLOAT */
+    const char *s;     /* STRING, CHOICE; NULL if there is none */
+    const char **list; /* STRINGS */
+    int64_t *ints;     /* INTS */
+    size_t n;          /* of list or ints */
 } opt_value;
 
 typedef struct options {
@@ -113,19 +114,21 @@ typedef struct options {
     size_t n_args;
 } options;
 
-/* Reads the arguments behind the command's name.  0, or CLI_USAGE (CLI_FAILURE: out of memory) with a sentence that names
- * the option, the value and what would be right.  Call options_finish in every case.  Stops early, with success, at
+/* Reads the arguments behind the command's name.  0, or CLI_USAGE (CLI_FAILURE: out of memory) with
+ * a sentence that names the option, the value and what would be right.  Call options_finish in
+ * every case.  Stops early, with success, at
  * --help. */
 int options_parse(options *o, cli_command_id command, int argc, char **argv, char *message,
                   size_t message_bytes);
 void options_finish(options *o);
 
-/* Whole numbers divided by blanks, commas, or as a JSON array, appended to *ints (free it); false with a sentence in
- * message if a part is no number between least and most, or memory is out. */
+/* Whole numbers divided by blanks, commas, or as a JSON array, appended to *ints (free it); false
+ * with a sentence in message if a part is no number between least and most, or memory is out. */
 bool parse_ints(const char *text, int64_t least, int64_t most, int64_t **ints, size_t *n,
                 char *message, size_t message_bytes);
 
-/* "--temp X" or "--escape, --no-escape"; the names of an option with their argument, as help shows them. */
+/* "--temp X" or "--escape, --no-escape"; the names of an option with their argument, as help shows
+ * them. */
 void opt_usage(const opt_info *info, char *buf, size_t bytes);
 /* The text that says range and default: " (0 to 1, default 0.95)"; may be empty. */
 void opt_limits(const opt_info *info, char *buf, size_t bytes);

@@ -7,7 +7,8 @@
 
 /* log(sum(exp(row[i]))) in double. */
 double scores_log_sum_exp(const float *row, uint32_t n);
-/* The k ids with the largest values, best first, ties by the smaller id; NaN counts as the smallest. Returns how many. */
+/* The k ids with the largest values, best first, ties by the smaller id; NaN counts as the
+ * smallest. Returns how many. */
 uint32_t scores_top(const float *row, uint32_t n, uint32_t k, uint32_t *top);
 /* Mean and sample standard deviation (0 for n < 2). */
 void scores_mean(const double *x, size_t n, double *mean, double *deviation);

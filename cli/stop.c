@@ -1,4 +1,5 @@
-/* stop.c: finding stop texts in a growing text without printing part of one.  No state; any thread. */
+/* stop.c: finding stop texts in a growing text without printing part of one.  No state; any thread.
+ */
 #include <string.h>
 
 #include "stop.h"

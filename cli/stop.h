@@ -1,4 +1,5 @@
-/* stop.h: finding stop texts in a growing text without printing part of one.  No state; any thread. */
+/* stop.h: finding stop texts in a growing text without printing part of one.  No state; any thread.
+ */
 #ifndef HY_CLI_STOP_H
 #define HY_CLI_STOP_H
 

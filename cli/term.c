@@ -1,4 +1,5 @@
-/* term.c: see term.h.  The interrupt state is process-wide and written by the signal handler; all else has no state. */
+/* term.c: see term.h.  The interrupt state is process-wide and written by the signal handler; all
+ * else has no state. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* sched_getaffinity */
 #elif defined(__APPLE__)
@@ -174,7 +175,8 @@ bool term_same_file(const char *a, const char *b)
 {
     struct stat sa;
     struct stat sb;
-    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev
+           && sa.st_ino == sb.st_ino;
 }
 
 bool term_readable(const char *path)

@@ -1,6 +1,8 @@
-/* term.h: what the command line asks of the operating system: terminal, signals, clock, cores, memory, threads.
+/* term.h: what the command line asks of the operating system: terminal, signals, clock, cores,
+ * memory, threads.
  *
- * The only place of the CLI with POSIX calls.  The interrupt state is one per process; all else has no state. */
+ * The only place of the CLI with POSIX calls.  The interrupt state is one per process; all else has
+ * no state. */
 #ifndef HY_CLI_TERM_H
 #define HY_CLI_TERM_H
 
@@ -12,11 +14,12 @@
 #include "halyard/session.h"
 
 bool term_is_tty(FILE *f);
-/* A write to a closed pipe becomes an error of the stream, Ctrl-C is caught. Call once at the start. */
+/* A write to a closed pipe becomes an error of the stream, Ctrl-C is caught. Call once at the
+ * start. */
 void term_start(void);
 
-/* Ctrl-C: counts; cancels the session given here, if any (NULL: none). A third Ctrl-C without term_clear_interrupt
- * ends the process with CLI_INTERRUPTED. */
+/* Ctrl-C: counts; cancels the session given here, if any (NULL: none). A third Ctrl-C without
+ * term_clear_interrupt ends the process with CLI_INTERRUPTED. */
 void term_cancel_on_interrupt(hy_session *s);
 bool term_interrupted(void);
 void term_clear_interrupt(void);
@@ -43,8 +46,8 @@ bool term_readable(const char *path);
 /* Writes the path of this program's folder with a final slash; false if unknown. */
 bool term_program_folder(char *buf, size_t cap);
 
-/* Runs work(arg, i) for 0 <= i < n at once, i = 0 in this thread; false if a thread could not be started (those
- * started have ended). */
+/* Runs work(arg, i) for 0 <= i < n at once, i = 0 in this thread; false if a thread could not be
+ * started (those started have ended). */
 bool term_parallel(uint32_t n, void (*work)(void *arg, uint32_t i), void *arg);
 
 /* A bar on standard error, shown only if that is a terminal. */

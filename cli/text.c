@@ -98,8 +98,10 @@ bool text_read_file(text *t, const char *path, char *message, size_t message_byt
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 size_t text_unescape(char *s, size_t len)
@@ -136,8 +138,10 @@ size_t utf8_length(const char *s, size_t len)
     if (b[0] < 0x80) {
         return 1;
     }
-    const size_t n = b[0] >= 0xC2 && b[0] < 0xE0 ? 2 : (b[0] & 0xF0) == 0xE0 ? 3
-                     : b[0] >= 0xF0 && b[0] < 0xF5 ? 4 : 0;
+    const size_t n = b[0] >= 0xC2 && b[0] < 0xE0   ? 2
+                     : (b[0] & 0xF0) == 0xE0       ? 3
+                     : b[0] >= 0xF0 && b[0] < 0xF5 ? 4
+                                                   : 0;
     if (n == 0 || n > len) {
         return 0;
     }
@@ -171,8 +175,8 @@ bool text_add_visible(text *t, const char *data, size_t len)
     for (size_t i = 0; i < len;) {
         const unsigned char c = (unsigned char)data[i];
         const size_t n = utf8_length(data + i, len - i);
-        const bool ok = c == '\n'   ? text_puts(t, "\\n")
-                        : c == '\t' ? text_puts(t, "\\t")
+        const bool ok = c == '\n'                         ? text_puts(t, "\\n")
+                        : c == '\t'                       ? text_puts(t, "\\t")
                         : n == 0 || c < 0x20 || c == 0x7F ? text_printf(t, "\\x%02X", c)
                                                           : text_add(t, data + i, n);
         if (!ok) {

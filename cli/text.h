@@ -1,6 +1,8 @@
-/* text.h: bytes and strings of the command line: growable buffer, whole files, escapes, clean UTF-8, sizes for people.
+/* text.h: bytes and strings of the command line: growable buffer, whole files, escapes, clean
+ * UTF-8, sizes for people.
  *
- * Owners free what they were given with free() or text_free.  No function keeps a pointer.  Any thread. */
+ * Owners free what they were given with free() or text_free.  No function keeps a pointer.  Any
+ * thread. */
 #ifndef HY_CLI_TEXT_H
 #define HY_CLI_TEXT_H
 
@@ -36,7 +38,8 @@ size_t text_unescape(char *s, size_t len);
 size_t utf8_length(const char *s, size_t len);
 /* Appends the bytes with everything that is no UTF-8 replaced by U+FFFD. */
 bool text_add_clean(text *t, const char *data, size_t len);
-/* Appends the bytes on one line: \n, \t, \xHH for control characters and bytes that are no UTF-8. */
+/* Appends the bytes on one line: \n, \t, \xHH for control characters and bytes that are no UTF-8.
+ */
 bool text_add_visible(text *t, const char *data, size_t len);
 
 /* "18.60 MiB", "512 B". Returns buf. */

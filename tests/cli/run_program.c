@@ -1,4 +1,5 @@
-/* run_program.c: see run_program.h.  Standard input and outputs are files, so that no pipe can fill up. */
+/* run_program.c: see run_program.h.  Standard input and outputs are files, so that no pipe can fill
+ * up. */
 #define _XOPEN_SOURCE 700
 
 #include "cli/run_program.h"
@@ -88,7 +89,8 @@ void ran_free(ran *r)
 void expect_code_at(const ran *r, int code, const char *file, int line)
 {
     if (r->code != code) {
-        print_error("exit code %d, expected %d\nstdout: %s\nstderr: %s\n", r->code, code, r->out, r->err);
+        print_error("exit code %d, expected %d\nstdout: %s\nstderr: %s\n", r->code, code, r->out,
+                    r->err);
         _fail(file, line);
     }
 }
@@ -132,7 +134,8 @@ on_terminal terminal_run(const char *const *args)
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        setsid(); /* the terminal opened next becomes the controlling one: Ctrl-C reaches this process */
+        setsid(); /* the terminal opened next becomes the controlling one: Ctrl-C reaches this
+                     process */
         redirect(slave, O_RDWR, 0);
 #if defined(TIOCSCTTY)
         ioctl(0, TIOCSCTTY, 0);

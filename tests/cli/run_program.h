@@ -11,10 +11,10 @@
 #define EMBEDDED_MODEL "models/halyard-tiny-rwkv7-Q4_K_M.gguf"
 
 typedef struct ran {
-    int code;   /* exit code, or 1000 + signal */
-    char *out;  /* standard output, NUL-terminated */
+    int code;  /* exit code, or 1000 + signal */
+    char *out; /* standard output, NUL-terminated */
     size_t out_len;
-    char *err;  /* standard error */
+    char *err; /* standard error */
 } ran;
 
 /* Runs `halyard` with the arguments up to NULL; input NULL: /dev/null. */
@@ -34,15 +34,16 @@ json_t *ran_json(const ran *r);
 
 /* A program on a pseudo-terminal. */
 typedef struct on_terminal {
-    int fd;       /* of the terminal's other side */
+    int fd; /* of the terminal's other side */
     long pid;
-    char *seen;   /* everything that was printed so far, NUL-terminated */
+    char *seen; /* everything that was printed so far, NUL-terminated */
     size_t len;
 } on_terminal;
 
 on_terminal terminal_run(const char *const *args);
 void terminal_type(on_terminal *t, const char *keys);
-/* Waits until `text` is printed behind the first `from` bytes; fails the test after 60 s. Returns the length seen. */
+/* Waits until `text` is printed behind the first `from` bytes; fails the test after 60 s. Returns
+ * the length seen. */
 size_t terminal_expect(on_terminal *t, size_t from, const char *text);
 /* Waits until `n` more bytes were printed. */
 void terminal_expect_more(on_terminal *t, size_t n);

@@ -22,12 +22,14 @@ static void test_conversation(void **state)
 static void test_same_as_run(void **state)
 {
     (void)state;
-    ran r = run("Why is the sky blue?\nWhat is the capital of Japan?\n", "chat", MODEL, "--temp", "0");
+    ran r =
+        run("Why is the sky blue?\nWhat is the capital of Japan?\n", "chat", MODEL, "--temp", "0");
     expect_code(r, 0);
     const size_t first = strcspn(r.out, "\n");
     char prompt[1024];
     snprintf(prompt, sizeof prompt,
-             "User: Why is the sky blue?\n\nAssistant: %.*s\n\nUser: What is the capital of Japan?\n\nAssistant:",
+             "User: Why is the sky blue?\n\nAssistant: %.*s\n\nUser: What is the capital of "
+             "Japan?\n\nAssistant:",
              (int)first, r.out);
     ran whole = run(prompt, "run", MODEL, "--temp", "0", "--no-display-prompt", "-r", "\n");
     expect_code(whole, 0);
@@ -43,7 +45,8 @@ static void test_commands(void **state)
     char input[2048];
     snprintf(path, sizeof path, "%s", temp_path("chat.state"));
     snprintf(input, sizeof input,
-             "/regen\n/help\n/nonsense\n/save\nMy name is Anna.\n/save %s\n/clear\nWhat is my name?\n/load %s\n"
+             "/regen\n/help\n/nonsense\n/save\nMy name is Anna.\n/save %s\n/clear\nWhat is my "
+             "name?\n/load %s\n"
              "What is my name?\n/regen\n/load nowhere\n  /quit\nnever read\n",
              path, path);
     ran r = run(input, "chat", MODEL, "--temp", "0", "-s", "5");
@@ -56,7 +59,8 @@ static void test_commands(void **state)
     expect_has(r.err, "the conversation is forgotten");
     expect_has(r.err, "going on after");
     expect_has(r.err, "nowhere");
-    /* Four lines of answers: the name given, forgotten, known again, and again by /regen (greedy: the same). */
+    /* Four lines of answers: the name given, forgotten, known again, and again by /regen (greedy:
+     * the same). */
     char *line[5];
     line[0] = r.out;
     for (int i = 1; i < 5; i++) {
@@ -74,8 +78,8 @@ static void test_commands(void **state)
 static void test_regen_is_another(void **state)
 {
     (void)state;
-    ran r = run("Tell me a story about a frog named Pip.\n/regen\n/stats\n", "chat", MODEL, "--temp", "1", "-n", "30",
-                "-s", "5");
+    ran r = run("Tell me a story about a frog named Pip.\n/regen\n/stats\n", "chat", MODEL,
+                "--temp", "1", "-n", "30", "-s", "5");
     expect_code(r, 0);
     char *second = strchr(r.out, '\n');
     assert_non_null(second);
@@ -89,14 +93,16 @@ static void test_regen_is_another(void **state)
 static void test_templates(void **state)
 {
     (void)state;
-    ran r = run("What is the capital of Japan?\n", "chat", MODEL, "--temp", "0", "--chat-template", "rwkv-world");
+    ran r = run("What is the capital of Japan?\n", "chat", MODEL, "--temp", "0", "--chat-template",
+                "rwkv-world");
     expect_code(r, 0);
     expect_has(r.out, "Tokyo");
     ran_free(&r);
     char path[512];
     snprintf(path, sizeof path, "%s", temp_path("template.txt"));
     write_file(path, "rwkv-world", 10);
-    r = run("What is the capital of Japan?\n", "chat", MODEL, "--temp", "0", "--chat-template", path);
+    r = run("What is the capital of Japan?\n", "chat", MODEL, "--temp", "0", "--chat-template",
+            path);
     expect_code(r, 0);
     expect_has(r.out, "Tokyo");
     ran_free(&r);
@@ -115,8 +121,8 @@ static void test_templates(void **state)
 static void test_limit(void **state)
 {
     (void)state;
-    ran r = run("Why is the sky blue?\nWhat is the capital of Japan?\n", "chat", MODEL, "--temp", "0", "-n", "12", "-sys",
-                "Be short.");
+    ran r = run("Why is the sky blue?\nWhat is the capital of Japan?\n", "chat", MODEL, "--temp",
+                "0", "-n", "12", "-sys", "Be short.");
     expect_code(r, 0);
     expect_has(r.out, "Tokyo");
     ran_free(&r);
@@ -151,8 +157,8 @@ static void test_terminal(void **state)
 static void test_terminal_interrupt(void **state)
 {
     (void)state;
-    on_terminal t = terminal_run((const char *const[]){"chat", MODEL, "--temp", "0", "--ignore-eos", "--chat-template",
-                                                       "chatml", NULL});
+    on_terminal t = terminal_run((const char *const[]){"chat", MODEL, "--temp", "0", "--ignore-eos",
+                                                       "--chat-template", "chatml", NULL});
     size_t at = terminal_expect(&t, 0, "> ");
     terminal_type(&t, "Tell me a story.\r");
     /* Some words of the answer, behind the echo of the question. */

@@ -1,4 +1,5 @@
-/* test_commands.c: the commands that do not generate text, run as a user runs them, on the model of the repository. */
+/* test_commands.c: the commands that do not generate text, run as a user runs them, on the model of
+ * the repository. */
 #include "cli/run_program.h"
 
 #include <math.h>
@@ -46,16 +47,19 @@ static void test_wrong_command_lines(void **state)
         {{"info", "--matrix", EMBEDDED_MODEL, NULL}, "takes no file"},
         {{"help", "benhc", NULL}, "did you mean bench?"},
         {{"completion", "tcsh", NULL}, "only for bash, zsh and fish"},
-        {{"run", "-p", "a", "--logit-bias", "5", NULL}, "--logit-bias needs ID+X or ID-X with an id below 4096"},
+        {{"run", "-p", "a", "--logit-bias", "5", NULL},
+         "--logit-bias needs ID+X or ID-X with an id below 4096"},
         {{"run", "-p", "a", "--logit-bias", "4096+1", NULL}, "\"4096+1\""},
         {{"run", "-p", "a", "--logit-bias", "1+inf", NULL}, "\"1+inf\""},
         {{"tokenize", "-m", EMBEDDED_MODEL, "--stdin", "-p", "a", NULL}, "--stdin excludes"},
         {{"detokenize", "-m", EMBEDDED_MODEL, "--tokens", "1", "2", NULL}, "give the ids once"},
         {{"detokenize", "-m", EMBEDDED_MODEL, "one", NULL}, "\"one\" is no whole number"},
         {{"bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "0", NULL}, "nothing to measure"},
-        {{"quantize", EMBEDDED_MODEL, "out.gguf", "Q9_Z", NULL}, "unknown TYPE \"Q9_Z\"; there are"},
+        {{"quantize", EMBEDDED_MODEL, "out.gguf", "Q9_Z", NULL},
+         "unknown TYPE \"Q9_Z\"; there are"},
         {{"quantize", EMBEDDED_MODEL, EMBEDDED_MODEL, "Q8_0", NULL}, "the same file"},
-        {{"quantize", EMBEDDED_MODEL, "./models/../" EMBEDDED_MODEL, "Q8_0", NULL}, "the same file"},
+        {{"quantize", EMBEDDED_MODEL, "./models/../" EMBEDDED_MODEL, "Q8_0", NULL},
+         "the same file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const bool from_null = strcmp(cases[i].sentence, "a prompt is needed") == 0;
@@ -123,11 +127,14 @@ static void test_info(void **state)
     assert_int_equal(json_array_size(json_object_get(root, "tensor_list")), 230);
     const json_t *metadata = json_object_get(root, "metadata");
     assert_int_equal(json_integer_value(json_object_get(metadata, "rwkv7.block_count")), 8);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(metadata, "tokenizer.ggml.tokens"), "count")), 4096);
+    assert_int_equal(json_integer_value(json_object_get(
+                         json_object_get(metadata, "tokenizer.ggml.tokens"), "count")),
+                     4096);
     uint64_t bytes = 0;
     size_t i = 0;
     json_t *type = NULL;
-    json_array_foreach(json_object_get(root, "types"), i, type) {
+    json_array_foreach(json_object_get(root, "types"), i, type)
+    {
         bytes += (uint64_t)json_integer_value(json_object_get(type, "bytes"));
     }
     assert_int_equal(bytes, 19505152);
@@ -142,7 +149,8 @@ static void add_key(hy_gguf_writer *w, const char *key, const char *value)
     assert_ok(hy_gguf_writer_set_str(w, key, s, &err), &err);
 }
 
-/* A file of an architecture that nobody knows, without tensors and vocabulary, and with text that is no UTF-8. */
+/* A file of an architecture that nobody knows, without tensors and vocabulary, and with text that
+ * is no UTF-8. */
 static void test_info_of_unknown(void **state)
 {
     (void)state;
@@ -170,9 +178,11 @@ static void test_info_of_unknown(void **state)
     expect_code(r, 0);
     json_t *root = ran_json(&r);
     const json_t *metadata = json_object_get(root, "metadata");
-    assert_string_equal(json_string_value(json_object_get(metadata, "general.name")), "bad \xEF\xBF\xBD bytes\nand lines");
-    assert_string_equal(json_string_value(json_array_get(json_object_get(metadata, "abacus.large"), 1)),
-                        "18446744073709551615");
+    assert_string_equal(json_string_value(json_object_get(metadata, "general.name")),
+                        "bad \xEF\xBF\xBD bytes\nand lines");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(metadata, "abacus.large"), 1)),
+        "18446744073709551615");
     assert_true(json_is_null(json_object_get(root, "chat_format")));
     json_decref(root);
     ran_free(&r);
@@ -201,7 +211,8 @@ static void test_matrix(void **state)
     size_t i = 0;
     json_t *op = NULL;
     bool found = false;
-    json_array_foreach(json_object_get(root, "ops"), i, op) {
+    json_array_foreach(json_object_get(root, "ops"), i, op)
+    {
         const json_t *ref = json_object_get(json_object_get(op, "backends"), "ref");
         if (strcmp(json_string_value(json_object_get(op, "op")), "matmul") == 0) {
             found = true;
@@ -228,9 +239,11 @@ static void test_tokenize(void **state)
     ran_free(&r);
     r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-p", "hello\\n", "--show-count");
     expect_code(r, 0);
-    assert_string_equal(r.out, "   926 -> 'hel'\n   463 -> 'lo'\n    11 -> '\\n'\nTotal number of tokens: 3\n");
+    assert_string_equal(
+        r.out, "   926 -> 'hel'\n   463 -> 'lo'\n    11 -> '\\n'\nTotal number of tokens: 3\n");
     ran_free(&r);
-    r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-p", "hello\\n", "--ids", "--no-escape", "--no-special", "--no-bos");
+    r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-p", "hello\\n", "--ids", "--no-escape",
+            "--no-special", "--no-bos");
     expect_code(r, 0);
     assert_true(strncmp(r.out, "[926, 463, ", 11) == 0 && !strstr(r.out, ", 11]"));
     ran_free(&r);
@@ -248,7 +261,8 @@ static void test_tokenize(void **state)
 static void test_detokenize(void **state)
 {
     (void)state;
-    static const char *const inputs[] = {"926 463", "[926,463]", "926,463\n", " {\"tokens\": [926, 463]}"};
+    static const char *const inputs[] = {"926 463", "[926,463]", "926,463\n",
+                                         " {\"tokens\": [926, 463]}"};
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         ran r = run(inputs[i], "detokenize", "-m", EMBEDDED_MODEL);
         expect_code(r, 0);
@@ -261,7 +275,8 @@ static void test_detokenize(void **state)
     r = run(NULL, "detokenize", "-m", EMBEDDED_MODEL, "--tokens", "926,463");
     assert_string_equal(r.out, "hello");
     ran_free(&r);
-    static const char *const wrong[] = {"{\"tokens\":[1,\"a\"]}", "{\"tokens\":3}", "{", "4096", "1 two"};
+    static const char *const wrong[] = {"{\"tokens\":[1,\"a\"]}", "{\"tokens\":3}", "{", "4096",
+                                        "1 two"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         r = run(wrong[i], "detokenize", "-m", EMBEDDED_MODEL);
         expect_code(r, 1);
@@ -276,8 +291,8 @@ static void test_logits(void **state)
     (void)state;
     char raw[512];
     snprintf(raw, sizeof raw, "%s", temp_path("raw.f32"));
-    ran r = run(NULL, "logits", "-m", EMBEDDED_MODEL, "--tokens", "926,463,3262", "--json", "--top", "4096", "-o", raw,
-                "-b", "2");
+    ran r = run(NULL, "logits", "-m", EMBEDDED_MODEL, "--tokens", "926,463,3262", "--json", "--top",
+                "4096", "-o", raw, "-b", "2");
     expect_code(r, 0);
     size_t len = 0;
     char *bytes = read_file(raw, &len);
@@ -323,8 +338,9 @@ static void test_logits(void **state)
 static void test_perplexity(void **state)
 {
     (void)state;
-    static const char words[] = "Once upon a time, there was a happy girl named Hana. One day, Hana and her friend "
-                                "Teddy built a tall tower. They had a lot of fun.";
+    static const char words[] =
+        "Once upon a time, there was a happy girl named Hana. One day, Hana and her friend "
+        "Teddy built a tall tower. They had a lot of fun.";
     char path[512];
     char raw[512];
     snprintf(path, sizeof path, "%s", temp_path("story.txt"));
@@ -351,7 +367,8 @@ static void test_perplexity(void **state)
         for (size_t at = 6; at < 11; at++) { /* 6 of 12 is the first counted position */
             double sum = 0;
             double chosen = 0;
-            const size_t next = (size_t)json_integer_value(json_array_get(tokens, 12 * chunk + at + 1));
+            const size_t next =
+                (size_t)json_integer_value(json_array_get(tokens, 12 * chunk + at + 1));
             for (size_t id = 0; id < 4096; id++) {
                 float x = 0;
                 memcpy(&x, bytes + 4 * (4096 * at + id), 4);
@@ -375,7 +392,8 @@ static void test_perplexity(void **state)
         assert_true(fabs(json_number_value(json_object_get(root, "nll")) - nll / counted) < 1e-4);
     }
     const double total = json_number_value(json_object_get(root, "nll"));
-    assert_true(fabs(json_number_value(json_object_get(root, "ppl")) - exp(total)) < 1e-6 * exp(total));
+    assert_true(fabs(json_number_value(json_object_get(root, "ppl")) - exp(total))
+                < 1e-6 * exp(total));
     json_decref(root);
     ran_free(&r);
     r = run(NULL, "perplexity", "-m", EMBEDDED_MODEL, "-f", path);
@@ -399,11 +417,13 @@ static void test_plan(void **state)
     uint64_t by_type = 0;
     const char *key = NULL;
     json_t *value = NULL;
-    json_object_foreach(json_object_get(root, "weight_bytes_by_type"), key, value) {
+    json_object_foreach(json_object_get(root, "weight_bytes_by_type"), key, value)
+    {
         by_type += (uint64_t)json_integer_value(value);
     }
     assert_int_equal(by_type, json_integer_value(json_object_get(root, "weight_bytes")));
-    assert_int_equal(json_array_size(json_object_get(root, "ops")), json_integer_value(json_object_get(root, "n_ops")));
+    assert_int_equal(json_array_size(json_object_get(root, "ops")),
+                     json_integer_value(json_object_get(root, "n_ops")));
     json_decref(root);
     ran_free(&r);
 }
@@ -411,7 +431,8 @@ static void test_plan(void **state)
 static void test_bench(void **state)
 {
     (void)state;
-    ran r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "4", "-n", "2", "-r", "2", "-t", "1", "-o", "json");
+    ran r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "4", "-n", "2", "-r", "2", "-t", "1",
+                "-o", "json");
     expect_code(r, 0);
     json_t *root = ran_json(&r);
     assert_int_equal(json_array_size(root), 2);
@@ -430,7 +451,8 @@ static void test_bench(void **state)
     assert_int_equal(json_integer_value(json_object_get(tg, "model_n_params")), 30750720);
     json_decref(root);
     ran_free(&r);
-    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "1", "-r", "1", "-t", "1", "-o", "csv", "--no-warmup");
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "1", "-r", "1", "-t", "1", "-o",
+            "csv", "--no-warmup");
     expect_code(r, 0);
     expect_has(r.out, "model_filename,model_type");
     expect_has(r.out, "\"rwkv7 Q4_K_M\"");
@@ -466,12 +488,18 @@ static void test_quantize(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_arguments), cmocka_unit_test(test_wrong_command_lines),
-        cmocka_unit_test(test_failures),     cmocka_unit_test(test_info),
-        cmocka_unit_test(test_info_of_unknown), cmocka_unit_test(test_matrix),
-        cmocka_unit_test(test_tokenize),     cmocka_unit_test(test_detokenize),
-        cmocka_unit_test(test_logits),       cmocka_unit_test(test_perplexity),
-        cmocka_unit_test(test_plan),         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_no_arguments),
+        cmocka_unit_test(test_wrong_command_lines),
+        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_info_of_unknown),
+        cmocka_unit_test(test_matrix),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_detokenize),
+        cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_perplexity),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_bench),
         cmocka_unit_test(test_quantize),
     };
     return cmocka_run_group_tests_name("cli_commands", tests, NULL, NULL);

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #define MODEL "-m", EMBEDDED_MODEL
-/* The first words of a greedy story, all of them many times the numeric error ahead of the next choice. */
+/* The first words of a greedy story, all of them many times the numeric error ahead of the next
+ * choice. */
 #define PROMPT "Once upon a time"
 
 static json_t *generated_of(const char *const *args)
@@ -32,8 +33,10 @@ static void list_of(const json_t *array, char *buf, size_t cap)
     size_t i = 0;
     json_t *id = NULL;
     buf[0] = '\0';
-    json_array_foreach(array, i, id) {
-        snprintf(buf + strlen(buf), cap - strlen(buf), "%s%lld", i ? "," : "", (long long)json_integer_value(id));
+    json_array_foreach(array, i, id)
+    {
+        snprintf(buf + strlen(buf), cap - strlen(buf), "%s%lld", i ? "," : "",
+                 (long long)json_integer_value(id));
     }
 }
 
@@ -49,7 +52,8 @@ static void test_text(void **state)
     expect_has(r.err, "MB per token");
     expect_has(r.err, "GB/s");
     expect_has(r.err, "seed");
-    ran other = run(NULL, "run", MODEL, "-p", PROMPT, "-n", "8", "--temp", "0", "--no-display-prompt");
+    ran other =
+        run(NULL, "run", MODEL, "-p", PROMPT, "-n", "8", "--temp", "0", "--no-display-prompt");
     expect_code(other, 0);
     assert_string_equal(other.out, r.out + strlen(PROMPT));
     ran_free(&other);
@@ -73,8 +77,8 @@ static void test_json(void **state)
     assert_int_equal(json_array_size(json_object_get(root, "prompt_tokens")), 4);
     assert_string_equal(json_string_value(json_object_get(root, "stop")), "limit");
     const json_t *timings = json_object_get(root, "timings");
-    static const char *const keys[] = {"prompt_n", "prompt_ms", "prompt_per_second", "predicted_n", "predicted_ms",
-                                       "predicted_per_second"};
+    static const char *const keys[] = {"prompt_n",    "prompt_ms",    "prompt_per_second",
+                                       "predicted_n", "predicted_ms", "predicted_per_second"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         assert_true(json_number_value(json_object_get(timings, keys[i])) > 0);
     }
@@ -119,14 +123,16 @@ static void test_sampling_options(void **state)
 {
     (void)state;
     json_t *greedy = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "0");
-    static const char *const same[][2] = {{"--top-k", "1"}, {"--top-p", "0"}, {"--min-p", "1"}, {"--temp", "0.00001"}};
+    static const char *const same[][2] = {
+        {"--top-k", "1"}, {"--top-p", "0"}, {"--min-p", "1"}, {"--temp", "0.00001"}};
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
-        json_t *root = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "5", "-s", "1", same[i][0], same[i][1]);
+        json_t *root = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "5", "-s", "1",
+                                 same[i][0], same[i][1]);
         assert_string_equal(text_of(root), text_of(greedy));
         json_decref(root);
     }
-    json_t *plain = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "5", "--top-k", "0", "--top-p", "1", "--min-p",
-                              "0", "-s", "1");
+    json_t *plain = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "5", "--top-k", "0",
+                              "--top-p", "1", "--min-p", "0", "-s", "1");
     assert_string_not_equal(text_of(plain), text_of(greedy));
     static const char *const other[][4] = {{"--top-k", "3"},
                                            {"--top-p", "0.3"},
@@ -134,8 +140,9 @@ static void test_sampling_options(void **state)
                                            {"--typical", "0.2"},
                                            {"--mirostat", "2", "--mirostat-ent", "0.5"}};
     for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
-        const char *args[24] = {"run", MODEL, "-p", PROMPT, "-n", "10", "--temp", "5", "--top-k", "0", "--top-p", "1",
-                                "--min-p", "0", "-s", "1", "--json"};
+        const char *args[24] = {"run",     MODEL, "-p",      PROMPT, "-n",      "10",
+                                "--temp",  "5",   "--top-k", "0",    "--top-p", "1",
+                                "--min-p", "0",   "-s",      "1",    "--json"};
         size_t n = 18;
         for (size_t k = 0; k < 4 && other[i][k]; k++) {
             args[n++] = other[i][k];
@@ -145,20 +152,22 @@ static void test_sampling_options(void **state)
         json_decref(root);
     }
     json_decref(plain);
-    static const char *const penalties[][2] = {{"--repeat-penalty", "50"}, {"--presence-penalty", "60"},
-                                               {"--frequency-penalty", "60"}};
+    static const char *const penalties[][2] = {
+        {"--repeat-penalty", "50"}, {"--presence-penalty", "60"}, {"--frequency-penalty", "60"}};
     for (size_t i = 0; i < sizeof penalties / sizeof penalties[0]; i++) {
-        json_t *root = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "0", penalties[i][0], penalties[i][1]);
+        json_t *root = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "0", penalties[i][0],
+                                 penalties[i][1]);
         assert_string_not_equal(text_of(root), text_of(greedy));
         json_decref(root);
-        root = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "0", penalties[i][0], penalties[i][1],
-                         "--repeat-last-n", "0");
+        root = generated(MODEL, "-p", PROMPT, "-n", "10", "--temp", "0", penalties[i][0],
+                         penalties[i][1], "--repeat-last-n", "0");
         assert_string_equal(text_of(root), text_of(greedy));
         json_decref(root);
     }
     /* The first greedy token forbidden, another one forced. */
     char bias[64];
-    const long long first = json_integer_value(json_array_get(json_object_get(greedy, "tokens"), 0));
+    const long long first =
+        json_integer_value(json_array_get(json_object_get(greedy, "tokens"), 0));
     snprintf(bias, sizeof bias, "%lld-inf", first);
     json_t *root = generated(MODEL, "-p", PROMPT, "-n", "1", "--temp", "0", "--logit-bias", bias);
     assert_true(json_integer_value(json_array_get(json_object_get(root, "tokens"), 0)) != first);
@@ -172,8 +181,10 @@ static void test_sampling_options(void **state)
 static void test_stop_text(void **state)
 {
     (void)state;
-    /* "there was": the stop begins and ends inside of tokens, and the streamed text holds nothing of it. */
-    ran r = run(NULL, "run", MODEL, "-p", PROMPT, "-n", "20", "--temp", "0", "-r", "xyz", "-r", "ere w");
+    /* "there was": the stop begins and ends inside of tokens, and the streamed text holds nothing
+     * of it. */
+    ran r = run(NULL, "run", MODEL, "-p", PROMPT, "-n", "20", "--temp", "0", "-r", "xyz", "-r",
+                "ere w");
     expect_code(r, 0);
     assert_string_equal(r.out, PROMPT ", th\n");
     ran_free(&r);
@@ -204,9 +215,10 @@ static void test_states(void **state)
     assert_string_equal(text_of(rest), text_of(whole));
     json_decref(first);
     json_decref(rest);
-    /* After a stop text the state holds exactly the text before it: the prompt, the whole tokens before the stop text,
-     * and the beginning of the token in which it began. */
-    first = generated(MODEL, "-p", PROMPT, "-n", "16", "--temp", "0", "-r", "ere w", "--state-out", path);
+    /* After a stop text the state holds exactly the text before it: the prompt, the whole tokens
+     * before the stop text, and the beginning of the token in which it began. */
+    first = generated(MODEL, "-p", PROMPT, "-n", "16", "--temp", "0", "-r", "ere w", "--state-out",
+                      path);
     assert_string_equal(text_of(first), ", th");
     rest = generated(MODEL, "-p", "ere", "-n", "4", "--temp", "0", "--state-in", path);
     char ids[512];
@@ -247,7 +259,8 @@ static void test_states(void **state)
 
 #define MINI "-m", "tests/golden/mini/llama-mini-Q3_K_M.gguf"
 
-/* A transformer's context: a prompt that does not fit is an error with both numbers, a text that fills it ends. */
+/* A transformer's context: a prompt that does not fit is an error with both numbers, a text that
+ * fills it ends. */
 static void test_context(void **state)
 {
     (void)state;
@@ -279,7 +292,8 @@ static void test_transformer_state(void **state)
     char path[512];
     snprintf(path, sizeof path, "%s", temp_path("kv.state"));
     json_t *whole = generated(MINI, "--tokens", "7,8,9", "-n", "9", "-s", "3", "--ignore-eos");
-    json_t *first = generated(MINI, "--tokens", "7,8,9", "-n", "4", "-s", "3", "--ignore-eos", "--state-out", path);
+    json_t *first = generated(MINI, "--tokens", "7,8,9", "-n", "4", "-s", "3", "--ignore-eos",
+                              "--state-out", path);
     json_t *rest = generated(MINI, "-n", "5", "-s", "3", "--ignore-eos", "--state-in", path);
     for (size_t i = 0; i < 9; i++) {
         const json_t *part = json_object_get(i < 4 ? first : rest, "tokens");
@@ -319,8 +333,8 @@ static void test_interrupt(void **state)
     (void)state;
     char path[512];
     snprintf(path, sizeof path, "%s", temp_path("interrupted.state"));
-    const char *const args[] = {HALYARD_PROGRAM, "run", MODEL, "-p", PROMPT, "--ignore-eos", "--temp", "0",
-                                "--state-out", path, NULL};
+    const char *const args[] = {HALYARD_PROGRAM, "run", MODEL,         "-p", PROMPT, "--ignore-eos",
+                                "--temp",        "0",   "--state-out", path, NULL};
     pid_t pid = 0;
     const int fd = start_piped(args, &pid);
     char seen[65536];
@@ -376,7 +390,8 @@ static void test_reader_gone(void **state)
 static void test_interrupt_on_terminal(void **state)
 {
     (void)state;
-    on_terminal t = terminal_run((const char *const[]){"run", MODEL, "-p", PROMPT, "--ignore-eos", "--temp", "0", NULL});
+    on_terminal t = terminal_run(
+        (const char *const[]){"run", MODEL, "-p", PROMPT, "--ignore-eos", "--temp", "0", NULL});
     size_t at = terminal_expect(&t, 0, "there was");
     terminal_type(&t, "\x03");
     terminal_expect(&t, at > 4 ? at - 4 : 0, "GB/s");
@@ -386,11 +401,16 @@ static void test_interrupt_on_terminal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_seed),        cmocka_unit_test(test_sampling_options),
-        cmocka_unit_test(test_stop_text),   cmocka_unit_test(test_states),
-        cmocka_unit_test(test_context),     cmocka_unit_test(test_transformer_state),
-        cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_reader_gone),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_sampling_options),
+        cmocka_unit_test(test_stop_text),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_transformer_state),
+        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_reader_gone),
         cmocka_unit_test(test_interrupt_on_terminal),
     };
     return cmocka_run_group_tests_name("cli_generate", tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* test_lists.c: help, manual page and shell completion name every command and every option of the lists. */
+/* test_lists.c: help, manual page and shell completion name every command and every option of the
+ * lists. */
 #include "support/support.h"
 
 #include "help.h"
@@ -167,7 +168,8 @@ static void test_completion(void **state)
             snprintf(name, sizeof name, "%s%s", shell == 2 ? "-l " : "--", opt_table[i].name);
             has(script, name);
             if (opt_table[i].kind == OPT_TOGGLE) {
-                snprintf(name, sizeof name, "%sno-%s", shell == 2 ? "-l " : "--", opt_table[i].name);
+                snprintf(name, sizeof name, "%sno-%s", shell == 2 ? "-l " : "--",
+                         opt_table[i].name);
                 has(script, name);
             }
         }

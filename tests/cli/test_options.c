@@ -1,4 +1,5 @@
-/* test_options.c: the parser: every option of the table at its bounds and beyond, and the sentences of its errors. */
+/* test_options.c: the parser: every option of the table at its bounds and beyond, and the sentences
+ * of its errors. */
 #include "support/support.h"
 
 #include "options.h"
@@ -14,7 +15,8 @@ static int parse_argv(cli_command_id command, int argc, char **argv)
 }
 
 #define parse(command, ...)                                                                        \
-    parse_argv(CMD_##command, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), (char *[]){__VA_ARGS__})
+    parse_argv(CMD_##command, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)),             \
+               (char *[]){__VA_ARGS__})
 
 static int teardown(void **state)
 {
@@ -35,7 +37,8 @@ static cli_command_id a_command(const opt_info *info)
 }
 
 /* Parses "--NAME VALUE" or "--NAME=VALUE", with the arguments that the command must have. */
-static int parse_value(const opt_info *info, const char *dashes, const char *name, const char *value, bool joined)
+static int parse_value(const opt_info *info, const char *dashes, const char *name,
+                       const char *value, bool joined)
 {
     static char in[] = "IN";
     static char out[] = "OUT";
@@ -83,7 +86,9 @@ static void check_number(const opt_info *info, opt_id id)
         if (info->kind == OPT_FLOAT) {
             assert_true(parsed.value[id].f == bound);
         } else {
-            assert_true((double)(info->kind == OPT_INT ? parsed.value[id].i : parsed.value[id].ints[0]) == bound);
+            assert_true(
+                (double)(info->kind == OPT_INT ? parsed.value[id].i : parsed.value[id].ints[0])
+                == bound);
         }
         assert_int_equal(parse_value(info, "--", info->name, text, true), CLI_OK);
         number_text(end ? bound + 1 : bound - 1, text, sizeof text);
@@ -92,7 +97,8 @@ static void check_number(const opt_info *info, opt_id id)
         assert_non_null(strstr(message, text));
         assert_non_null(strstr(message, "from"));
     }
-    static const char *const wrong[] = {"", "abc", "1x", "0x", "nan", "inf", " 1", "1e999", "--json"};
+    static const char *const wrong[] = {"",    "abc", "1x",    "0x",    "nan",
+                                        "inf", " 1",  "1e999", "--json"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         if (info->kind == OPT_INTS && strcmp(wrong[i], " 1") == 0) {
             continue; /* blanks divide the numbers of a list */
@@ -163,7 +169,8 @@ static void test_short_names_and_aliases(void **state)
     for (int i = 0; i < OPT_COUNT; i++) {
         const opt_info *info = &opt_table[i];
         const char *value = info->kind == OPT_FLAG || info->kind == OPT_TOGGLE ? NULL
-                            : info->kind == OPT_CHOICE ? info->def : "1";
+                            : info->kind == OPT_CHOICE                         ? info->def
+                                                                               : "1";
         if (info->kind == OPT_INT || info->kind == OPT_FLOAT) {
             value = info->def;
         } else if (info->kind == OPT_INTS) {
@@ -228,7 +235,8 @@ static void test_defaults(void **state)
 static void test_same_name_other_command(void **state)
 {
     (void)state;
-    assert_int_equal(parse(BENCH, "-p", "16,32", "-n", "0", "-t", "1,2", "-p", "64", "-r", "3"), CLI_OK);
+    assert_int_equal(parse(BENCH, "-p", "16,32", "-n", "0", "-t", "1,2", "-p", "64", "-r", "3"),
+                     CLI_OK);
     const opt_value *p = &parsed.value[OPT_ID_BENCH_PROMPT];
     assert_int_equal(p->n, 3);
     assert_int_equal(p->ints[0], 16);
@@ -250,7 +258,8 @@ static void test_unknown(void **state)
     assert_null(strstr(message, "did you mean"));
     assert_non_null(strstr(message, "unknown option --wholly-different"));
     assert_int_equal(parse(CHAT, "--state-in", "f"), CLI_USAGE);
-    assert_non_null(strstr(message, "--state-in is not an option of \"halyard chat\", only of run"));
+    assert_non_null(
+        strstr(message, "--state-in is not an option of \"halyard chat\", only of run"));
     assert_int_equal(parse(RUN, "--no-temp"), CLI_USAGE);
     assert_int_equal(parse(RUN, "--="), CLI_USAGE);
     assert_int_equal(parse(RUN, "-"), CLI_USAGE); /* an argument, and run takes none */
@@ -273,7 +282,9 @@ static void test_spelling(void **state)
     assert_int_equal(parsed.value[OPT_ID_PREDICT].i, -1);
     assert_string_equal(parsed.value[OPT_ID_PROMPT].s, "-x");
     /* The last of several counts; lists grow. */
-    assert_int_equal(parse(RUN, "-n", "1", "-n", "2", "-r", "a", "-r", "b", "--tokens", "1,2", "--tokens", "[3, 4]"), CLI_OK);
+    assert_int_equal(parse(RUN, "-n", "1", "-n", "2", "-r", "a", "-r", "b", "--tokens", "1,2",
+                           "--tokens", "[3, 4]"),
+                     CLI_OK);
     assert_int_equal(parsed.value[OPT_ID_PREDICT].i, 2);
     assert_int_equal(parsed.value[OPT_ID_STOP].n, 2);
     assert_string_equal(parsed.value[OPT_ID_STOP].list[1], "b");
@@ -329,11 +340,16 @@ static void test_commands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_option), cmocka_unit_test(test_short_names_and_aliases),
-        cmocka_unit_test(test_table_is_consistent), cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_same_name_other_command), cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_spelling), cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_many_numbers), cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_every_option),
+        cmocka_unit_test(test_short_names_and_aliases),
+        cmocka_unit_test(test_table_is_consistent),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_same_name_other_command),
+        cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_spelling),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_many_numbers),
+        cmocka_unit_test(test_commands),
     };
     return cmocka_run_group_tests_name("cli_options", tests, NULL, teardown);
 }

@@ -11,9 +11,16 @@ static void test_unescape(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"a\\nb\\tc\\r", "a\nb\tc\r"}, {"\\\\n", "\\n"},         {"\\'\\\"", "'\""},   {"\\x41\\x7e", "A~"},
-        {"\\x4", "\\x4"},              {"\\xg0", "\\xg0"},       {"\\q", "\\q"},       {"end\\", "end\\"},
-        {"", ""},                      {"\\x41", "A"},
+        {"a\\nb\\tc\\r", "a\nb\tc\r"},
+        {"\\\\n", "\\n"},
+        {"\\'\\\"", "'\""},
+        {"\\x41\\x7e", "A~"},
+        {"\\x4", "\\x4"},
+        {"\\xg0", "\\xg0"},
+        {"\\q", "\\q"},
+        {"end\\", "end\\"},
+        {"", ""},
+        {"\\x41", "A"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char buf[32];
@@ -31,8 +38,15 @@ static void test_utf8(void **state)
     assert_int_equal(utf8_length("\xC3\xA9", 2), 2);
     assert_int_equal(utf8_length("\xE2\x82\xAC", 3), 3);
     assert_int_equal(utf8_length("\xF0\x9F\x98\x80", 4), 4);
-    static const char *const bad[] = {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80",
-                                      "\xF8\x88\x80\x80", "\xE2\x82z", "\xF0\x8F\xBF\xBF"};
+    static const char *const bad[] = {"\x80",
+                                      "\xC0\xAF",
+                                      "\xC3",
+                                      "\xE0\x80\x80",
+                                      "\xED\xA0\x80",
+                                      "\xF4\x90\x80\x80",
+                                      "\xF8\x88\x80\x80",
+                                      "\xE2\x82z",
+                                      "\xF0\x8F\xBF\xBF"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(utf8_length(bad[i], strlen(bad[i])), 0);
     }
@@ -61,7 +75,8 @@ static void test_stop(void **state)
     const char *s = "abc STOP def";
     assert_int_equal(stop_find(s, strlen(s), stops, 3), 4);
     s = "OPEN and STOP";
-    assert_int_equal(stop_find(s, strlen(s), stops, 3), 0); /* the first in the text, not in the list */
+    assert_int_equal(stop_find(s, strlen(s), stops, 3),
+                     0); /* the first in the text, not in the list */
     s = "abc";
     assert_int_equal(stop_find(s, 3, stops, 3), 3);
     assert_int_equal(stop_held("abc\n\nUse", 8, stops, 3), 5);
@@ -129,9 +144,9 @@ static void test_scores(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unescape),       cmocka_unit_test(test_utf8),   cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_stop),           cmocka_unit_test(test_stop_in_pieces),
-        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_unescape),       cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_stop_in_pieces), cmocka_unit_test(test_scores),
     };
     return cmocka_run_group_tests_name("cli_text", tests, NULL, NULL);
 }

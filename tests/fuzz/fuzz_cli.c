@@ -1,7 +1,8 @@
 /* fuzz_cli.c: any bytes as a command line: the parser takes it or says in one sentence why not.
  *
- * Input: the first byte chooses the command, the rest are its arguments, each ending in a NUL.  What the parser takes is
- * checked against the table; what follows it in the program, escapes and lists of ids, is run as well. */
+ * Input: the first byte chooses the command, the rest are its arguments, each ending in a NUL. What
+ * the parser takes is checked against the table; what follows it in the program, escapes and lists
+ * of ids, is run as well. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,12 +14,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                              \
-            abort();                                                                                                   \
-        }                                                                                                              \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);          \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 enum { MAX_ARGS = 64 };
@@ -29,7 +30,8 @@ static void check_values(const options *o)
         const opt_info *info = &opt_table[i];
         const opt_value *v = &o->value[i];
         CHECK(!v->given || (info->commands & 1u << o->command));
-        if (info->kind == OPT_INT && (v->given || *info->def) && (info->commands & 1u << o->command)) {
+        if (info->kind == OPT_INT && (v->given || *info->def)
+            && (info->commands & 1u << o->command)) {
             CHECK((double)v->i >= info->least && (double)v->i <= info->most);
         }
         if (info->kind == OPT_FLOAT && v->given) {
@@ -87,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options o;
     char message[300];
     message[0] = '\0';
-    const int code = options_parse(&o, (cli_command_id)(data[0] % CMD_COUNT), argc, argv, message, sizeof message);
+    const int code = options_parse(&o, (cli_command_id)(data[0] % CMD_COUNT), argc, argv, message,
+                                   sizeof message);
     if (code == CLI_OK) {
         check_values(&o);
     } else {
