@@ -282,7 +282,7 @@ static after do_regen(chat *c, const char *arg)
     }
     gen_result r;
     memset(&r, 0, sizeof r);
-    c->e.seed++;
+    c->e.seed = (uint32_t)(c->e.seed + 1); /* one that --seed takes */
     if (engine_sampler(&c->e, false) != CLI_OK) {
         return LEAVE;
     }
