@@ -585,7 +585,9 @@ hy_status hy_gguf_open(const char *path, const hy_gguf_opts *opts, const hy_env 
     }
     if (status != HY_OK) {
         hy_gguf_close(g);
-        return status;
+        /* Errors of the system and of the parts of a split model name their file already. */
+        const bool named = status == HY_E_IO || status == HY_E_NOMEM || count > 1;
+        return named ? status : hy__wrap(err, status, "%s", path);
     }
     *out = g;
     return HY_OK;
