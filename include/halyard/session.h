@@ -5,7 +5,8 @@
  *     append tokens -> step until none is pending -> logits / sample -> append the token -> step ...
  *
  * A step either completes or leaves the session as it was: after any error, cancellation and failed allocation
- * included, the session is at the position of its last good step and can go on. */
+ * included, the session is at the position of its last good step and can go on.  Only the logits of that step are gone,
+ * unless the failed one was cancelled before it began. */
 #ifndef HALYARD_SESSION_H
 #define HALYARD_SESSION_H
 
