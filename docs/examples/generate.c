@@ -1,4 +1,5 @@
-/* generate.c: the whole interface in one page: load a model, feed a prompt, print what it says, go back and say it again.
+/* generate.c: the whole interface in one page: load a model, feed a prompt, print what it says, go
+ * back and say it again.
  *
  *     cc generate.c $(pkg-config --cflags --libs halyard) -o generate
  *     ./generate model.gguf "Once upon a time" */
@@ -68,7 +69,8 @@ int main(int argc, char **argv)
         snprintf(err.text, sizeof err.text, "the model has no vocabulary");
     }
     if (status == HY_OK) {
-        status = hy_tokenize(tokenizer, argv[2], strlen(argv[2]), HY_TOKENIZE_ADD_SPECIAL, &ids, &n_ids, &err);
+        status = hy_tokenize(tokenizer, argv[2], strlen(argv[2]), HY_TOKENIZE_ADD_SPECIAL, &ids,
+                             &n_ids, &err);
     }
     if (status == HY_OK) {
         status = hy_sampler_create(&how, tokenizer, NULL, &sampler, &err);
@@ -77,7 +79,8 @@ int main(int argc, char **argv)
         status = hy_session_create(model, &opts, &session, &err);
     }
     if (status == HY_OK) {
-        status = hy_session_snapshot(session, &start, &err); /* the empty sequence, to come back to */
+        status =
+            hy_session_snapshot(session, &start, &err); /* the empty sequence, to come back to */
     }
     /* Randomness depends on seed and position only: both rounds print the same text. */
     for (int round = 0; status == HY_OK && round < 2; round++) {

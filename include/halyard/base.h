@@ -1,13 +1,13 @@
 /* halyard/base.h: status codes, errors, and the environment that the library runs in.
  *
  * Rules that hold for every function of the library:
- *  - A function that can fail returns hy_status: HY_OK (0), or a negative code.  The sentence that explains
- *    the failure, with its place (file offset, tensor, key, field), is written to the `hy_error *` that
- *    comes last; it may be NULL.  On success the error is left alone.  Output parameters are set to
- *    NULL/0 on failure.
+ *  - A function that can fail returns hy_status: HY_OK (0), or a negative code.  The sentence that
+ *    explains the failure, with its place (file offset, tensor, key, field), is written to the
+ *    `hy_error *` that comes last; it may be NULL.  On success the error is left alone.  Output
+ *    parameters are set to NULL/0 on failure.
  *  - create/open/load give an object that the caller must hand to destroy/close; those take NULL.
- *  - Options structs start with `size` (sizeof the struct); every other field 0 means the default.  A NULL
- *    options pointer means all defaults.
+ *  - Options structs start with `size` (sizeof the struct); every other field 0 means the default.
+ *    A NULL options pointer means all defaults.
  *  - The library never exits, aborts, prints or reads environment variables. */
 #ifndef HALYARD_BASE_H
 #define HALYARD_BASE_H
@@ -53,17 +53,20 @@ typedef enum hy_status {
 #undef HY_STATUS_ENUM
 } hy_status;
 
-/* "HY_E_NOMEM" and "out of memory"; for an unknown value "HY_E_?" and "unknown status". Static storage. */
+/* "HY_E_NOMEM" and "out of memory"; for an unknown value "HY_E_?" and "unknown status". Static
+ * storage. */
 HY_API const char *hy_status_name(hy_status status);
 HY_API const char *hy_status_text(hy_status status);
 
-/* Caller memory; needs no initialisation.  `text` is one NUL-terminated sentence in UTF-8 without a newline. */
+/* Caller memory; needs no initialisation.  `text` is one NUL-terminated sentence in UTF-8 without a
+ * newline. */
 typedef struct hy_error {
     hy_status code;
     char text[500];
 } hy_error;
 
-/* Bytes with a length, not NUL-terminated, owned by the object it came from. data may be NULL if len is 0. */
+/* Bytes with a length, not NUL-terminated, owned by the object it came from. data may be NULL if
+ * len is 0. */
 typedef struct hy_str {
     const char *data;
     size_t len;
@@ -76,22 +79,23 @@ typedef enum hy_file_mode {
     HY_FILE_WRITE = 1 /* create or truncate */
 } hy_file_mode;
 
-/* The world outside the library.  Every callback may be NULL: the operating system's own is used then.
- * Callbacks must be callable from several threads at once.  `user` is handed to each of them.  The struct
- * is copied; what `user` points to must outlive every object made with it. */
+/* The world outside the library.  Every callback may be NULL: the operating system's own is used
+ * then. Callbacks must be callable from several threads at once.  `user` is handed to each of them.
+ * The struct is copied; what `user` points to must outlive every object made with it. */
 typedef struct hy_env {
     size_t size;
     void *user;
 
-    /* Memory as malloc, realloc, free: aligned for any C type, realloc(NULL, n) allocates, bytes > 0. */
+    /* Memory as malloc, realloc, free: aligned for any C type, realloc(NULL, n) allocates, bytes >
+     * 0. */
     void *(*mem_alloc)(void *user, size_t bytes);
     void *(*mem_realloc)(void *user, void *ptr, size_t bytes);
     void (*mem_free)(void *user, void *ptr);
 
     /* Files. open gives an opaque handle and, for reading, the size in bytes of a regular file.
-     * read fills all of `bytes` from `offset` or fails.  write appends.  close reports late write errors.
-     * map gives a read-only view of the whole file that stays valid until unmap, also after close;
-     * HY_E_UNSUPPORTED makes the library read the file into memory instead. */
+     * read fills all of `bytes` from `offset` or fails.  write appends.  close reports late write
+     * errors. map gives a read-only view of the whole file that stays valid until unmap, also after
+     * close; HY_E_UNSUPPORTED makes the library read the file into memory instead. */
     hy_status (*file_open)(void *user, const char *path, hy_file_mode mode, void **file,
                            uint64_t *file_bytes, hy_error *err);
     hy_status (*file_read)(void *user, void *file, uint64_t offset, void *buf, size_t bytes,
@@ -119,8 +123,8 @@ typedef struct hy_env {
 /* Processors that this process may use: affinity and cgroup limits counted, at least 1. */
 HY_API uint32_t hy_cpu_count(void);
 
-/* Progress of a long call: `done` of `total` units (bytes, tokens).  Return false to cancel the call,
- * which then fails with HY_E_CANCELLED. */
+/* Progress of a long call: `done` of `total` units (bytes, tokens).  Return false to cancel the
+ * call, which then fails with HY_E_CANCELLED. */
 typedef bool (*hy_progress)(void *user, uint64_t done, uint64_t total);
 
 HY_END_DECLS

@@ -1,38 +1,39 @@
 /* halyard/compiler.h: the only place where the project names compiler extensions.
  *
- * Everything else is plain C11 (public headers: C99 and C++).  With an unknown compiler all of these
- * expand to nothing and the library still builds; only the exported-symbol list is then not enforced. */
+ * Everything else is plain C11 (public headers: C99 and C++).  With an unknown compiler all of
+ * these expand to nothing and the library still builds; only the exported-symbol list is then not
+ * enforced. */
 #ifndef HALYARD_COMPILER_H
 #define HALYARD_COMPILER_H
 
 #if defined(_WIN32) && defined(HY_SHARED)
-#  if defined(HY_BUILDING)
-#    define HY_API __declspec(dllexport)
-#  else
-#    define HY_API __declspec(dllimport)
-#  endif
-#elif defined(__GNUC__)
-#  define HY_API __attribute__((visibility("default")))
+#if defined(HY_BUILDING)
+#define HY_API __declspec(dllexport)
 #else
-#  define HY_API
+#define HY_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define HY_API __attribute__((visibility("default")))
+#else
+#define HY_API
 #endif
 
 #if defined(__GNUC__)
 /* Argument `fmt` (1-based) is a printf format, checked against the arguments from `args` on. */
-#  define HY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define HY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 /* The result must not be ignored: it is a status or owned memory. */
-#  define HY_CHECK __attribute__((warn_unused_result))
+#define HY_CHECK __attribute__((warn_unused_result))
 #else
-#  define HY_PRINTF(fmt, args)
-#  define HY_CHECK
+#define HY_PRINTF(fmt, args)
+#define HY_CHECK
 #endif
 
 #ifdef __cplusplus
-#  define HY_BEGIN_DECLS extern "C" {
-#  define HY_END_DECLS }
+#define HY_BEGIN_DECLS extern "C" {
+#define HY_END_DECLS }
 #else
-#  define HY_BEGIN_DECLS
-#  define HY_END_DECLS
+#define HY_BEGIN_DECLS
+#define HY_END_DECLS
 #endif
 
 #endif

@@ -1,6 +1,7 @@
 /* halyard/model.h: a loaded model.
  *
- * A model is immutable: any number of sessions in any number of threads may use it at once.  It must outlive them. */
+ * A model is immutable: any number of sessions in any number of threads may use it at once.  It
+ * must outlive them. */
 #ifndef HALYARD_MODEL_H
 #define HALYARD_MODEL_H
 
@@ -18,14 +19,16 @@ typedef struct hy_model_opts {
     void *progress_user;
 } hy_model_opts;
 
-/* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create; HY_E_UNSUPPORTED
- * (architecture, tensor type or backend, named), HY_E_FORMAT (a hyper-parameter out of range, a tensor missing,
- * of the wrong shape or unknown, named). A file without vocabulary loads; hy_model_tokenizer is then NULL. */
-HY_API HY_CHECK hy_status hy_model_load(const char *path, const hy_model_opts *opts, const hy_env *env,
-                                        hy_model **out, hy_error *err);
+/* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create;
+ * HY_E_UNSUPPORTED (architecture, tensor type or backend, named), HY_E_FORMAT (a hyper-parameter
+ * out of range, a tensor missing, of the wrong shape or unknown, named). A file without vocabulary
+ * loads; hy_model_tokenizer is then NULL. */
+HY_API HY_CHECK hy_status hy_model_load(const char *path, const hy_model_opts *opts,
+                                        const hy_env *env, hy_model **out, hy_error *err);
 /* The same from bytes that the caller keeps alive and unchanged until destroy. */
-HY_API HY_CHECK hy_status hy_model_load_memory(const void *data, size_t bytes, const hy_model_opts *opts,
-                                               const hy_env *env, hy_model **out, hy_error *err);
+HY_API HY_CHECK hy_status hy_model_load_memory(const void *data, size_t bytes,
+                                               const hy_model_opts *opts, const hy_env *env,
+                                               hy_model **out, hy_error *err);
 HY_API void hy_model_destroy(hy_model *m);
 
 HY_API const hy_gguf *hy_model_gguf(const hy_model *m);
@@ -34,22 +37,24 @@ HY_API const char *hy_model_arch(const hy_model *m);              /* "rwkv7" */
 HY_API const char *hy_model_backend(const hy_model *m);           /* "ref" */
 
 typedef struct hy_model_info {
-    size_t size;              /* set by the caller */
+    size_t size; /* set by the caller */
     uint32_t n_layer;
     uint32_t n_embd;
-    uint32_t n_vocab;         /* length of the logits */
-    uint32_t n_ctx_train;     /* 0: no limit (recurrent) */
-    bool recurrent;           /* the state does not grow with the position */
-    uint64_t n_params;        /* elements of all tensors */
-    uint64_t weight_bytes;    /* of all tensors, encoded */
-    uint64_t token_bytes;     /* weights and state that decoding one token must read or write, at position 0 */
-    uint64_t state_bytes;     /* of one session: recurrent part */
+    uint32_t n_vocab;            /* length of the logits */
+    uint32_t n_ctx_train;        /* 0: no limit (recurrent) */
+    bool recurrent;              /* the state does not grow with the position */
+    uint64_t n_params;           /* elements of all tensors */
+    uint64_t weight_bytes;       /* of all tensors, encoded */
+    uint64_t token_bytes;        /* weights and state that decoding one token must read or write, at
+                                    position 0 */
+    uint64_t state_bytes;        /* of one session: recurrent part */
     uint64_t kv_bytes_per_token; /* what the KV cache grows by; 0 for recurrent models */
-    uint64_t fingerprint;     /* of metadata and tensor samples: what a state file is tied to */
+    uint64_t fingerprint;        /* of metadata and tensor samples: what a state file is tied to */
 } hy_model_info;
 HY_API void hy_model_get_info(const hy_model *m, hy_model_info *info);
 
-/* Backends by name, index 0.. until NULL; and why one cannot be used here, NULL if it can. Static storage. */
+/* Backends by name, index 0.. until NULL; and why one cannot be used here, NULL if it can. Static
+ * storage. */
 HY_API const char *hy_backend_at(size_t i);
 HY_API const char *hy_backend_absent_reason(const char *name);
 

@@ -53,12 +53,12 @@ typedef enum hy_type {
 } hy_type;
 
 typedef struct hy_type_info {
-    const char *name;      /* "Q4_K"; static storage */
+    const char *name; /* "Q4_K"; static storage */
     hy_type type;
-    uint32_t block_elems;  /* elements in one block along a row */
-    uint32_t block_bytes;  /* bytes of one block */
-    bool can_decode;       /* hy_dequantize works */
-    bool can_encode;       /* hy_quantize works */
+    uint32_t block_elems; /* elements in one block along a row */
+    uint32_t block_bytes; /* bytes of one block */
+    bool can_decode;      /* hy_dequantize works */
+    bool can_encode;      /* hy_quantize works */
 } hy_type_info;
 
 /* What is known of type `id` (a GGUF type id); NULL for ids that do not exist or were removed. */
@@ -66,14 +66,14 @@ HY_API const hy_type_info *hy_type_find(uint32_t id);
 /* The same by name, upper or lower case; NULL if there is none. */
 HY_API const hy_type_info *hy_type_by_name(const char *name);
 
-/* Decodes `n` elements (a multiple of block_elems) of `type` at `src` (no alignment needed) to `dst`.
- * Exact: the value that the format defines, rounded once to f32 per arithmetic step of its formula.
- * Errors: HY_E_UNSUPPORTED (type without decoder), HY_E_ARG (n no multiple). */
+/* Decodes `n` elements (a multiple of block_elems) of `type` at `src` (no alignment needed) to
+ * `dst`. Exact: the value that the format defines, rounded once to f32 per arithmetic step of its
+ * formula. Errors: HY_E_UNSUPPORTED (type without decoder), HY_E_ARG (n no multiple). */
 HY_API hy_status hy_dequantize(hy_type type, const void *src, float *dst, size_t n, hy_error *err);
 
-/* Encodes `n` elements, one or more whole rows whose length is a multiple of block_elems.  Byte-identical
- * to llama-quantize without importance matrix.
- * Errors: as above, and HY_E_NUMERIC if the input or a resulting scale is not finite. */
+/* Encodes `n` elements, one or more whole rows whose length is a multiple of block_elems.
+ * Byte-identical to llama-quantize without importance matrix. Errors: as above, and HY_E_NUMERIC if
+ * the input or a resulting scale is not finite. */
 HY_API hy_status hy_quantize(hy_type type, const float *src, void *dst, size_t n, hy_error *err);
 
 HY_END_DECLS

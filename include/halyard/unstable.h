@@ -1,4 +1,5 @@
-/* halyard/unstable.h: looking inside.  May change with every version; not part of halyard.h.  Include it by name. */
+/* halyard/unstable.h: looking inside.  May change with every version; not part of halyard.h.
+ * Include it by name. */
 #ifndef HALYARD_UNSTABLE_H
 #define HALYARD_UNSTABLE_H
 
@@ -13,31 +14,33 @@ HY_API const char *hy_op_at(size_t i);
 HY_API const char *hy_op_summary(size_t i);
 /* Whether the operation reads a matrix of the file, whose tensor type then matters. */
 HY_API bool hy_op_reads_matrix(size_t i);
-/* Whether `backend` (a name of hy_backend_at) runs operation i on weights of `type`; false for absent backends. */
+/* Whether `backend` (a name of hy_backend_at) runs operation i on weights of `type`; false for
+ * absent backends. */
 HY_API bool hy_backend_supports(const char *backend, size_t op, hy_type type);
 
 /* ---- what a model does for a token */
 
 typedef struct hy_plan_op {
-    size_t size;               /* set by the caller */
-    const char *op;            /* name of the operation */
-    const char *result;        /* name of what it computes */
-    int32_t layer;             /* -1: outside of the layers */
-    uint32_t n;                /* channels of the result */
-    bool per_output;           /* runs only for positions whose logits are wanted */
+    size_t size;        /* set by the caller */
+    const char *op;     /* name of the operation */
+    const char *result; /* name of what it computes */
+    int32_t layer;      /* -1: outside of the layers */
+    uint32_t n;         /* channels of the result */
+    bool per_output;    /* runs only for positions whose logits are wanted */
     uint32_t n_inputs;
     const char *inputs[8];
-    const char *weight_type;   /* of the matrix it reads, NULL without */
-    uint64_t weight_bytes;     /* read from weights for one token: the matrix, or one row of an embedding, and vectors */
-    uint64_t state_bytes;      /* recurrent state read and written for one token */
+    const char *weight_type; /* of the matrix it reads, NULL without */
+    uint64_t weight_bytes;   /* read from weights for one token: the matrix, or one row of an
+                                embedding, and vectors */
+    uint64_t state_bytes;    /* recurrent state read and written for one token */
 } hy_plan_op;
 
 typedef struct hy_plan_info {
-    size_t size;                     /* set by the caller */
+    size_t size; /* set by the caller */
     uint32_t n_ops;
     uint32_t n_layer;
-    uint64_t weight_bytes;           /* read for one token */
-    uint64_t state_bytes;            /* of a session, recurrent part */
+    uint64_t weight_bytes; /* read for one token */
+    uint64_t state_bytes;  /* of a session, recurrent part */
     uint64_t kv_bytes_per_token;
     uint64_t scratch_bytes_per_token;  /* activations alive at once, per token of a step */
     uint64_t scratch_bytes_per_output; /* per position whose logits are wanted, logits included */
@@ -50,7 +53,8 @@ HY_API void hy_model_plan_op(const hy_model *m, uint32_t i, hy_plan_op *op);
 /* ---- intermediate values */
 
 /* Called after each operation of a step with its result, f32 [n_cols][n], valid during the call. */
-typedef void (*hy_trace)(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols, const float *data);
+typedef void (*hy_trace)(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols,
+                         const float *data);
 /* trace NULL: none.  Backends that cannot show intermediate values return HY_E_UNSUPPORTED. */
 HY_API hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user, hy_error *err);
 

@@ -65,5 +65,6 @@ hy_status hy__backend_find(const char *name, const hy__backend **out, hy_error *
         const size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, ", %s", entries[i].name);
     }
-    return hy__fail(err, HY_E_NOT_FOUND, "there is no backend \"%s\"; these are: %s", name ? name : "", known);
+    return hy__fail(err, HY_E_NOT_FOUND, "there is no backend \"%s\"; these are: %s",
+                    name ? name : "", known);
 }

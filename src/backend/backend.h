@@ -1,6 +1,8 @@
-/* backend.h: what a backend does for the rest: prepare a model's weights, run steps, read and write state.
+/* backend.h: what a backend does for the rest: prepare a model's weights, run steps, read and write
+ * state.
  *
- * A backend model is immutable and shared by threads; a backend session is used by one thread at a time. */
+ * A backend model is immutable and shared by threads; a backend session is used by one thread at a
+ * time. */
 #ifndef HY_BACKEND_BACKEND_H
 #define HY_BACKEND_BACKEND_H
 
@@ -11,21 +13,21 @@
 #include "plan/plan.h"
 
 typedef struct hy__backend_opts {
-    uint32_t n_ctx;       /* positions that KV caches hold; 0 for recurrent models */
-    uint32_t n_batch;     /* most tokens in a step */
+    uint32_t n_ctx;   /* positions that KV caches hold; 0 for recurrent models */
+    uint32_t n_batch; /* most tokens in a step */
     uint32_t n_threads;
-    bool all_logits;      /* steps may ask for logits of every token, not only of the last */
+    bool all_logits; /* steps may ask for logits of every token, not only of the last */
 } hy__backend_opts;
 
 /* One step: n tokens at positions pos, pos + 1, ... */
 typedef struct hy__step_args {
-    const hy_token *tokens;  /* [n], each below the vocabulary's size */
+    const hy_token *tokens; /* [n], each below the vocabulary's size */
     uint32_t n;
-    uint32_t n_out;          /* logits of the last n_out tokens are wanted */
+    uint32_t n_out; /* logits of the last n_out tokens are wanted */
     uint64_t pos;
-    float *logits;           /* [n_out][vocab] */
+    float *logits;             /* [n_out][vocab] */
     const atomic_bool *cancel; /* looked at often; set: return HY_E_CANCELLED soon */
-    hy_trace trace;          /* or NULL */
+    hy_trace trace;            /* or NULL */
     void *trace_user;
 } hy__step_args;
 
@@ -35,19 +37,21 @@ typedef struct hy__backend {
     bool (*supports)(hy__opcode op, hy_type type);
 
     /* Prepares the weights. graph and plan outlive the result. */
-    hy_status (*model_create)(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out, hy_error *err);
+    hy_status (*model_create)(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out,
+                              hy_error *err);
     void (*model_destroy)(void *model);
 
-    hy_status (*session_create)(void *model, const hy__backend_opts *opts, void **out, hy_error *err);
+    hy_status (*session_create)(void *model, const hy__backend_opts *opts, void **out,
+                                hy_error *err);
     void (*session_destroy)(void *session);
 
-    /* Computes a step without changing the state that others see; commit then makes it the state.  Without commit the
-     * next step begins where this one began. */
+    /* Computes a step without changing the state that others see; commit then makes it the state.
+     * Without commit the next step begins where this one began. */
     hy_status (*step)(void *session, const hy__step_args *args, hy_error *err);
     void (*commit)(void *session);
 
-    /* The state as f32: the recurrent block (plan order), then every KV cache as [n_pos][n].  write makes it the state;
-     * data NULL: all zeros, n_pos 0. */
+    /* The state as f32: the recurrent block (plan order), then every KV cache as [n_pos][n].  write
+     * makes it the state; data NULL: all zeros, n_pos 0. */
     hy_status (*state_read)(void *session, uint64_t n_pos, float *data, hy_error *err);
     hy_status (*state_write)(void *session, uint64_t n_pos, const float *data, hy_error *err);
 } hy__backend;
@@ -58,7 +62,8 @@ typedef struct hy__backend {
 #undef HY_BACKEND
 #undef HY_BACKEND_ABSENT
 
-/* By name; NULL or "auto": the first that can run.  HY_E_UNSUPPORTED says why not, HY_E_NOT_FOUND lists the names. */
+/* By name; NULL or "auto": the first that can run.  HY_E_UNSUPPORTED says why not, HY_E_NOT_FOUND
+ * lists the names. */
 hy_status hy__backend_find(const char *name, const hy__backend **out, hy_error *err);
 
 #endif

@@ -1,7 +1,9 @@
-/* base.h: what every other folder stands on: errors, memory, checked arithmetic, bytes, hashing, files, threads.
+/* base.h: what every other folder stands on: errors, memory, checked arithmetic, bytes, hashing,
+ * files, threads.
  *
- * This folder is the only one that knows the operating system (os_posix.c).  All of it is reached through an hy_env,
- * so that a test can make any single call fail.  Everything here may be called from any thread unless it says more. */
+ * This folder is the only one that knows the operating system (os_posix.c).  All of it is reached
+ * through an hy_env, so that a test can make any single call fail.  Everything here may be called
+ * from any thread unless it says more. */
 #ifndef HY_BASE_BASE_H
 #define HY_BASE_BASE_H
 
@@ -13,7 +15,8 @@
 
 /* ---- errors (error.c) */
 
-/* Writes code and sentence to err (may be NULL) and returns code: `return hy__fail(err, HY_E_FORMAT, "...", ...)`. */
+/* Writes code and sentence to err (may be NULL) and returns code: `return hy__fail(err,
+ * HY_E_FORMAT, "...", ...)`. */
 HY_PRINTF(3, 4)
 hy_status hy__fail(hy_error *err, hy_status code, const char *fmt, ...);
 /* Puts "prefix: " in front of the sentence in err; returns err's code (status if err is NULL). */
@@ -32,17 +35,19 @@ hy_status hy__wrap(hy_error *err, hy_status status, const char *fmt, ...);
 #define HY_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define HY_MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/* For "%.*s" of an hy_str: file strings are of any length and hold any bytes, sentences show a clean beginning.
- * Copies at most cap-1 bytes, bytes outside printable ASCII as '?'; "..." at the end if it was cut. Returns buf. */
+/* For "%.*s" of an hy_str: file strings are of any length and hold any bytes, sentences show a
+ * clean beginning. Copies at most cap-1 bytes, bytes outside printable ASCII as '?'; "..." at the
+ * end if it was cut. Returns buf. */
 char *hy__printable(hy_str s, char *buf, size_t cap);
 
 /* ---- environment and memory (env.c) */
 
-/* *dst = *src with every NULL callback replaced by the operating system's. src may be NULL or smaller (older). */
+/* *dst = *src with every NULL callback replaced by the operating system's. src may be NULL or
+ * smaller (older). */
 void hy__env_resolve(hy_env *dst, const hy_env *src);
 
-/* count*elem bytes, overflow-checked; NULL with HY_E_NOMEM written to err if that fails.  0 bytes give a valid pointer.
- * Free with hy__free of the same env. */
+/* count*elem bytes, overflow-checked; NULL with HY_E_NOMEM written to err if that fails.  0 bytes
+ * give a valid pointer. Free with hy__free of the same env. */
 void *hy__alloc(const hy_env *env, size_t count, size_t elem, hy_error *err);
 void *hy__calloc(const hy_env *env, size_t count, size_t elem, hy_error *err);
 /* On failure NULL and the old block stays valid. */
@@ -54,7 +59,8 @@ void hy__free_aligned(const hy_env *env, void *ptr);
 /* NUL-terminated copy. */
 char *hy__strndup(const hy_env *env, const char *s, size_t len, hy_error *err);
 
-/* Growable bytes; zero-initialise, finish with hy__buf_finish.  data is NUL-terminated after an append. */
+/* Growable bytes; zero-initialise, finish with hy__buf_finish.  data is NUL-terminated after an
+ * append. */
 typedef struct hy__buf {
     char *data;
     size_t len;
@@ -131,7 +137,8 @@ static inline uint32_t hy__f32_bits(float f)
 /* IEEE binary16 and bfloat16. To f32: exact. From f32: round to nearest even. */
 static inline float hy__f16_to_f32(uint16_t h)
 {
-    /* The exponent moves to its place and is then 112 too small; scaling is exact, for subnormals too. */
+    /* The exponent moves to its place and is then 112 too small; scaling is exact, for subnormals
+     * too. */
     const float f = hy__f32_from_bits((uint32_t)(h & 0x7fff) << 13) * 0x1p112f;
     const uint32_t special = (h & 0x7c00) == 0x7c00 ? 0x7f800000u : 0;
     return hy__f32_from_bits(hy__f32_bits(f) | special | (uint32_t)(h & 0x8000) << 16);
@@ -145,12 +152,14 @@ uint16_t hy__f32_to_bf16(float f);
 
 /* ---- UTF-8 (utf8.c) */
 
-/* Decodes one code point from the `len` > 0 bytes at s.  Returns its length 1..4, or 0 if the bytes do not begin with
- * a valid one (overlong forms, surrogates and values above U+10FFFF are invalid; so is a cut-off character). */
+/* Decodes one code point from the `len` > 0 bytes at s.  Returns its length 1..4, or 0 if the bytes
+ * do not begin with a valid one (overlong forms, surrogates and values above U+10FFFF are invalid;
+ * so is a cut-off character). */
 unsigned hy__utf8_decode(const char *s, size_t len, uint32_t *cp);
 /* Writes 1..4 bytes; returns how many. cp <= 0x10FFFF. */
 unsigned hy__utf8_encode(uint32_t cp, char out[4]);
-/* How many bytes at the end of s are the beginning of a character that more bytes could complete: 0..3. */
+/* How many bytes at the end of s are the beginning of a character that more bytes could complete:
+ * 0..3. */
 unsigned hy__utf8_tail(const char *s, size_t len);
 
 /* ---- hashing (hash.c) */
@@ -160,7 +169,8 @@ uint64_t hy__crc64(uint64_t crc, const void *data, size_t n);
 /* Keyed hash for tables; not stable across versions. */
 uint64_t hy__hash(uint64_t key, const void *data, size_t n);
 
-/* Map from byte strings to u32.  Keys are not copied: they must outlive the map.  Zero-initialise. */
+/* Map from byte strings to u32.  Keys are not copied: they must outlive the map.  Zero-initialise.
+ */
 typedef struct hy__strmap {
     struct hy__strmap_slot *slots;
     size_t n;
@@ -176,7 +186,8 @@ bool hy__strmap_get(const hy__strmap *m, const char *key, size_t len, uint32_t *
 
 /* ---- files (file.c) */
 
-/* A file that appears under its name only when it is complete: written as "PATH.part", then renamed. */
+/* A file that appears under its name only when it is complete: written as "PATH.part", then
+ * renamed. */
 typedef struct hy__out_file {
     hy_env env;
     char *path;
@@ -185,7 +196,8 @@ typedef struct hy__out_file {
 } hy__out_file;
 hy_status hy__out_open(hy__out_file *f, const hy_env *env, const char *path, hy_error *err);
 hy_status hy__out_write(hy__out_file *f, const void *data, size_t n, hy_error *err);
-/* Closes, renames, frees; on error the .part file is removed and an old file of that name is untouched. */
+/* Closes, renames, frees; on error the .part file is removed and an old file of that name is
+ * untouched. */
 hy_status hy__out_commit(hy__out_file *f, hy_error *err);
 /* Throws an unfinished file away; nothing after commit or a failed open. */
 void hy__out_abandon(hy__out_file *f);
@@ -193,11 +205,12 @@ void hy__out_abandon(hy__out_file *f);
 hy_status hy__read_file(const hy_env *env, const char *path, uint64_t limit, void **data, size_t *n,
                         hy_error *err);
 
-/* ---- deterministic mathematics (math.c): only IEEE additions, multiplications, divisions and square roots in a fixed
- * order, so that every machine gives the same bits.  Relative error below 2^-50 unless said. */
+/* ---- deterministic mathematics (math.c): only IEEE additions, multiplications, divisions and
+ * square roots in a fixed order, so that every machine gives the same bits.  Relative error below
+ * 2^-50 unless said. */
 double hy__exp(double x);
-double hy__log(double x);          /* x > 0 */
-double hy__pow(double x, double y);/* x > 0 */
+double hy__log(double x);           /* x > 0 */
+double hy__pow(double x, double y); /* x > 0 */
 double hy__tanh(double x);
 double hy__sigmoid(double x);
 void hy__sincos(double x, double *s, double *c); /* |x| < 2^31; absolute error below 1e-12 */
@@ -210,13 +223,14 @@ typedef struct hy__pool hy__pool;
 hy_status hy__pool_create(const hy_env *env, uint32_t n_threads, hy__pool **out, hy_error *err);
 void hy__pool_destroy(hy__pool *p); /* NULL is fine */
 uint32_t hy__pool_size(const hy__pool *p);
-/* Calls run(arg, begin, end, thread) for disjoint ranges that cover [0, n), of at most `grain` items, from all threads, and returns when all
- * are done.  `thread` < pool size tells which scratch memory to use.  p NULL: everything in the caller. */
+/* Calls run(arg, begin, end, thread) for disjoint ranges that cover [0, n), of at most `grain`
+ * items, from all threads, and returns when all are done.  `thread` < pool size tells which scratch
+ * memory to use.  p NULL: everything in the caller. */
 typedef void (*hy__pool_fn)(void *arg, size_t begin, size_t end, uint32_t thread);
 void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *arg);
 
 /* ---- machine (os_posix.c) */
 
-void hy__os_env(hy_env *env);      /* all callbacks of the operating system; log NULL */
+void hy__os_env(hy_env *env); /* all callbacks of the operating system; log NULL */
 
 #endif

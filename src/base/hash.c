@@ -1,6 +1,7 @@
 /* hash.c: checksums for files and keyed hash tables for names out of files.
  *
- * Table hashes are keyed with something an author of a file cannot know, so that names cannot be chosen to collide. */
+ * Table hashes are keyed with something an author of a file cannot know, so that names cannot be
+ * chosen to collide. */
 #include "base.h"
 
 /* CRC-64/XZ: polynomial 0x42F0E1EBA9EA3693 of ECMA-182, reflected. */
@@ -15,8 +16,8 @@ static uint64_t crc_entry(unsigned byte)
 
 uint64_t hy__crc64(uint64_t crc, const void *data, size_t n)
 {
-    /* A table per call costs 2,000 steps: nothing beside the data that is worth a checksum, and needs no initialisation
-     * that threads could race for.  Short pieces go without. */
+    /* A table per call costs 2,000 steps: nothing beside the data that is worth a checksum, and
+     * needs no initialisation that threads could race for.  Short pieces go without. */
     const uint8_t *p = data;
     crc = ~crc;
     if (n < 256) {
@@ -48,7 +49,8 @@ static uint64_t fold(uint64_t a, uint64_t b)
 uint64_t hy__hash(uint64_t key, const void *data, size_t n)
 {
     const uint8_t *p = data;
-    uint64_t h = fold(key ^ UINT64_C(0x9E3779B97F4A7C15), (uint64_t)n ^ UINT64_C(0xD6E8FEB86659FD93));
+    uint64_t h =
+        fold(key ^ UINT64_C(0x9E3779B97F4A7C15), (uint64_t)n ^ UINT64_C(0xD6E8FEB86659FD93));
     size_t left = n;
     for (; left >= 8; left -= 8, p += 8) {
         h = fold(h ^ hy__load_u64(p), key | UINT64_C(0x8000000000000001));
@@ -84,7 +86,8 @@ hy_status hy__strmap_init(const hy_env *env, hy__strmap *m, size_t n, hy_error *
         return HY_E_NOMEM;
     }
     m->n_slots = slots;
-    m->key = fold(env->clock_ns(env->user) ^ UINT64_C(0xA0761D6478BD642F), (uint64_t)(uintptr_t)m->slots ^ (uint64_t)(uintptr_t)m);
+    m->key = fold(env->clock_ns(env->user) ^ UINT64_C(0xA0761D6478BD642F),
+                  (uint64_t)(uintptr_t)m->slots ^ (uint64_t)(uintptr_t)m);
     return HY_OK;
 }
 
@@ -95,7 +98,8 @@ void hy__strmap_finish(const hy_env *env, hy__strmap *m)
 }
 
 /* The slot that holds the key, or the free one where it belongs. */
-static struct hy__strmap_slot *find_slot(const hy__strmap *m, const char *key, size_t len, uint32_t *check)
+static struct hy__strmap_slot *find_slot(const hy__strmap *m, const char *key, size_t len,
+                                         uint32_t *check)
 {
     const uint64_t hash = hy__hash(m->key, key, len);
     *check = (uint32_t)(hash >> 32);

@@ -1,8 +1,9 @@
 /* math.c: elementary functions in double precision that give the same bits on every IEEE machine.
  *
- * The C library's differ in the last place between systems, and one differing bit is another token after a while.
- * Here there are only additions, multiplications and divisions in a fixed order (the build forbids fusing them).
- * Reductions are Cody and Waite's; series are Taylor's, long enough for the reduced range. */
+ * The C library's differ in the last place between systems, and one differing bit is another token
+ * after a while. Here there are only additions, multiplications and divisions in a fixed order (the
+ * build forbids fusing them). Reductions are Cody and Waite's; series are Taylor's, long enough for
+ * the reduced range. */
 #include "base.h"
 
 #include <math.h>
@@ -40,9 +41,9 @@ double hy__exp(double x)
     const double r = (x - k * LN2_HIGH) - k * LN2_LOW; /* |r| <= 0.347 */
     /* 1/13! r^13 is below 2^-53 of the result */
     static const double c[] = {
-        1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0,
-        1.0 / 40320.0,      1.0 / 5040.0,      1.0 / 720.0,      1.0 / 120.0,     1.0 / 24.0,
-        1.0 / 6.0,          0.5,
+        1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
+        1.0 / 362880.0,     1.0 / 40320.0,     1.0 / 5040.0,     1.0 / 720.0,
+        1.0 / 120.0,        1.0 / 24.0,        1.0 / 6.0,        0.5,
     };
     double p = c[0];
     for (size_t i = 1; i < HY_COUNT(c); i++) {
@@ -84,7 +85,8 @@ double hy__log(double x)
         p = (p + 1.0 / i) * z;
     }
     const double kd = (double)(k + extra);
-    /* 2s = f - s f exactly in spirit: the correction keeps the leading term f free of the division's error. */
+    /* 2s = f - s f exactly in spirit: the correction keeps the leading term f free of the
+     * division's error. */
     const double series = f - s * (f - 2.0 * p);
     return kd * LN2_HIGH + (series + kd * LN2_LOW);
 }

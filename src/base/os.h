@@ -1,11 +1,13 @@
-/* os.h: the blocking primitive that the thread pool needs, one implementation per operating system. */
+/* os.h: the blocking primitive that the thread pool needs, one implementation per operating system.
+ */
 #ifndef HY_BASE_OS_H
 #define HY_BASE_OS_H
 
 #include "base.h"
 
-/* An event count.  To wait for a condition without missing its change: take a ticket, look at the condition, wait with
- * the ticket; wait returns at once if anybody posted since the ticket was taken.  Any thread. */
+/* An event count.  To wait for a condition without missing its change: take a ticket, look at the
+ * condition, wait with the ticket; wait returns at once if anybody posted since the ticket was
+ * taken.  Any thread. */
 typedef struct hy__gate hy__gate;
 hy__gate *hy__gate_create(const hy_env *env, hy_error *err); /* NULL: HY_E_NOMEM */
 void hy__gate_destroy(const hy_env *env, hy__gate *g);       /* NULL is fine */

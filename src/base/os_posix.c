@@ -1,7 +1,8 @@
-/* os_posix.c: memory, files, clock, threads and processor count of POSIX systems.  The only file of the library that
- * includes their headers. Callable from any thread. */
+/* os_posix.c: memory, files, clock, threads and processor count of POSIX systems.  The only file of
+ * the library that includes their headers. Callable from any thread. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#error "Halyard reads GGUF tensors in place and supports little-endian machines only; this one is big-endian."
+#error                                                                                             \
+    "Halyard reads GGUF tensors in place and supports little-endian machines only; this one is big-endian."
 #endif
 
 #if defined(__linux__)
@@ -76,8 +77,9 @@ static hy_status os_open(void *user, const char *path, hy_file_mode mode, void *
     *file = NULL;
     *file_bytes = 0;
     /* Not blocking: opening a pipe must not hang; it is refused below. */
-    const int fd = mode == HY_FILE_READ ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-                                        : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    const int fd = mode == HY_FILE_READ
+                       ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+                       : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
         return io_error(err, "cannot open", path);
     }
@@ -98,7 +100,8 @@ static hy_status os_open(void *user, const char *path, hy_file_mode mode, void *
     return HY_OK;
 }
 
-static hy_status os_read(void *user, void *file, uint64_t offset, void *buf, size_t bytes, hy_error *err)
+static hy_status os_read(void *user, void *file, uint64_t offset, void *buf, size_t bytes,
+                         hy_error *err)
 {
     (void)user;
     char *p = buf;
@@ -112,7 +115,8 @@ static hy_status os_read(void *user, void *file, uint64_t offset, void *buf, siz
             return io_error(err, "cannot read", NULL);
         }
         if (got == 0) {
-            return hy__fail(err, HY_E_TRUNCATED, "the file ends at offset %llu, %zu bytes too early",
+            return hy__fail(err, HY_E_TRUNCATED,
+                            "the file ends at offset %llu, %zu bytes too early",
                             (unsigned long long)offset, bytes);
         }
         p += got;
@@ -149,7 +153,8 @@ static hy_status os_close(void *user, void *file, hy_error *err)
     return HY_OK;
 }
 
-static hy_status os_map(void *user, void *file, uint64_t file_bytes, const void **data, hy_error *err)
+static hy_status os_map(void *user, void *file, uint64_t file_bytes, const void **data,
+                        hy_error *err)
 {
     (void)user;
     *data = NULL;
@@ -208,7 +213,8 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-static hy_status os_thread_start(void *user, void (*run)(void *arg), void *arg, void **thread, hy_error *err)
+static hy_status os_thread_start(void *user, void (*run)(void *arg), void *arg, void **thread,
+                                 hy_error *err)
 {
     (void)user;
     *thread = NULL;

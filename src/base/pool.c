@@ -1,8 +1,9 @@
 /* pool.c: a fixed set of threads that run one loop at a time.
  *
- * A loop is announced by a generation number.  Idle threads look at it for some microseconds, as the loops of a model come
- * closely one after another, and then sleep.  Ranges are handed out by a counter: which thread takes which range is chance,
- * so a loop's results must not depend on it.  Used by one thread at a time. */
+ * A loop is announced by a generation number.  Idle threads look at it for some microseconds, as
+ * the loops of a model come closely one after another, and then sleep.  Ranges are handed out by a
+ * counter: which thread takes which range is chance, so a loop's results must not depend on it.
+ * Used by one thread at a time. */
 #include "os.h"
 
 #include <stdatomic.h>
@@ -15,9 +16,9 @@ typedef struct worker {
 
 struct hy__pool {
     hy_env env;
-    uint32_t n_threads;      /* the caller's own included */
-    uint32_t n_started;      /* workers running, n_threads - 1 after creation */
-    worker *workers;         /* [n_threads - 1] */
+    uint32_t n_threads; /* the caller's own included */
+    uint32_t n_started; /* workers running, n_threads - 1 after creation */
+    worker *workers;    /* [n_threads - 1] */
     hy__gate *start, *done;
 
     /* the loop at hand; written before the generation changes */
@@ -25,8 +26,8 @@ struct hy__pool {
     void *arg;
     size_t n, grain;
     bool quit;
-    atomic_size_t next;      /* first item nobody has taken */
-    atomic_uint busy;        /* workers that have not finished the loop */
+    atomic_size_t next; /* first item nobody has taken */
+    atomic_uint busy;   /* workers that have not finished the loop */
     atomic_uint generation;
 };
 

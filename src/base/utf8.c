@@ -19,8 +19,8 @@ static unsigned lead_length(unsigned char c)
     return 0;
 }
 
-/* Whether `c` may follow the lead byte directly: this is where overlong forms, surrogates and values above
- * U+10FFFF are ruled out. */
+/* Whether `c` may follow the lead byte directly: this is where overlong forms, surrogates and
+ * values above U+10FFFF are ruled out. */
 static bool second_byte_ok(unsigned char lead, unsigned char c)
 {
     switch (lead) {

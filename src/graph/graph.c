@@ -28,7 +28,8 @@ void hy__graph_finish(hy__graph *g)
 }
 
 /* Room for one more of *items, which hold n of cap. */
-static bool grow(const hy_env *env, void **items, uint32_t n, uint32_t *cap, size_t elem, hy_error *err)
+static bool grow(const hy_env *env, void **items, uint32_t n, uint32_t *cap, size_t elem,
+                 hy_error *err)
 {
     if (n < *cap) {
         return true;
@@ -63,8 +64,8 @@ static hy__id id_of(const hy__graph *g, const hy__value *v)
     return (hy__id)(v - g->values);
 }
 
-hy__id hy__graph_add_weight(hy__graph *g, const hy_gguf_tensor *t, uint64_t first, uint32_t n, uint32_t m,
-                            hy_error *err)
+hy__id hy__graph_add_weight(hy__graph *g, const hy_gguf_tensor *t, uint64_t first, uint32_t n,
+                            uint32_t m, hy_error *err)
 {
     hy__value *v = add_value(g, t->name, HY__WEIGHT, err);
     if (!v) {
@@ -88,7 +89,8 @@ hy__id hy__graph_add_const(hy__graph *g, const char *name, uint32_t n, hy_error 
     return v->data ? id_of(g, v) : 0;
 }
 
-hy__id hy__graph_add_state(hy__graph *g, const char *name, uint32_t n, bool per_position, hy_error *err)
+hy__id hy__graph_add_state(hy__graph *g, const char *name, uint32_t n, bool per_position,
+                           hy_error *err)
 {
     void *states = g->states;
     if (!grow(&g->env, &states, g->n_states, &g->cap_states, sizeof *g->states, err)) {
@@ -118,8 +120,8 @@ hy__id hy__graph_add_tokens(hy__graph *g, hy_error *err)
     return g->tokens;
 }
 
-hy__id hy__graph_add_op(hy__graph *g, hy__opcode op, uint32_t layer, const char *name, const hy__id *in,
-                        const hy__params *params, hy_error *err)
+hy__id hy__graph_add_op(hy__graph *g, hy__opcode op, uint32_t layer, const char *name,
+                        const hy__id *in, const hy__params *params, hy_error *err)
 {
     hy__node node = {.op = op, .layer = layer};
     memcpy(node.in, in, hy__ops[op].n_inputs * sizeof *in);

@@ -1,6 +1,7 @@
 /* shapes.c: what each operation asks of its inputs, and the shape of its result.  Pure functions.
  *
- * Builder and verifier both use these rules; hyper-parameters of hostile files end here at the latest. */
+ * Builder and verifier both use these rules; hyper-parameters of hostile files end here at the
+ * latest. */
 #include "graph.h"
 
 #include <stdio.h>
@@ -43,8 +44,8 @@ static bool want_columns(const rule *r, uint32_t i)
            refuse(r, "input %u (%s) is not computed per token", i, v->name);
 }
 
-/* Input i is computed, a column per token.  What depends on the position or keeps a state has to see every token, not only
- * those whose logits are wanted. */
+/* Input i is computed, a column per token.  What depends on the position or keeps a state has to
+ * see every token, not only those whose logits are wanted. */
 static bool want_tokens(const rule *r, uint32_t i)
 {
     const hy__value *v = input(r, i);
@@ -73,7 +74,8 @@ static bool want_vector(const rule *r, uint32_t i, uint32_t n)
 
 static bool want_vector_or_like_first(const rule *r, uint32_t i)
 {
-    return input(r, i)->kind == HY__WEIGHT ? want_vector(r, i, input(r, 0)->n) : want_like_first(r, i);
+    return input(r, i)->kind == HY__WEIGHT ? want_vector(r, i, input(r, 0)->n)
+                                           : want_like_first(r, i);
 }
 
 /* Input 0 is computed, and the channels divide into groups. */
@@ -110,8 +112,8 @@ static bool shape_embed(const rule *r)
 
 static bool shape_layer_norm(const rule *r)
 {
-    return want_columns(r, 0) && want_vector(r, 1, input(r, 0)->n) && want_vector(r, 2, input(r, 0)->n) &&
-           like_first(r);
+    return want_columns(r, 0) && want_vector(r, 1, input(r, 0)->n) &&
+           want_vector(r, 2, input(r, 0)->n) && like_first(r);
 }
 
 static bool shape_group_norm(const rule *r)
@@ -136,7 +138,8 @@ static bool shape_token_shift(const rule *r)
 
 static bool shape_lerp(const rule *r)
 {
-    return want_columns(r, 0) && want_like_first(r, 1) && want_vector_or_like_first(r, 2) && like_first(r);
+    return want_columns(r, 0) && want_like_first(r, 1) && want_vector_or_like_first(r, 2) &&
+           like_first(r);
 }
 
 static bool shape_matmul(const rule *r)
@@ -173,7 +176,8 @@ static bool shape_unary(const rule *r)
 
 static bool shape_rwkv7_key(const rule *r)
 {
-    return want_columns(r, 0) && want_like_first(r, 1) && want_vector(r, 2, input(r, 0)->n) && like_first(r);
+    return want_columns(r, 0) && want_like_first(r, 1) && want_vector(r, 2, input(r, 0)->n) &&
+           like_first(r);
 }
 
 static bool shape_wkv7(const rule *r)
@@ -187,7 +191,8 @@ static bool shape_wkv7(const rule *r)
         }
     }
     return want_groups(r) &&
-           want_state(r, 6, (uint64_t)input(r, 0)->n * r->node->params.group, false) && like_first(r);
+           want_state(r, 6, (uint64_t)input(r, 0)->n * r->node->params.group, false) &&
+           like_first(r);
 }
 
 static bool shape_rwkv7_bonus(const rule *r)
@@ -209,8 +214,8 @@ static bool shape_rope(const rule *r)
     if (!want_tokens(r, 0) || !want_groups(r)) {
         return false;
     }
-    if (p->n_rot == 0 || p->n_rot % 2 != 0 || p->n_rot > p->group || input(r, 1)->kind != HY__CONST ||
-        input(r, 1)->n != p->n_rot / 2) {
+    if (p->n_rot == 0 || p->n_rot % 2 != 0 || p->n_rot > p->group ||
+        input(r, 1)->kind != HY__CONST || input(r, 1)->n != p->n_rot / 2) {
         return refuse(r, "cannot rotate %u of %u channels with %u frequencies", p->n_rot, p->group,
                       input(r, 1)->n);
     }
@@ -227,8 +232,9 @@ static bool shape_attention(const rule *r)
     if (p->n_head == 0 || p->n_head_kv == 0 || p->n_head % p->n_head_kv != 0 ||
         q->n % p->n_head != 0 || k->n % p->n_head_kv != 0 || v->n % p->n_head_kv != 0 ||
         q->n / p->n_head != k->n / p->n_head_kv) {
-        return refuse(r, "%u query heads in %u channels do not go with %u key heads in %u and values in %u",
-                      p->n_head, q->n, p->n_head_kv, k->n, v->n);
+        return refuse(
+            r, "%u query heads in %u channels do not go with %u key heads in %u and values in %u",
+            p->n_head, q->n, p->n_head_kv, k->n, v->n);
     }
     return want_state(r, 3, k->n, true) && want_state(r, 4, v->n, true) &&
            result(r, q->cols, v->n / p->n_head_kv * p->n_head);
@@ -239,7 +245,8 @@ static bool shape_select(const rule *r)
     return want_tokens(r, 0) && result(r, HY__PER_OUT, input(r, 0)->n);
 }
 
-bool hy__op_shape(const hy__graph *g, const hy__node *node, hy__shape *out, char *why, size_t why_cap)
+bool hy__op_shape(const hy__graph *g, const hy__node *node, hy__shape *out, char *why,
+                  size_t why_cap)
 {
     const rule r = {g, node, out, why, why_cap};
     for (uint32_t i = 0; i < hy__ops[node->op].n_inputs; i++) {

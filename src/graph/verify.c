@@ -6,7 +6,8 @@ typedef struct use {
     uint32_t reads;
 } use;
 
-static hy_status check_node(const hy__graph *g, const hy__node *node, uint32_t i, use *uses, hy_error *err)
+static hy_status check_node(const hy__graph *g, const hy__node *node, uint32_t i, use *uses,
+                            hy_error *err)
 {
     hy__shape shape;
     char why[200];
@@ -20,8 +21,8 @@ static hy_status check_node(const hy__graph *g, const hy__node *node, uint32_t i
     for (uint32_t k = 0; k < hy__ops[node->op].n_inputs; k++) {
         const hy__value *v = &g->values[node->in[k]];
         if (v->kind == HY__RESULT && uses[node->in[k]].writes == 0) {
-            return hy__fail(err, HY_E_INTERNAL, "node %u (%s): %s is used before it is computed", i, op,
-                            v->name);
+            return hy__fail(err, HY_E_INTERNAL, "node %u (%s): %s is used before it is computed", i,
+                            op, v->name);
         }
         uses[node->in[k]].reads++;
     }
@@ -30,8 +31,8 @@ static hy_status check_node(const hy__graph *g, const hy__node *node, uint32_t i
     }
     const hy__value *out = &g->values[node->out];
     if (out->cols != shape.cols || out->n != shape.n) {
-        return hy__fail(err, HY_E_INTERNAL, "node %u (%s): %s has %u channels, the rule says %u", i, op,
-                        out->name, out->n, shape.n);
+        return hy__fail(err, HY_E_INTERNAL, "node %u (%s): %s has %u channels, the rule says %u", i,
+                        op, out->name, out->n, shape.n);
     }
     if (uses[node->out].writes++ > 0) {
         return hy__fail(err, HY_E_INTERNAL, "node %u (%s): %s is computed twice", i, op, out->name);
@@ -46,15 +47,18 @@ static const char *flaw_of(const hy__graph *g, hy__id id)
     uint64_t end;
     switch (v->kind) {
     case HY__WEIGHT:
-        if (!v->tensor || v->n == 0 || v->m == 0 || !hy__add_u64(v->first, (uint64_t)v->n * v->m, &end) ||
-            end > v->tensor->n_elems) {
+        if (!v->tensor || v->n == 0 || v->m == 0 ||
+            !hy__add_u64(v->first, (uint64_t)v->n * v->m, &end) || end > v->tensor->n_elems) {
             return "is not inside its tensor";
         }
-        return v->m > 1 && (v->tensor->ne[0] != v->n || v->first % v->n != 0) ? "does not consist of rows of its tensor" : NULL;
+        return v->m > 1 && (v->tensor->ne[0] != v->n || v->first % v->n != 0)
+                   ? "does not consist of rows of its tensor"
+                   : NULL;
     case HY__CONST:
         return v->data ? NULL : "has no numbers";
     case HY__STATE:
-        return v->state < g->n_states && g->states[v->state] == id ? NULL : "is not among the states";
+        return v->state < g->n_states && g->states[v->state] == id ? NULL
+                                                                   : "is not among the states";
     case HY__TOKENS:
         return id == g->tokens ? NULL : "is a second value of tokens";
     case HY__RESULT:
@@ -76,8 +80,9 @@ static hy_status check_values(const hy__graph *g, const use *uses, hy_error *err
         }
         if (v->kind == HY__STATE && uses[id].reads != 1) {
             /* Two owners of a state would make its value depend on the order in which they run. */
-            return hy__fail(err, HY_E_INTERNAL, "state %s is touched by %u operations instead of one",
-                            v->name, uses[id].reads);
+            return hy__fail(err, HY_E_INTERNAL,
+                            "state %s is touched by %u operations instead of one", v->name,
+                            uses[id].reads);
         }
         if (v->kind == HY__RESULT && uses[id].reads == 0 && id != g->logits) {
             return hy__fail(err, HY_E_INTERNAL, "%s is computed but never used", v->name);

@@ -1,7 +1,8 @@
 /* arwkv7.c: ARWKV-7: the time mix of RWKV-7 in place of the attention of a Qwen 2 layer.
  *
- * Source: Lin Yueyu et al., "ARWKV: Pretrain is not what we need, an RNN-Attention-Based Language Model Born from
- * Transformer" (2025).  RMS norms, a SwiGLU feed-forward without token shift; some models lack the gate or the group norm. */
+ * Source: Lin Yueyu et al., "ARWKV: Pretrain is not what we need, an RNN-Attention-Based Language
+ * Model Born from Transformer" (2025).  RMS norms, a SwiGLU feed-forward without token shift; some
+ * models lack the gate or the group norm. */
 #include "rwkv7.h"
 #include "transformer.h"
 

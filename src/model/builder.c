@@ -29,9 +29,10 @@ static void key_of(const hy__builder *b, const char *name, char *key, size_t cap
     snprintf(key, cap, "%s.%s", b->arch, name);
 }
 
-/* A per-layer array stands for its scalar if all its entries are equal: no architecture here has layers that differ.
- * False if the value is no array. */
-static bool uniform_array(hy__builder *b, const char *key, uint32_t min, uint32_t max, uint32_t *out)
+/* A per-layer array stands for its scalar if all its entries are equal: no architecture here has
+ * layers that differ. False if the value is no array. */
+static bool uniform_array(hy__builder *b, const char *key, uint32_t min, uint32_t max,
+                          uint32_t *out)
 {
     const ptrdiff_t at = hy_gguf_find_key(b->gguf, key);
     if (at < 0 || hy_gguf_key_type(b->gguf, (size_t)at) != HY_GGUF_ARRAY) {
@@ -41,8 +42,10 @@ static bool uniform_array(hy__builder *b, const char *key, uint32_t min, uint32_
     uint32_t n_layer = 0;
     char block_count[64];
     key_of(b, "block_count", block_count, sizeof block_count);
-    if (hy_gguf_get_u32(b->gguf, block_count, 1, UINT32_MAX, &n_layer, NULL) != HY_OK || n != n_layer) {
-        hy__build_fail(b, HY_E_FORMAT, "key %s: an array of %zu entries for %u layers", key, n, n_layer);
+    if (hy_gguf_get_u32(b->gguf, block_count, 1, UINT32_MAX, &n_layer, NULL) != HY_OK ||
+        n != n_layer) {
+        hy__build_fail(b, HY_E_FORMAT, "key %s: an array of %zu entries for %u layers", key, n,
+                       n_layer);
         return true;
     }
     uint64_t first = 0;
@@ -53,21 +56,23 @@ static bool uniform_array(hy__builder *b, const char *key, uint32_t min, uint32_
             return true;
         }
         if (i > 0 && v != first) {
-            hy__build_fail(b, HY_E_UNSUPPORTED, "key %s: layers of different shapes (entry %zu)", key, i);
+            hy__build_fail(b, HY_E_UNSUPPORTED, "key %s: layers of different shapes (entry %zu)",
+                           key, i);
             return true;
         }
         first = v;
     }
     if (first < min || first > max) {
-        hy__build_fail(b, HY_E_FORMAT, "key %s: %llu is not in %u..%u", key, (unsigned long long)first, min, max);
+        hy__build_fail(b, HY_E_FORMAT, "key %s: %llu is not in %u..%u", key,
+                       (unsigned long long)first, min, max);
         return true;
     }
     *out = (uint32_t)first;
     return true;
 }
 
-static uint32_t read_hparam(hy__builder *b, const char *name, uint32_t min, uint32_t max, bool required,
-                            uint32_t absent)
+static uint32_t read_hparam(hy__builder *b, const char *name, uint32_t min, uint32_t max,
+                            bool required, uint32_t absent)
 {
     uint32_t value = min;
     char key[128];
@@ -95,7 +100,8 @@ uint32_t hy__hparam(hy__builder *b, const char *name, uint32_t min, uint32_t max
     return read_hparam(b, name, min, max, true, 0);
 }
 
-uint32_t hy__hparam_or(hy__builder *b, const char *name, uint32_t min, uint32_t max, uint32_t absent)
+uint32_t hy__hparam_or(hy__builder *b, const char *name, uint32_t min, uint32_t max,
+                       uint32_t absent)
 {
     return read_hparam(b, name, min, max, false, absent);
 }
@@ -121,7 +127,8 @@ static float read_f32(hy__builder *b, const char *name, bool required, float abs
         return absent;
     }
     if (status == HY_OK && !(isfinite(value) && value > 0)) {
-        hy__build_fail(b, HY_E_FORMAT, "key %s: %g is not a finite positive number", key, (double)value);
+        hy__build_fail(b, HY_E_FORMAT, "key %s: %g is not a finite positive number", key,
+                       (double)value);
         return 1.0f;
     }
     return value;
@@ -137,7 +144,8 @@ float hy__hparam_f32_or(hy__builder *b, const char *name, float absent)
     return read_f32(b, name, false, absent);
 }
 
-uint32_t hy__hparam_choice(hy__builder *b, const char *name, const char *const *choices, uint32_t absent)
+uint32_t hy__hparam_choice(hy__builder *b, const char *name, const char *const *choices,
+                           uint32_t absent)
 {
     hy_str s;
     char key[128], text[40];
@@ -155,7 +163,8 @@ uint32_t hy__hparam_choice(hy__builder *b, const char *name, const char *const *
             return i;
         }
     }
-    hy__build_fail(b, HY_E_UNSUPPORTED, "key %s: \"%s\" is not supported", key, hy__printable(s, text, sizeof text));
+    hy__build_fail(b, HY_E_UNSUPPORTED, "key %s: \"%s\" is not supported", key,
+                   hy__printable(s, text, sizeof text));
     return absent;
 }
 
@@ -216,12 +225,14 @@ static const hy_gguf_tensor *need(hy__builder *b, const char *name)
 static void wrong_shape(hy__builder *b, const hy_gguf_tensor *t, uint64_t n, uint64_t m)
 {
     hy__build_fail(b, HY_E_FORMAT,
-                   "tensor %s has the shape [%llu, %llu, %llu, %llu], [%llu, %llu] is needed", t->name,
-                   (unsigned long long)t->ne[0], (unsigned long long)t->ne[1], (unsigned long long)t->ne[2],
-                   (unsigned long long)t->ne[3], (unsigned long long)n, (unsigned long long)m);
+                   "tensor %s has the shape [%llu, %llu, %llu, %llu], [%llu, %llu] is needed",
+                   t->name, (unsigned long long)t->ne[0], (unsigned long long)t->ne[1],
+                   (unsigned long long)t->ne[2], (unsigned long long)t->ne[3],
+                   (unsigned long long)n, (unsigned long long)m);
 }
 
-static hy__id add_weight(hy__builder *b, const hy_gguf_tensor *t, uint64_t first, uint32_t n, uint32_t m)
+static hy__id add_weight(hy__builder *b, const hy_gguf_tensor *t, uint64_t first, uint32_t n,
+                         uint32_t m)
 {
     const hy__id id = hy__graph_add_weight(b->graph, t, first, n, m, &b->error);
     if (id == 0) {
@@ -243,7 +254,8 @@ hy__id hy__vector_part(hy__builder *b, uint32_t n, uint32_t first, uint32_t all,
     return add_weight(b, t, first, n, 1);
 }
 
-hy__id hy__matrix_part(hy__builder *b, uint32_t n, uint32_t m, uint32_t first, uint32_t all, const char *name)
+hy__id hy__matrix_part(hy__builder *b, uint32_t n, uint32_t m, uint32_t first, uint32_t all,
+                       const char *name)
 {
     const hy_gguf_tensor *t = need(b, name);
     if (!t) {
@@ -296,8 +308,8 @@ uint32_t hy__dim(hy__builder *b, const char *name, uint32_t dim, uint32_t min, u
         return min;
     }
     if (t->ne[dim] < min || t->ne[dim] > max) {
-        hy__build_fail(b, HY_E_FORMAT, "tensor %s: dimension %u is %llu, not in %u..%u", t->name, dim,
-                       (unsigned long long)t->ne[dim], min, max);
+        hy__build_fail(b, HY_E_FORMAT, "tensor %s: dimension %u is %llu, not in %u..%u", t->name,
+                       dim, (unsigned long long)t->ne[dim], min, max);
         return min;
     }
     return (uint32_t)t->ne[dim];
@@ -305,7 +317,8 @@ uint32_t hy__dim(hy__builder *b, const char *name, uint32_t dim, uint32_t min, u
 
 /* ---- operations */
 
-hy__id hy__op(hy__builder *b, hy__opcode op, const char *name, const hy__params *params, const hy__id *in)
+hy__id hy__op(hy__builder *b, hy__opcode op, const char *name, const hy__params *params,
+              const hy__id *in)
 {
     if (failed(b)) {
         return 0;
@@ -375,7 +388,8 @@ hy__id hy__linear(hy__builder *b, const char *name, uint32_t n, uint32_t m, hy__
 hy__id hy__rms_norm(hy__builder *b, const char *name, uint32_t group, float eps, hy__id x)
 {
     const hy__params p = {.eps = eps, .group = group};
-    return hy__op(b, HY__OP_RMS_NORM, name, &p, (const hy__id[]){x, hy__vector(b, group, "%s.weight", name)});
+    return hy__op(b, HY__OP_RMS_NORM, name, &p,
+                  (const hy__id[]){x, hy__vector(b, group, "%s.weight", name)});
 }
 
 /* ---- the whole graph */
@@ -412,12 +426,14 @@ static hy_status find_arch(const hy_gguf *g, size_t *out, hy_error *err)
                     hy__printable(arch, text, sizeof text), known);
 }
 
-/* A model with tensors that the architecture does not know is another model: it would run and be wrong. */
+/* A model with tensors that the architecture does not know is another model: it would run and be
+ * wrong. */
 static hy_status refuse_unknown(const hy__builder *b, hy_error *err)
 {
     for (size_t i = 0; i < hy_gguf_n_tensors(b->gguf); i++) {
         if (!b->used[i]) {
-            return hy__fail(err, HY_E_UNSUPPORTED, "tensor %s does not belong to the architecture %s",
+            return hy__fail(err, HY_E_UNSUPPORTED,
+                            "tensor %s does not belong to the architecture %s",
                             hy_gguf_tensor_at(b->gguf, i)->name, b->arch);
         }
     }

@@ -1,4 +1,5 @@
-/* llama.c: Llama 1 to 3, Mistral 7B, SmolLM2, TinyLlama: everything that converters call "llama" with dense layers. */
+/* llama.c: Llama 1 to 3, Mistral 7B, SmolLM2, TinyLlama: everything that converters call "llama"
+ * with dense layers. */
 #include "transformer.h"
 
 hy_status hy__build_llama(hy__builder *b)

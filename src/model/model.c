@@ -1,4 +1,5 @@
-/* model.c: loading a model: file, graph, plan, backend, vocabulary.  A model is immutable once loaded. */
+/* model.c: loading a model: file, graph, plan, backend, vocabulary.  A model is immutable once
+ * loaded. */
 #include "model.h"
 
 #include "builder.h"
@@ -17,8 +18,9 @@ static uint64_t crc_str(uint64_t crc, hy_str s)
     return hy__crc64(crc_u64(crc, s.len), s.data, s.len);
 }
 
-/* Names, types, shapes and a sample of every tensor, and the hyper-parameters: another model, another encoding of it or a
- * finetune give another number.  Reading all weights for it would cost seconds. */
+/* Names, types, shapes and a sample of every tensor, and the hyper-parameters: another model,
+ * another encoding of it or a finetune give another number.  Reading all weights for it would cost
+ * seconds. */
 static uint64_t fingerprint(const hy_gguf *g, const char *arch)
 {
     uint64_t crc = hy__crc64(0, arch, strlen(arch));
@@ -48,7 +50,8 @@ static uint64_t fingerprint(const hy_gguf *g, const char *arch)
         }
         const uint64_t n = HY_MIN(t->bytes, (uint64_t)64);
         crc = hy__crc64(crc, t->data, (size_t)n);
-        crc = hy__crc64(crc, (const char *)t->data + t->bytes / 2, (size_t)HY_MIN(t->bytes - t->bytes / 2, n));
+        crc = hy__crc64(crc, (const char *)t->data + t->bytes / 2,
+                        (size_t)HY_MIN(t->bytes - t->bytes / 2, n));
         crc = hy__crc64(crc, (const char *)t->data + (t->bytes - n), (size_t)n);
     }
     return crc;
@@ -74,7 +77,8 @@ static void fill_info(hy_model *m, const hy__builder *b)
     info->fingerprint = fingerprint(m->gguf, m->arch);
 }
 
-/* A model and its vocabulary must agree, else sampled ids have no text. Padding rows behind the vocabulary are common. */
+/* A model and its vocabulary must agree, else sampled ids have no text. Padding rows behind the
+ * vocabulary are common. */
 static hy_status load_tokenizer(hy_model *m, hy_error *err)
 {
     hy_error why;
@@ -107,14 +111,16 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
     HY_TRY(m->backend->model_create(&m->graph, &m->plan, &m->env, &m->backend_model, err));
-    if (opts->progress && !opts->progress(opts->progress_user, m->info.weight_bytes, m->info.weight_bytes)) {
+    if (opts->progress &&
+        !opts->progress(opts->progress_user, m->info.weight_bytes, m->info.weight_bytes)) {
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
     return HY_OK;
 }
 
-static hy_status load_any(const char *path, const void *data, size_t bytes, const hy_model_opts *opts,
-                          const hy_env *env, hy_model **out, hy_error *err)
+static hy_status load_any(const char *path, const void *data, size_t bytes,
+                          const hy_model_opts *opts, const hy_env *env, hy_model **out,
+                          hy_error *err)
 {
     hy_model_opts o = {0};
     hy_env e;
@@ -143,13 +149,14 @@ static hy_status load_any(const char *path, const void *data, size_t bytes, cons
     return HY_OK;
 }
 
-hy_status hy_model_load(const char *path, const hy_model_opts *opts, const hy_env *env, hy_model **out, hy_error *err)
+hy_status hy_model_load(const char *path, const hy_model_opts *opts, const hy_env *env,
+                        hy_model **out, hy_error *err)
 {
     return load_any(path, NULL, 0, opts, env, out, err);
 }
 
-hy_status hy_model_load_memory(const void *data, size_t bytes, const hy_model_opts *opts, const hy_env *env,
-                               hy_model **out, hy_error *err)
+hy_status hy_model_load_memory(const void *data, size_t bytes, const hy_model_opts *opts,
+                               const hy_env *env, hy_model **out, hy_error *err)
 {
     return load_any(NULL, data, bytes, opts, env, out, err);
 }

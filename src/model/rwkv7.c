@@ -1,8 +1,9 @@
 /* rwkv7.c: RWKV-7 "Goose".
  *
- * Source of the equations: B. Peng et al., "RWKV-7 Goose with Expressive Dynamic State Evolution" (2025), and the reference
- * programs of BlinkDL/RWKV-LM.  Per layer: a time mix (attention's place) over the matrix state S and a channel mix.
- * C channels, H = C/N heads of N, F feed-forward; Dw, Da, Dv, Dg ranks of the low-rank matrices. */
+ * Source of the equations: B. Peng et al., "RWKV-7 Goose with Expressive Dynamic State Evolution"
+ * (2025), and the reference programs of BlinkDL/RWKV-LM.  Per layer: a time mix (attention's place)
+ * over the matrix state S and a channel mix. C channels, H = C/N heads of N, F feed-forward; Dw,
+ * Da, Dv, Dg ranks of the low-rank matrices. */
 #include "rwkv7.h"
 
 #include <stdio.h>
@@ -12,8 +13,8 @@ typedef struct sizes {
     float eps;
 } sizes;
 
-/* x -> B(act(A x)) + bias: the low-rank matrices NAME1, NAME2 with the bias vector NAME0 if there is one.
- * act HY__OP_MATMUL stands for no activation. */
+/* x -> B(act(A x)) + bias: the low-rank matrices NAME1, NAME2 with the bias vector NAME0 if there
+ * is one. act HY__OP_MATMUL stands for no activation. */
 static hy__id low_rank(hy__builder *b, uint32_t c, char which, hy__id x, hy__opcode act, bool bias)
 {
     char down[16], up[16], name[32];
@@ -41,7 +42,8 @@ void hy__rwkv7_sizes(hy__builder *b, hy__rwkv7 *t)
     b->graph->n_layer = hy__hparam(b, "block_count", 1, 512);
     b->recurrent = true; /* context_length is the length of training rows, no limit */
     if (b->status == HY_OK && t->c % t->n != 0) {
-        hy__build_fail(b, HY_E_FORMAT, "key %s.wkv.head_size: %u does not divide the embedding length %u", b->arch,
+        hy__build_fail(b, HY_E_FORMAT,
+                       "key %s.wkv.head_size: %u does not divide the embedding length %u", b->arch,
                        t->n, t->c);
     }
 }
@@ -58,7 +60,8 @@ static hy__id value(hy__builder *b, const hy__rwkv7 *t, hy__id mixed, hy__id *v_
         hy__ignore(b, "time_mix_v2.weight");
         return v;
     }
-    const hy__id share = hy__op1(b, HY__OP_SIGMOID, "v_mix", low_rank(b, t->c, 'v', mixed, HY__OP_MATMUL, true));
+    const hy__id share =
+        hy__op1(b, HY__OP_SIGMOID, "v_mix", low_rank(b, t->c, 'v', mixed, HY__OP_MATMUL, true));
     return hy__op3(b, HY__OP_LERP, "v", v, *v_first, share);
 }
 
@@ -72,7 +75,8 @@ hy__id hy__rwkv7_time_mix(hy__builder *b, const hy__rwkv7 *t, hy__id h, hy__id *
     const bool gate = !t->optional_gate || hy__find(b, "time_mix_g1.weight");
     const bool group_norm = !t->optional_group_norm || hy__find(b, "time_mix_ln.weight");
     const uint32_t planes = gate ? 6 : 5;
-    const hy__id prev = hy__op2(b, HY__OP_TOKEN_SHIFT, "time_mix_shift", h, hy__state(b, "time_shift", t->c, false));
+    const hy__id prev = hy__op2(b, HY__OP_TOKEN_SHIFT, "time_mix_shift", h,
+                                hy__state(b, "time_shift", t->c, false));
     hy__id mixed[6] = {0};
     for (uint32_t i = 0; i < planes; i++) {
         mixed[i] = hy__op3(b, HY__OP_LERP, plane_names[i], h, prev,
@@ -81,19 +85,24 @@ hy__id hy__rwkv7_time_mix(hy__builder *b, const hy__rwkv7 *t, hy__id h, hy__id *
     const hy__id r = hy__linear(b, "time_mix_receptance", t->c, t->c, mixed[R], false);
     const hy__id k0 = hy__linear(b, "time_mix_key", t->c, t->c, mixed[K], false);
     const hy__id v = value(b, t, mixed[V], v_first);
-    const hy__id w = hy__op1(b, HY__OP_RWKV7_DECAY, "decay", low_rank(b, t->c, 'w', mixed[W], HY__OP_TANH, true));
-    const hy__id a = hy__op1(b, HY__OP_SIGMOID, "a", low_rank(b, t->c, 'a', mixed[A], HY__OP_MATMUL, true));
+    const hy__id w = hy__op1(b, HY__OP_RWKV7_DECAY, "decay",
+                             low_rank(b, t->c, 'w', mixed[W], HY__OP_TANH, true));
+    const hy__id a =
+        hy__op1(b, HY__OP_SIGMOID, "a", low_rank(b, t->c, 'a', mixed[A], HY__OP_MATMUL, true));
     const hy__id g = gate ? low_rank(b, t->c, 'g', mixed[G], HY__OP_SIGMOID, false) : 0;
     const hy__id kk = hy__op(b, HY__OP_L2_NORM, "kk", &head,
-                             (const hy__id[]){hy__op2(b, HY__OP_MUL, "k_k", k0, hy__vector(b, t->c, "time_mix_k_k.weight"))});
-    const hy__id k = hy__op3(b, HY__OP_RWKV7_KEY, "k", k0, a, hy__vector(b, t->c, "time_mix_k_a.weight"));
+                             (const hy__id[]){hy__op2(b, HY__OP_MUL, "k_k", k0,
+                                                      hy__vector(b, t->c, "time_mix_k_k.weight"))});
+    const hy__id k =
+        hy__op3(b, HY__OP_RWKV7_KEY, "k", k0, a, hy__vector(b, t->c, "time_mix_k_a.weight"));
     const hy__id state = hy__state(b, "wkv_state", t->c * t->n, false);
     hy__id y = hy__op(b, HY__OP_WKV7, "wkv", &head, (const hy__id[]){r, w, k, v, kk, a, state});
     if (group_norm) {
         /* Its epsilon is a constant of the architecture: 1e-5 * 8^2. */
         const hy__params group = {.group = t->n, .eps = 64e-5f};
         y = hy__op(b, HY__OP_GROUP_NORM, "time_mix_ln", &group,
-                   (const hy__id[]){y, hy__vector(b, t->c, "time_mix_ln.weight"), hy__vector(b, t->c, "time_mix_ln.bias")});
+                   (const hy__id[]){y, hy__vector(b, t->c, "time_mix_ln.weight"),
+                                    hy__vector(b, t->c, "time_mix_ln.bias")});
     }
     y = hy__op(b, HY__OP_RWKV7_BONUS, "bonus", &head,
                (const hy__id[]){y, r, k, v, hy__vector(b, t->c, "time_mix_r_k.weight")});
@@ -107,7 +116,8 @@ static hy__id norm(hy__builder *b, const sizes *s, const char *name, hy__id x)
 {
     const hy__params p = {.eps = s->eps};
     return hy__op(b, HY__OP_LAYER_NORM, name, &p,
-                  (const hy__id[]){x, hy__vector(b, s->c, "%s.weight", name), hy__vector(b, s->c, "%s.bias", name)});
+                  (const hy__id[]){x, hy__vector(b, s->c, "%s.weight", name),
+                                   hy__vector(b, s->c, "%s.bias", name)});
 }
 
 static hy__id channel_mix(hy__builder *b, const sizes *s, hy__id x)

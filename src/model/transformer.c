@@ -1,7 +1,8 @@
-/* transformer.c: decoder with RMS norm, grouped-query attention, rotary positions and a SwiGLU feed-forward.
+/* transformer.c: decoder with RMS norm, grouped-query attention, rotary positions and a SwiGLU
+ * feed-forward.
  *
- * Sources: Touvron et al., "LLaMA" (2023); Su et al., "RoFormer" (2021); Peng et al., "YaRN" (2023); the Llama 3.1 frequency
- * factors come as the tensor rope_freqs and only divide. */
+ * Sources: Touvron et al., "LLaMA" (2023); Su et al., "RoFormer" (2021); Peng et al., "YaRN"
+ * (2023); the Llama 3.1 frequency factors come as the tensor rope_freqs and only divide. */
 #include "transformer.h"
 
 #include <math.h>
@@ -38,7 +39,8 @@ static bool frequency_factors(hy__builder *b, uint32_t n, float *f)
     b->status = hy_dequantize(t->type, t->data, f, n, &b->error);
     for (uint32_t j = 0; j < n && b->status == HY_OK; j++) {
         if (!(isfinite(f[j]) && f[j] > 0)) {
-            hy__build_fail(b, HY_E_FORMAT, "tensor rope_freqs.weight: element %u is %g", j, (double)f[j]);
+            hy__build_fail(b, HY_E_FORMAT, "tensor rope_freqs.weight: element %u is %g", j,
+                           (double)f[j]);
         }
     }
     hy__ignore(b, "rope_freqs.weight");
@@ -61,22 +63,27 @@ static scaling read_scaling(hy__builder *b, const sizes *s)
     return (scaling){
         .base = (double)hy__hparam_f32_or(b, "rope.freq_base", 10000.0f),
         .factor = type == NONE ? 1 : (double)factor,
-        .original = hy__hparam_or(b, "rope.scaling.original_context_length", 1, INT32_MAX, s->n_ctx),
+        .original =
+            hy__hparam_or(b, "rope.scaling.original_context_length", 1, INT32_MAX, s->n_ctx),
         .attn_factor = hy__hparam_f32_or(b, "rope.scaling.attn_factor", 1.0f),
         .yarn = type == YARN,
     };
 }
 
-/* Angles per position of the n/2 pairs of n rotated channels, each divided by its entry of `divisors`. */
-static void fill_frequencies(hy__builder *b, const scaling *r, uint32_t n, const float *divisors, double *freqs)
+/* Angles per position of the n/2 pairs of n rotated channels, each divided by its entry of
+ * `divisors`. */
+static void fill_frequencies(hy__builder *b, const scaling *r, uint32_t n, const float *divisors,
+                             double *freqs)
 {
     for (uint32_t j = 0; j < n / 2; j++) {
         const double theta = hy__pow(r->base, -2.0 * j / n) / (double)divisors[j];
         const double ramp = r->yarn ? yarn_ramp(j, n, r->base, r->original) : 0;
         freqs[j] = theta / r->factor * (1 - ramp) + theta * ramp;
-        /* Half a turn per position is the fastest rotation that means anything; hy__sincos has a bound, too. */
+        /* Half a turn per position is the fastest rotation that means anything; hy__sincos has a
+         * bound, too. */
         if (!(freqs[j] <= PI)) {
-            hy__build_fail(b, HY_E_FORMAT, "key %s.rope: pair %u turns by %g per position", b->arch, j, freqs[j]);
+            hy__build_fail(b, HY_E_FORMAT, "key %s.rope: pair %u turns by %g per position", b->arch,
+                           j, freqs[j]);
             return;
         }
     }
@@ -91,7 +98,9 @@ static void rope_tables(hy__builder *b, sizes *s)
         return;
     }
     if (n_rot != s->key || n_rot % 2 != 0) {
-        hy__build_fail(b, HY_E_UNSUPPORTED, "key %s.rope.dimension_count: %u of %u channels rotated", b->arch, n_rot, s->key);
+        hy__build_fail(b, HY_E_UNSUPPORTED,
+                       "key %s.rope.dimension_count: %u of %u channels rotated", b->arch, n_rot,
+                       s->key);
         return;
     }
     if (r.base <= 1) {
@@ -99,7 +108,8 @@ static void rope_tables(hy__builder *b, sizes *s)
         return;
     }
     s->freqs = hy__graph_add_const(b->graph, "rope_frequencies", n_rot / 2, &b->error);
-    float *divisors = s->freqs ? hy__alloc(&b->graph->env, n_rot / 2, sizeof *divisors, &b->error) : NULL;
+    float *divisors =
+        s->freqs ? hy__alloc(&b->graph->env, n_rot / 2, sizeof *divisors, &b->error) : NULL;
     if (!divisors) {
         b->status = HY_E_NOMEM;
         return;
@@ -114,9 +124,11 @@ static void rope_tables(hy__builder *b, sizes *s)
     hy__free(&b->graph->env, divisors);
 }
 
-static hy__id rope(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name, hy__id x)
+static hy__id rope(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name,
+                   hy__id x)
 {
-    const hy__params p = {.group = s->key, .n_rot = s->key, .half_split = t->half_split_rope, .scale = s->rope_scale};
+    const hy__params p = {
+        .group = s->key, .n_rot = s->key, .half_split = t->half_split_rope, .scale = s->rope_scale};
     return hy__op(b, HY__OP_ROPE, name, &p, (const hy__id[]){x, s->freqs});
 }
 
@@ -129,7 +141,8 @@ static void check_bias(hy__builder *b, const hy__transformer *t, const char *bia
 }
 
 /* q, k or v from a matrix of its own. */
-static hy__id project(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name, uint32_t m, hy__id x)
+static hy__id project(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name,
+                      uint32_t m, hy__id x)
 {
     char bias[48];
     snprintf(bias, sizeof bias, "%s.bias", name);
@@ -137,15 +150,17 @@ static hy__id project(hy__builder *b, const sizes *s, const hy__transformer *t, 
     return hy__linear(b, name, s->c, m, x, t->qkv_bias);
 }
 
-/* The same from its rows of attn_qkv, which some converters write instead: first those of q, then of k, then of v. */
-static hy__id project_fused(hy__builder *b, const sizes *s, const hy__transformer *t, const char *name, uint32_t first,
-                            uint32_t m, hy__id x)
+/* The same from its rows of attn_qkv, which some converters write instead: first those of q, then
+ * of k, then of v. */
+static hy__id project_fused(hy__builder *b, const sizes *s, const hy__transformer *t,
+                            const char *name, uint32_t first, uint32_t m, hy__id x)
 {
     const uint32_t all = s->n_head * s->key + s->n_head_kv * (s->key + s->value);
     char bias[48];
     snprintf(bias, sizeof bias, "%s.bias", name);
     check_bias(b, t, "attn_qkv.bias");
-    const hy__id y = hy__op2(b, HY__OP_MATMUL, name, hy__matrix_part(b, s->c, m, first, all, "attn_qkv.weight"), x);
+    const hy__id y = hy__op2(b, HY__OP_MATMUL, name,
+                             hy__matrix_part(b, s->c, m, first, all, "attn_qkv.weight"), x);
     if (!t->qkv_bias || b->status != HY_OK || !hy__find(b, "attn_qkv.bias")) {
         return y;
     }
@@ -155,7 +170,8 @@ static hy__id project_fused(hy__builder *b, const sizes *s, const hy__transforme
 static hy__id attention(hy__builder *b, const sizes *s, const hy__transformer *t, hy__id x)
 {
     const hy__id n = hy__rms_norm(b, "attn_norm", s->c, s->eps, x);
-    const uint32_t nq = s->n_head * s->key, nk = s->n_head_kv * s->key, nv = s->n_head_kv * s->value;
+    const uint32_t nq = s->n_head * s->key, nk = s->n_head_kv * s->key,
+                   nv = s->n_head_kv * s->value;
     hy__id q, k, v;
     if (b->status == HY_OK && hy__find(b, "attn_qkv.weight")) {
         q = project_fused(b, s, t, "attn_q", 0, nq, n);
@@ -175,14 +191,16 @@ static hy__id attention(hy__builder *b, const sizes *s, const hy__transformer *t
     const hy__id k_cache = hy__state(b, "k_cache", s->n_head_kv * s->key, true);
     const hy__id v_cache = hy__state(b, "v_cache", s->n_head_kv * s->value, true);
     const hy__params p = {.n_head = s->n_head, .n_head_kv = s->n_head_kv, .scale = s->scale};
-    const hy__id y = hy__op(b, HY__OP_ATTENTION, "attention", &p, (const hy__id[]){q, k, v, k_cache, v_cache});
+    const hy__id y =
+        hy__op(b, HY__OP_ATTENTION, "attention", &p, (const hy__id[]){q, k, v, k_cache, v_cache});
     return hy__op2(b, HY__OP_ADD, "x_attention", x,
                    hy__linear(b, "attn_output", s->n_head * s->value, s->c, y, t->other_bias));
 }
 
 hy__id hy__swiglu(hy__builder *b, uint32_t c, uint32_t f, hy__id n, bool bias)
 {
-    const hy__id gate = hy__op1(b, HY__OP_SILU, "ffn_act", hy__linear(b, "ffn_gate", c, f, n, bias));
+    const hy__id gate =
+        hy__op1(b, HY__OP_SILU, "ffn_act", hy__linear(b, "ffn_gate", c, f, n, bias));
     const hy__id up = hy__linear(b, "ffn_up", c, f, n, bias);
     return hy__linear(b, "ffn_down", f, c, hy__op2(b, HY__OP_MUL, "ffn_gated", gate, up), bias);
 }
@@ -211,16 +229,21 @@ static void read_sizes(hy__builder *b, sizes *s)
     s->value = hy__hparam_or(b, "attention.value_length", 1, 65536, head);
     s->scale = hy__hparam_f32_or(b, "attention.scale", 1.0f / sqrtf((float)s->key));
     if (hy__hparam_or(b, "expert_count", 0, UINT32_MAX, 0) > 0) {
-        hy__build_fail(b, HY_E_UNSUPPORTED, "key %s.expert_count: mixtures of experts are not supported", b->arch);
+        hy__build_fail(b, HY_E_UNSUPPORTED,
+                       "key %s.expert_count: mixtures of experts are not supported", b->arch);
     }
     if (s->n_head % s->n_head_kv != 0 || s->key < 2 || s->value < 1) {
-        hy__build_fail(b, HY_E_FORMAT, "key %s.attention.head_count: %u heads, %u for keys, do not go with %u channels",
-                       b->arch, s->n_head, s->n_head_kv, s->c);
+        hy__build_fail(
+            b, HY_E_FORMAT,
+            "key %s.attention.head_count: %u heads, %u for keys, do not go with %u channels",
+            b->arch, s->n_head, s->n_head_kv, s->c);
     }
     const uint32_t window = hy__hparam_or(b, "attention.sliding_window", 0, UINT32_MAX, 0);
     if (window > 0 && window < s->n_ctx) {
         hy__message(&b->graph->env, HY_LOG_WARN,
-                    "the model was trained with a sliding window of %u tokens; attention here is over all tokens", window);
+                    "the model was trained with a sliding window of %u tokens; attention here is "
+                    "over all tokens",
+                    window);
     }
 }
 
@@ -240,7 +263,8 @@ hy_status hy__build_transformer(hy__builder *b, const hy__transformer *t)
     b->layer = HY__NO_LAYER;
     x = hy__rms_norm(b, "output_norm", s.c, s.eps, hy__op1(b, HY__OP_SELECT, "x_selected", x));
     if (b->status == HY_OK && !hy__find(b, "output.weight")) {
-        b->graph->logits = hy__op2(b, HY__OP_MATMUL, "output", table, x); /* tied to the embedding */
+        b->graph->logits =
+            hy__op2(b, HY__OP_MATMUL, "output", table, x); /* tied to the embedding */
     } else {
         b->graph->logits = hy__linear(b, "output", s.c, s.vocab, x, true);
     }

@@ -1,4 +1,5 @@
-/* transformer.h: the block that Llama and its relatives share; each architecture says how it differs. */
+/* transformer.h: the block that Llama and its relatives share; each architecture says how it
+ * differs. */
 #ifndef HY_MODEL_TRANSFORMER_H
 #define HY_MODEL_TRANSFORMER_H
 
@@ -15,7 +16,8 @@ typedef struct hy__transformer {
 /* Reads the hyper-parameters of specs "Llama, Qwen2, Qwen3" and builds the whole graph. */
 hy_status hy__build_transformer(hy__builder *b, const hy__transformer *t);
 
-/* ffn_down (silu(ffn_gate n) * ffn_up n): c channels, f inside; `bias`: the file may have biases of the three. */
+/* ffn_down (silu(ffn_gate n) * ffn_up n): c channels, f inside; `bias`: the file may have biases of
+ * the three. */
 hy__id hy__swiglu(hy__builder *b, uint32_t c, uint32_t f, hy__id n, bool bias);
 
 #endif

@@ -9,9 +9,9 @@ typedef struct hole {
 } hole;
 
 typedef struct arena {
-    hole *holes;    /* [n] with room for one more than there are results */
+    hole *holes; /* [n] with room for one more than there are results */
     uint32_t n;
-    uint64_t size;  /* largest end so far */
+    uint64_t size; /* largest end so far */
 } arena;
 
 static uint64_t take(arena *a, uint64_t want)
@@ -83,7 +83,8 @@ static void place_results(hy__plan *p, const hy__graph *g, const uint32_t *last,
 static hy_status place_all(hy__plan *p, const hy__graph *g, hy_error *err)
 {
     uint32_t *last = hy__calloc(&g->env, g->n_values, sizeof *last, err);
-    hole *holes = last ? hy__alloc(&g->env, 2 * ((size_t)g->n_values + 2), sizeof *holes, err) : NULL;
+    hole *holes =
+        last ? hy__alloc(&g->env, 2 * ((size_t)g->n_values + 2), sizeof *holes, err) : NULL;
     if (holes) {
         for (uint32_t i = 0; i < g->n_nodes; i++) {
             for (uint32_t k = 0; k < hy__ops[g->nodes[i].op].n_inputs; k++) {
@@ -136,7 +137,8 @@ hy_status hy__plan_make(hy__plan *p, const hy__graph *g, hy_error *err)
     memset(p, 0, sizeof *p);
     p->env = g->env;
     p->place = hy__calloc(&p->env, g->n_values, sizeof *p->place, err);
-    p->state_place = p->place ? hy__calloc(&p->env, g->n_states, sizeof *p->state_place, err) : NULL;
+    p->state_place =
+        p->place ? hy__calloc(&p->env, g->n_states, sizeof *p->state_place, err) : NULL;
     hy_status status = p->state_place ? place_all(p, g, err) : HY_E_NOMEM;
     if (status != HY_OK) {
         hy__plan_finish(p);

@@ -6,18 +6,20 @@
 
 #include "graph/graph.h"
 
-/* Sizes and places are in floats.  Results with a column per token lie in one arena, those with a column per output in a
- * second: value v begins at place[v] * columns of its arena and is [columns][n].  Values whose lives do not meet share
- * memory.  The logits have a place of their own, outside of the arenas. */
+/* Sizes and places are in floats.  Results with a column per token lie in one arena, those with a
+ * column per output in a second: value v begins at place[v] * columns of its arena and is
+ * [columns][n].  Values whose lives do not meet share memory.  The logits have a place of their
+ * own, outside of the arenas. */
 typedef struct hy__plan {
     hy_env env;
-    uint64_t *place;         /* [n_values], meaningful for results */
-    uint64_t per_token;      /* size of the first arena per token */
-    uint64_t per_output;     /* of the second per output */
-    uint64_t *state_place;   /* [n_states]: within the recurrent block, or within the row of a position */
-    uint64_t recurrent;      /* size of the recurrent block */
-    uint64_t per_position;   /* what all KV caches together hold per position */
-    uint64_t weight_bytes;   /* that decoding one token reads */
+    uint64_t *place;     /* [n_values], meaningful for results */
+    uint64_t per_token;  /* size of the first arena per token */
+    uint64_t per_output; /* of the second per output */
+    uint64_t
+        *state_place; /* [n_states]: within the recurrent block, or within the row of a position */
+    uint64_t recurrent;    /* size of the recurrent block */
+    uint64_t per_position; /* what all KV caches together hold per position */
+    uint64_t weight_bytes; /* that decoding one token reads */
 } hy__plan;
 
 hy_status hy__plan_make(hy__plan *p, const hy__graph *g, hy_error *err);

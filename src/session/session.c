@@ -1,6 +1,7 @@
 /* session.c: a sequence of tokens going through a model.  One thread at a time, cancel from any.
  *
- * Whatever a step needs is allocated before it: a step fails only where the backend does, and then nothing has moved. */
+ * Whatever a step needs is allocated before it: a step fails only where the backend does, and then
+ * nothing has moved. */
 #include "session.h"
 
 #include <math.h>
@@ -10,7 +11,8 @@
 #define MOST_BATCH 4096
 #define MOST_THREADS 1024
 
-static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy_session_opts *o, hy_error *err)
+static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy_session_opts *o,
+                              hy_error *err)
 {
     memset(o, 0, sizeof *o);
     if (opts) {
@@ -20,10 +22,12 @@ static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy
     o->n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
     o->n_threads = o->n_threads ? o->n_threads : 1;
     if (o->n_batch > MOST_BATCH) {
-        return hy__fail(err, HY_E_ARG, "n_batch is %u, at most %d tokens are possible in a step", o->n_batch, MOST_BATCH);
+        return hy__fail(err, HY_E_ARG, "n_batch is %u, at most %d tokens are possible in a step",
+                        o->n_batch, MOST_BATCH);
     }
     if (o->n_threads > MOST_THREADS) {
-        return hy__fail(err, HY_E_ARG, "n_threads is %u, at most %d are possible", o->n_threads, MOST_THREADS);
+        return hy__fail(err, HY_E_ARG, "n_threads is %u, at most %d are possible", o->n_threads,
+                        MOST_THREADS);
     }
     if (m->info.recurrent) {
         o->n_ctx = 0;
@@ -31,12 +35,14 @@ static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy
         o->n_ctx = HY_MIN(m->info.n_ctx_train, (uint32_t)DEFAULT_CTX);
     }
     if (o->n_ctx > INT32_MAX) {
-        return hy__fail(err, HY_E_ARG, "n_ctx is %u, at most %d positions are possible", o->n_ctx, INT32_MAX);
+        return hy__fail(err, HY_E_ARG, "n_ctx is %u, at most %d positions are possible", o->n_ctx,
+                        INT32_MAX);
     }
     return HY_OK;
 }
 
-hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_session **out, hy_error *err)
+hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_session **out,
+                            hy_error *err)
 {
     hy_session_opts o;
     *out = NULL;
@@ -48,7 +54,8 @@ hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_s
     s->model = m;
     s->opts = o;
     atomic_init(&s->cancel, false);
-    s->logits = hy__alloc(&m->env, o.all_logits ? o.n_batch : 1, m->info.n_vocab * sizeof *s->logits, err);
+    s->logits =
+        hy__alloc(&m->env, o.all_logits ? o.n_batch : 1, m->info.n_vocab * sizeof *s->logits, err);
     hy_status status = s->logits ? HY_OK : HY_E_NOMEM;
     if (status == HY_OK) {
         const hy__backend_opts b = {o.n_ctx, o.n_batch, o.n_threads, o.all_logits};
@@ -116,11 +123,13 @@ hy_status hy_session_append(hy_session *s, const hy_token *ids, size_t n, hy_err
     const size_t have = s->n_done + s->n_pending;
     const size_t most = s->opts.n_ctx ? s->opts.n_ctx : (size_t)INT32_MAX;
     if (n > most - have) {
-        return hy__fail(err, HY_E_CONTEXT, "%zu tokens after %zu do not fit into the context of %zu", n, have, most);
+        return hy__fail(err, HY_E_CONTEXT,
+                        "%zu tokens after %zu do not fit into the context of %zu", n, have, most);
     }
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->info.n_vocab) {
-            return hy__fail(err, HY_E_ARG, "token %zu is %d, the vocabulary has %u", i, (int)ids[i], s->model->info.n_vocab);
+            return hy__fail(err, HY_E_ARG, "token %zu is %d, the vocabulary has %u", i, (int)ids[i],
+                            s->model->info.n_vocab);
         }
     }
     HY_TRY(reserve(s, have + n, err));
@@ -131,11 +140,13 @@ hy_status hy_session_append(hy_session *s, const hy_token *ids, size_t n, hy_err
     return HY_OK;
 }
 
-static hy_status check_finite(const float *x, size_t n, uint32_t vocab, size_t first_pos, hy_error *err)
+static hy_status check_finite(const float *x, size_t n, uint32_t vocab, size_t first_pos,
+                              hy_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(x[i])) {
-            return hy__fail(err, HY_E_NUMERIC, "the logit of token %zu after position %zu is not a finite number",
+            return hy__fail(err, HY_E_NUMERIC,
+                            "the logit of token %zu after position %zu is not a finite number",
                             i % vocab, first_pos + i / vocab);
         }
     }
@@ -153,7 +164,9 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
     const hy__step_args args = {
         .tokens = s->tokens + s->n_done,
         .n = n,
-        .n_out = s->opts.all_logits ? n : n == s->n_pending ? 1 : 0,
+        .n_out = s->opts.all_logits  ? n
+                 : n == s->n_pending ? 1
+                                     : 0,
         .pos = s->n_done,
         .logits = s->logits,
         .cancel = &s->cancel,
@@ -193,10 +206,12 @@ hy_status hy_session_sample(hy_session *s, const hy_sampler *sampler, hy_token *
 {
     *out = HY_TOKEN_NONE;
     if (s->n_logits == 0) {
-        return hy__fail(err, HY_E_ARG, "there are no logits to sample from: tokens must be appended and stepped first");
+        return hy__fail(
+            err, HY_E_ARG,
+            "there are no logits to sample from: tokens must be appended and stepped first");
     }
-    return hy_sampler_pick(sampler, hy_session_logits(s, s->n_logits - 1), s->model->info.n_vocab, s->tokens,
-                           s->n_done, s->n_done, &s->mu, out, err);
+    return hy_sampler_pick(sampler, hy_session_logits(s, s->n_logits - 1), s->model->info.n_vocab,
+                           s->tokens, s->n_done, s->n_done, &s->mu, out, err);
 }
 
 void hy_session_reset(hy_session *s)
@@ -233,7 +248,8 @@ hy_status hy_session_snapshot(const hy_session *s, hy_state **out, hy_error *err
         memcpy(state->tokens, s->tokens, s->n_done * sizeof *s->tokens);
     }
     if (state->n_logits > 0) {
-        memcpy(state->logits, hy_session_logits(s, s->n_logits - 1), (size_t)state->n_logits * sizeof *s->logits);
+        memcpy(state->logits, hy_session_logits(s, s->n_logits - 1),
+               (size_t)state->n_logits * sizeof *s->logits);
     }
     *out = state;
     return HY_OK;
@@ -242,16 +258,19 @@ hy_status hy_session_snapshot(const hy_session *s, hy_state **out, hy_error *err
 hy_status hy_session_restore(hy_session *s, const hy_state *state, hy_error *err)
 {
     if (state->fingerprint != s->model->info.fingerprint) {
-        return hy__fail(err, HY_E_MISMATCH, "the state belongs to another model (%016llx, this one is %016llx)",
-                        (unsigned long long)state->fingerprint, (unsigned long long)s->model->info.fingerprint);
+        return hy__fail(
+            err, HY_E_MISMATCH, "the state belongs to another model (%016llx, this one is %016llx)",
+            (unsigned long long)state->fingerprint, (unsigned long long)s->model->info.fingerprint);
     }
     /* Two files can be made to have the same fingerprint; what follows relies on sizes. */
-    if (state->recurrent != s->model->plan.recurrent || state->per_position != s->model->plan.per_position ||
+    if (state->recurrent != s->model->plan.recurrent ||
+        state->per_position != s->model->plan.per_position ||
         (state->n_logits != 0 && state->n_logits != s->model->info.n_vocab)) {
         return hy__fail(err, HY_E_MISMATCH, "the state belongs to a model of another shape");
     }
     if (s->opts.n_ctx && state->n_tokens > s->opts.n_ctx) {
-        return hy__fail(err, HY_E_CONTEXT, "the state's %llu tokens do not fit into the context of %u",
+        return hy__fail(err, HY_E_CONTEXT,
+                        "the state's %llu tokens do not fit into the context of %u",
                         (unsigned long long)state->n_tokens, s->opts.n_ctx);
     }
     HY_TRY(reserve(s, (size_t)state->n_tokens, err));

@@ -1,7 +1,7 @@
 /* state.c: states as values, and their file format (docs/formats/state.md).
  *
- * Writing and reading go through a sink and a source, so that files and memory share every check.  States are immutable
- * once made. */
+ * Writing and reading go through a sink and a source, so that files and memory share every check.
+ * States are immutable once made. */
 #include "session.h"
 
 #include <math.h>
@@ -30,13 +30,15 @@ static uint64_t data_floats(const hy_state *s)
     return s->recurrent + s->n_tokens * s->per_position; /* checked when the state was created */
 }
 
-hy_status hy__state_create(const hy_model *m, uint64_t n_tokens, bool logits, hy_state **out, hy_error *err)
+hy_status hy__state_create(const hy_model *m, uint64_t n_tokens, bool logits, hy_state **out,
+                           hy_error *err)
 {
     uint64_t floats;
     *out = NULL;
     if (n_tokens > INT32_MAX || !hy__mul_u64(n_tokens, m->plan.per_position, &floats) ||
         !hy__add_u64(floats, m->plan.recurrent, &floats) || floats > SIZE_MAX / sizeof(float)) {
-        return hy__fail(err, HY_E_NOMEM, "out of memory: a state of %llu tokens", (unsigned long long)n_tokens);
+        return hy__fail(err, HY_E_NOMEM, "out of memory: a state of %llu tokens",
+                        (unsigned long long)n_tokens);
     }
     hy_state *s = hy__calloc(&m->env, 1, sizeof *s, err);
     if (!s) {
@@ -66,17 +68,17 @@ hy_status hy__state_create(const hy_model *m, uint64_t n_tokens, bool logits, hy
 static const char magic[8] = "HYSTATE";
 
 enum { /* offsets */
-    AT_MAGIC = 0,
-    AT_VERSION = 8,
-    AT_RESERVED = 12,
-    AT_FINGERPRINT = 16,
-    AT_N_TOKENS = 24,
-    AT_N_LOGITS = 32,
-    AT_RECURRENT = 40,
-    AT_PER_POSITION = 48,
-    AT_MU = 56,
-    AT_RESERVED2 = 60,
-    AT_CRC = 64
+       AT_MAGIC = 0,
+       AT_VERSION = 8,
+       AT_RESERVED = 12,
+       AT_FINGERPRINT = 16,
+       AT_N_TOKENS = 24,
+       AT_N_LOGITS = 32,
+       AT_RECURRENT = 40,
+       AT_PER_POSITION = 48,
+       AT_MU = 56,
+       AT_RESERVED2 = 60,
+       AT_CRC = 64
 };
 
 static void write_header(const hy_state *s, uint8_t h[HEADER_BYTES])
@@ -94,9 +96,11 @@ static void write_header(const hy_state *s, uint8_t h[HEADER_BYTES])
 }
 
 /* Checks a header and makes an empty state for what it announces. `bytes`: of the whole file. */
-static hy_status read_header(const hy_model *m, const uint8_t *h, uint64_t bytes, hy_state **out, hy_error *err)
+static hy_status read_header(const hy_model *m, const uint8_t *h, uint64_t bytes, hy_state **out,
+                             hy_error *err)
 {
-    const uint64_t n_tokens = hy__load_u64(h + AT_N_TOKENS), n_logits = hy__load_u64(h + AT_N_LOGITS);
+    const uint64_t n_tokens = hy__load_u64(h + AT_N_TOKENS),
+                   n_logits = hy__load_u64(h + AT_N_LOGITS);
     const uint64_t fingerprint = hy__load_u64(h + AT_FINGERPRINT);
     const float mu = hy__f32_from_bits(hy__load_u32(h + AT_MU));
     if (memcmp(h, magic, sizeof magic) != 0) {
@@ -106,31 +110,40 @@ static hy_status read_header(const hy_model *m, const uint8_t *h, uint64_t bytes
         return hy__fail(err, HY_E_CORRUPT, "offset %d: the header's checksum is wrong", AT_CRC);
     }
     if (hy__load_u32(h + AT_VERSION) != FORMAT_VERSION) {
-        return hy__fail(err, HY_E_MISMATCH, "offset %d: state format %u, this version reads %d", AT_VERSION,
-                        hy__load_u32(h + AT_VERSION), FORMAT_VERSION);
+        return hy__fail(err, HY_E_MISMATCH, "offset %d: state format %u, this version reads %d",
+                        AT_VERSION, hy__load_u32(h + AT_VERSION), FORMAT_VERSION);
     }
     if (fingerprint != m->info.fingerprint) {
-        return hy__fail(err, HY_E_MISMATCH, "offset %d: the state belongs to another model (%016llx, this one is %016llx)",
-                        AT_FINGERPRINT, (unsigned long long)fingerprint, (unsigned long long)m->info.fingerprint);
+        return hy__fail(
+            err, HY_E_MISMATCH,
+            "offset %d: the state belongs to another model (%016llx, this one is %016llx)",
+            AT_FINGERPRINT, (unsigned long long)fingerprint,
+            (unsigned long long)m->info.fingerprint);
     }
-    /* With the right checksums only a hostile writer comes here with sizes that do not fit the model. */
+    /* With the right checksums only a hostile writer comes here with sizes that do not fit the
+     * model. */
     if (n_tokens > INT32_MAX || (n_logits != 0 && n_logits != m->info.n_vocab) ||
-        hy__load_u64(h + AT_RECURRENT) != m->plan.recurrent || hy__load_u64(h + AT_PER_POSITION) != m->plan.per_position ||
-        hy__load_u32(h + AT_RESERVED) != 0 || hy__load_u32(h + AT_RESERVED2) != 0 || !isfinite(mu)) {
-        return hy__fail(err, HY_E_CORRUPT, "offset %d: sizes that do not go with the model", AT_N_TOKENS);
+        hy__load_u64(h + AT_RECURRENT) != m->plan.recurrent ||
+        hy__load_u64(h + AT_PER_POSITION) != m->plan.per_position ||
+        hy__load_u32(h + AT_RESERVED) != 0 || hy__load_u32(h + AT_RESERVED2) != 0 ||
+        !isfinite(mu)) {
+        return hy__fail(err, HY_E_CORRUPT, "offset %d: sizes that do not go with the model",
+                        AT_N_TOKENS);
     }
     uint64_t want;
-    if (!hy__mul_u64(n_tokens, 1 + m->plan.per_position, &want) || !hy__add_u64(want, n_logits + m->plan.recurrent, &want) ||
-        !hy__mul_u64(want, 4, &want) || !hy__add_u64(want, HEADER_BYTES + 8, &want)) {
-        return hy__fail(err, HY_E_CORRUPT, "offset %d: %llu tokens", AT_N_TOKENS, (unsigned long long)n_tokens);
+    if (!hy__mul_u64(n_tokens, 1 + m->plan.per_position, &want) ||
+        !hy__add_u64(want, n_logits + m->plan.recurrent, &want) || !hy__mul_u64(want, 4, &want) ||
+        !hy__add_u64(want, HEADER_BYTES + 8, &want)) {
+        return hy__fail(err, HY_E_CORRUPT, "offset %d: %llu tokens", AT_N_TOKENS,
+                        (unsigned long long)n_tokens);
     }
     if (bytes < want) {
         return hy__fail(err, HY_E_TRUNCATED, "the state has %llu bytes, its header announces %llu",
                         (unsigned long long)bytes, (unsigned long long)want);
     }
     if (bytes > want) {
-        return hy__fail(err, HY_E_CORRUPT, "offset %llu: %llu bytes too many", (unsigned long long)want,
-                        (unsigned long long)(bytes - want));
+        return hy__fail(err, HY_E_CORRUPT, "offset %llu: %llu bytes too many",
+                        (unsigned long long)want, (unsigned long long)(bytes - want));
     }
     HY_TRY(hy__state_create(m, n_tokens, n_logits > 0, out, err));
     (*out)->mu = mu;
@@ -216,10 +229,10 @@ void hy_state_free_bytes(const hy_state *s, void *data)
 
 typedef struct source {
     const hy_env *env;
-    void *file;         /* or */
+    void *file; /* or */
     const uint8_t *mem;
     uint64_t at, bytes;
-    uint64_t crc;       /* of everything got so far */
+    uint64_t crc; /* of everything got so far */
 } source;
 
 static hy_status get(source *src, void *buf, size_t n, hy_error *err)
@@ -252,13 +265,16 @@ static hy_status read_body(const hy_model *m, source *src, hy_state *s, hy_error
     for (uint64_t i = 0; i < s->n_tokens; i++) {
         if (s->tokens[i] < 0 || (uint32_t)s->tokens[i] >= m->info.n_vocab) {
             return hy__fail(err, HY_E_CORRUPT, "offset %llu: token %d is not in the vocabulary",
-                            (unsigned long long)(HEADER_BYTES + i * sizeof *s->tokens), (int)s->tokens[i]);
+                            (unsigned long long)(HEADER_BYTES + i * sizeof *s->tokens),
+                            (int)s->tokens[i]);
         }
     }
     for (uint64_t i = 0; i < s->n_logits; i++) {
         if (!isfinite(s->logits[i])) { /* no step leaves such logits */
-            return hy__fail(err, HY_E_CORRUPT, "offset %llu: the logit of token %llu is not a finite number",
-                            (unsigned long long)(HEADER_BYTES + (s->n_tokens + i) * sizeof *s->logits), (unsigned long long)i);
+            return hy__fail(
+                err, HY_E_CORRUPT, "offset %llu: the logit of token %llu is not a finite number",
+                (unsigned long long)(HEADER_BYTES + (s->n_tokens + i) * sizeof *s->logits),
+                (unsigned long long)i);
         }
     }
     return HY_OK;
@@ -269,8 +285,8 @@ static hy_status read_state(const hy_model *m, source *src, hy_state **out, hy_e
     uint8_t header[HEADER_BYTES];
     hy_state *s;
     if (src->bytes < HEADER_BYTES + 8) {
-        return hy__fail(err, HY_E_TRUNCATED, "a state has at least %d bytes, this file has %llu", HEADER_BYTES + 8,
-                        (unsigned long long)src->bytes);
+        return hy__fail(err, HY_E_TRUNCATED, "a state has at least %d bytes, this file has %llu",
+                        HEADER_BYTES + 8, (unsigned long long)src->bytes);
     }
     HY_TRY(get(src, header, sizeof header, err));
     HY_TRY(read_header(m, header, src->bytes, &s, err));
@@ -289,14 +305,16 @@ hy_status hy_state_load(const hy_model *m, const char *path, hy_state **out, hy_
     *out = NULL;
     HY_TRY(m->env.file_open(m->env.user, path, HY_FILE_READ, &src.file, &src.bytes, err));
     hy_status status = read_state(m, &src, out, err);
-    (void)m->env.file_close(m->env.user, src.file, NULL); /* opened for reading: nothing can be lost */
+    (void)m->env.file_close(m->env.user, src.file,
+                            NULL); /* opened for reading: nothing can be lost */
     if (status != HY_OK) {
         status = hy__wrap(err, status, "%s", path);
     }
     return status;
 }
 
-hy_status hy_state_from_bytes(const hy_model *m, const void *data, size_t bytes, hy_state **out, hy_error *err)
+hy_status hy_state_from_bytes(const hy_model *m, const void *data, size_t bytes, hy_state **out,
+                              hy_error *err)
 {
     source src = {.env = &m->env, .mem = data, .bytes = bytes};
     *out = NULL;

@@ -1,12 +1,14 @@
-/* bpe.c: byte-level BPE ("gpt2"): words by the pre-tokenizer, then neighbours joined in the order of the merges.
+/* bpe.c: byte-level BPE ("gpt2"): words by the pre-tokenizer, then neighbours joined in the order
+ * of the merges.
  *
- * Entries and merges are written in an alphabet of 256 printable code points, one per byte.  Merges are kept by symbol
- * numbers, sorted, so that a pair is found without hashing.  What is made here belongs to the tokenizer; constant
- * afterwards. */
+ * Entries and merges are written in an alphabet of 256 printable code points, one per byte.  Merges
+ * are kept by symbol numbers, sorted, so that a pair is found without hashing.  What is made here
+ * belongs to the tokenizer; constant afterwards. */
 #include "merge.h"
 #include "tokenizer.h"
 
-/* Bytes that are printable in Latin-1 stand for themselves; the others, in their order, for U+0100, U+0101, ... */
+/* Bytes that are printable in Latin-1 stand for themselves; the others, in their order, for U+0100,
+ * U+0101, ... */
 static bool stands_for_itself(uint32_t v)
 {
     return (v >= 0x21 && v <= 0x7E) || (v >= 0xA1 && v <= 0xAC) || (v >= 0xAE && v <= 0xFF);
@@ -49,8 +51,8 @@ static void make_pieces(hy_tokenizer *t)
     t->pieces.offsets[t->n_tokens] = at;
 }
 
-/* While the merges are read.  A merge is kept as its two halves without the space between them, so that left, right and
- * result are all parts of `bytes`. */
+/* While the merges are read.  A merge is kept as its two halves without the space between them, so
+ * that left, right and result are all parts of `bytes`. */
 typedef struct raw_merge {
     uint32_t at, left_len, right_len;
     uint32_t left, right, result; /* symbols; NO_SYMBOL: no token */
@@ -78,8 +80,8 @@ static uint32_t token_symbol(loader *l, const char *s, size_t len)
     return NO_SYMBOL;
 }
 
-/* The same; vocabularies mostly list tokens in the order of their merges, so the last one and the next are tried first:
- * it saves a third of the time to load. */
+/* The same; vocabularies mostly list tokens in the order of their merges, so the last one and the
+ * next are tried first: it saves a third of the time to load. */
 static uint32_t result_symbol(loader *l, const char *s, size_t len)
 {
     for (uint32_t id = l->last_result; id < l->t->n_tokens && id - l->last_result < 2; id++) {
@@ -99,8 +101,10 @@ static hy_status split_merge(loader *l, uint32_t i, hy_str s, uint32_t at, hy_er
     const char *space = s.len > 1 ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
     if (!space || space + 1 == s.data + s.len) {
         char text[80];
-        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.merges[%u] \"%s\" is not two parts with a space between them",
-                        (unsigned)i, hy__printable(s, text, sizeof text));
+        return hy__fail(
+            err, HY_E_FORMAT,
+            "tokenizer.ggml.merges[%u] \"%s\" is not two parts with a space between them",
+            (unsigned)i, hy__printable(s, text, sizeof text));
     }
     raw_merge *m = &l->merges[i];
     m->at = at;
@@ -119,7 +123,8 @@ static hy_status read_merges(loader *l, const hy_gguf *g, hy_error *err)
 {
     const ptrdiff_t found = hy_gguf_find_key(g, "tokenizer.ggml.merges");
     if (found < 0) {
-        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.merges is missing; a \"gpt2\" vocabulary needs it");
+        return hy__fail(err, HY_E_FORMAT,
+                        "tokenizer.ggml.merges is missing; a \"gpt2\" vocabulary needs it");
     }
     const size_t key = (size_t)found;
     const size_t n = hy_gguf_elem_count(g, key);
@@ -133,7 +138,8 @@ static hy_status read_merges(loader *l, const hy_gguf *g, hy_error *err)
         total += s.len; /* of a file: cannot overflow */
     }
     if (total > INT32_MAX || n > INT32_MAX) {
-        return hy__fail(err, HY_E_LIMIT, "tokenizer.ggml.merges is over the limit of 2^31 - 1 bytes");
+        return hy__fail(err, HY_E_LIMIT,
+                        "tokenizer.ggml.merges is over the limit of 2^31 - 1 bytes");
     }
     l->n_merges = (uint32_t)n;
     l->merges = hy__alloc(&l->t->env, n, sizeof *l->merges, err);
@@ -191,7 +197,8 @@ static void sum_up(uint32_t *counts, uint32_t n)
     }
 }
 
-/* Two stable counting sorts, by right and then by left symbol; equal pairs stay in the order of their ranks. */
+/* Two stable counting sorts, by right and then by left symbol; equal pairs stay in the order of
+ * their ranks. */
 static hy_status sort_merges(loader *l, uint32_t *order, uint32_t *counts, hy_error *err)
 {
     hy__bpe *bpe = &l->t->bpe;
@@ -203,7 +210,8 @@ static hy_status sort_merges(loader *l, uint32_t *order, uint32_t *counts, hy_er
     }
     for (uint32_t i = 0; i < n; i++) {
         counts[l->merges[i].right + 1]++;
-        bpe->first[l->merges[i].left + 2]++; /* one further: filling in below moves each by its count */
+        bpe->first[l->merges[i].left +
+                   2]++; /* one further: filling in below moves each by its count */
     }
     sum_up(counts, bpe->n_symbols);
     sum_up(bpe->first, bpe->n_symbols + 1);
@@ -212,7 +220,8 @@ static hy_status sort_merges(loader *l, uint32_t *order, uint32_t *counts, hy_er
     }
     for (uint32_t k = 0; k < n; k++) {
         const raw_merge *m = &l->merges[order[k]];
-        bpe->merges[bpe->first[m->left + 1]++] = (struct hy__bpe_merge){m->right, order[k], m->result};
+        bpe->merges[bpe->first[m->left + 1]++] =
+            (struct hy__bpe_merge){m->right, order[k], m->result};
     }
     return HY_OK;
 }
@@ -245,7 +254,8 @@ hy_status hy__bpe_init(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     return status;
 }
 
-static bool bpe_pair(const void *user, const hy__symbol *left, const hy__symbol *right, uint32_t *rank, uint32_t *id)
+static bool bpe_pair(const void *user, const hy__symbol *left, const hy__symbol *right,
+                     uint32_t *rank, uint32_t *id)
 {
     const hy__bpe *bpe = user;
     uint32_t low = bpe->first[left->id], high = bpe->first[left->id + 1];
@@ -290,7 +300,8 @@ static bool whole_word(const bpe_call *call, hy_str word, uint32_t *id)
     return hy__strmap_get(&call->t->ids, call->spelled, n, id) && hy__in_text(call->t, *id);
 }
 
-/* A symbol that is no token is written as the tokens of its bytes; bytes without a token are dropped. */
+/* A symbol that is no token is written as the tokens of its bytes; bytes without a token are
+ * dropped. */
 static hy_status emit(const bpe_call *call, hy_str word, const hy__symbol *s, hy_error *err)
 {
     const hy_tokenizer *t = call->t;
@@ -325,7 +336,8 @@ static hy_status encode_word(bpe_call *call, hy_str word, hy_error *err)
     return HY_OK;
 }
 
-hy_status hy__bpe_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out, hy_error *err)
+hy_status hy__bpe_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out,
+                         hy_error *err)
 {
     bpe_call call = {.t = t, .out = out};
     if (t->pre->flags & HY__PRE_IGNORE_MERGES) {

@@ -1,6 +1,7 @@
 /* detokenize.c: ids to text, whole and as a stream.
  *
- * hy_detok belongs to its caller, one thread at a time; it points to its tokenizer, which must outlive it. */
+ * hy_detok belongs to its caller, one thread at a time; it points to its tokenizer, which must
+ * outlive it. */
 #include "tokenizer.h"
 
 hy_str hy__piece(const hy_tokenizer *t, hy_token id, unsigned flags)
@@ -19,14 +20,15 @@ bool hy__drops_blank(const hy_tokenizer *t, hy_token id, hy_str piece)
 static hy_status check_id(const hy_tokenizer *t, hy_token id, size_t place, hy_error *err)
 {
     if (id < 0 || (uint32_t)id >= t->n_tokens) {
-        return hy__fail(err, HY_E_ARG, "token %ld at place %zu is not in the vocabulary of %lu tokens", (long)id, place,
-                        (unsigned long)t->n_tokens);
+        return hy__fail(err, HY_E_ARG,
+                        "token %ld at place %zu is not in the vocabulary of %lu tokens", (long)id,
+                        place, (unsigned long)t->n_tokens);
     }
     return HY_OK;
 }
 
-/* What `id` adds to a text.  Only the first id that is text (a BOS is none) loses the blank that the tokenizer adds there;
- * *begun says whether it came already. */
+/* What `id` adds to a text.  Only the first id that is text (a BOS is none) loses the blank that
+ * the tokenizer adds there; *begun says whether it came already. */
 static hy_str next_piece(const hy_tokenizer *t, hy_token id, unsigned flags, bool *begun)
 {
     hy_str piece = hy__piece(t, id, flags);
@@ -38,8 +40,8 @@ static hy_str next_piece(const hy_tokenizer *t, hy_token id, unsigned flags, boo
     return piece;
 }
 
-hy_status hy_detokenize(const hy_tokenizer *t, const hy_token *ids, size_t n_ids, unsigned flags, char **text,
-                        size_t *len, hy_error *err)
+hy_status hy_detokenize(const hy_tokenizer *t, const hy_token *ids, size_t n_ids, unsigned flags,
+                        char **text, size_t *len, hy_error *err)
 {
     *text = NULL;
     *len = 0;
@@ -47,11 +49,13 @@ hy_status hy_detokenize(const hy_tokenizer *t, const hy_token *ids, size_t n_ids
     bool begun = (flags & HY_DETOKENIZE_CONTINUE) != 0;
     for (size_t i = 0; i < n_ids; i++) {
         HY_TRY(check_id(t, ids[i], i, err));
-        total += next_piece(t, ids[i], flags, &begun).len; /* 2^64 bytes would take more ids than memory holds */
+        total += next_piece(t, ids[i], flags, &begun)
+                     .len; /* 2^64 bytes would take more ids than memory holds */
     }
     char *out = total > SIZE_MAX ? NULL : hy__alloc(&t->env, (size_t)total, 1, err);
     if (!out) {
-        return hy__fail(err, HY_E_NOMEM, "no memory for a text of %llu bytes", (unsigned long long)total);
+        return hy__fail(err, HY_E_NOMEM, "no memory for a text of %llu bytes",
+                        (unsigned long long)total);
     }
     size_t at = 0;
     begun = (flags & HY_DETOKENIZE_CONTINUE) != 0;
@@ -72,8 +76,8 @@ struct hy_detok {
     const hy_tokenizer *t;
     unsigned flags;
     size_t n_pushed;
-    bool begun;      /* as of next_piece */
-    hy__buf text;    /* what was handed out, then what is held back */
+    bool begun;   /* as of next_piece */
+    hy__buf text; /* what was handed out, then what is held back */
     size_t n_handed;
 };
 

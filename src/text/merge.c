@@ -1,4 +1,5 @@
-/* merge.c: joins neighbours in the order of their rank, n log n.  The caller owns the merger; one thread at a time. */
+/* merge.c: joins neighbours in the order of their rank, n log n.  The caller owns the merger; one
+ * thread at a time. */
 #include "merge.h"
 
 hy_status hy__merger_begin(const hy_env *env, hy__merger *m, size_t n, hy_error *err)
@@ -24,9 +25,10 @@ void hy__merger_add(hy__merger *m, uint32_t start, uint32_t len, uint32_t id)
     }
 }
 
-/* Queues the pair that begins at `left`: a is the length of both together, b the id of the result. */
-static hy_status queue_pair(const hy_env *env, hy__merger *m, uint32_t left, hy__pair_fn pair, const void *user,
-                            hy_error *err)
+/* Queues the pair that begins at `left`: a is the length of both together, b the id of the result.
+ */
+static hy_status queue_pair(const hy_env *env, hy__merger *m, uint32_t left, hy__pair_fn pair,
+                            const void *user, hy_error *err)
 {
     const hy__symbol *l = &m->symbols[left];
     if (l->next == HY__SYMBOL_END) {
@@ -37,10 +39,12 @@ static hy_status queue_pair(const hy_env *env, hy__merger *m, uint32_t left, hy_
     if (!pair(user, l, r, &rank, &id)) {
         return HY_OK;
     }
-    return hy__heap_push(env, &m->heap, (hy__heap_item){(uint64_t)rank << 32 | left, l->len + r->len, id}, err);
+    return hy__heap_push(env, &m->heap,
+                         (hy__heap_item){(uint64_t)rank << 32 | left, l->len + r->len, id}, err);
 }
 
-hy_status hy__merger_run(const hy_env *env, hy__merger *m, hy__pair_fn pair, const void *user, hy_error *err)
+hy_status hy__merger_run(const hy_env *env, hy__merger *m, hy__pair_fn pair, const void *user,
+                         hy_error *err)
 {
     m->heap.n = 0;
     for (size_t i = 0; i + 1 < m->n; i++) {
@@ -50,8 +54,10 @@ hy_status hy__merger_run(const hy_env *env, hy__merger *m, hy__pair_fn pair, con
         const hy__heap_item item = hy__heap_pop(&m->heap);
         const uint32_t left = (uint32_t)item.key;
         hy__symbol *l = &m->symbols[left];
-        /* Symbols only grow, so the sum of lengths is that of the queue only if both are still as they were. */
-        if (l->len == 0 || l->next == HY__SYMBOL_END || l->len + m->symbols[l->next].len != item.a) {
+        /* Symbols only grow, so the sum of lengths is that of the queue only if both are still as
+         * they were. */
+        if (l->len == 0 || l->next == HY__SYMBOL_END ||
+            l->len + m->symbols[l->next].len != item.a) {
             continue;
         }
         hy__symbol *r = &m->symbols[l->next];

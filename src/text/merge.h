@@ -22,16 +22,19 @@ typedef struct hy__merger {
     hy__heap heap;
 } hy__merger;
 
-/* Whether two neighbours may be joined; if so, how early (lowest first) and the id of the result. */
-typedef bool (*hy__pair_fn)(const void *user, const hy__symbol *left, const hy__symbol *right, uint32_t *rank,
-                            uint32_t *id);
+/* Whether two neighbours may be joined; if so, how early (lowest first) and the id of the result.
+ */
+typedef bool (*hy__pair_fn)(const void *user, const hy__symbol *left, const hy__symbol *right,
+                            uint32_t *rank, uint32_t *id);
 
 /* Room for n symbols and none there. Error: HY_E_NOMEM */
 hy_status hy__merger_begin(const hy_env *env, hy__merger *m, size_t n, hy_error *err);
 /* The next symbol, after those added before; at most as many as there is room for. */
 void hy__merger_add(hy__merger *m, uint32_t start, uint32_t len, uint32_t id);
-/* Joins; of pairs with the same rank the leftmost first.  Symbol 0 stays the first of the list. Error: HY_E_NOMEM. */
-hy_status hy__merger_run(const hy_env *env, hy__merger *m, hy__pair_fn pair, const void *user, hy_error *err);
+/* Joins; of pairs with the same rank the leftmost first.  Symbol 0 stays the first of the list.
+ * Error: HY_E_NOMEM. */
+hy_status hy__merger_run(const hy_env *env, hy__merger *m, hy__pair_fn pair, const void *user,
+                         hy_error *err);
 void hy__merger_finish(const hy_env *env, hy__merger *m);
 
 #endif

@@ -1,14 +1,17 @@
 /* pretokenize.c: the word splitters of byte-level BPE vocabularies, as scanners.
  *
- * A class is a list of stages, each of which stands for one regular expression: it cuts every piece of the stage before
- * into its matches and what lies between them.  A matcher looks at [pos, end) and returns the end of the match that
- * begins at pos, or pos if none does; it may look ahead only as far as the match or the run of blanks reaches, which
- * keeps the whole linear.  Pure functions, no memory, any thread. */
+ * A class is a list of stages, each of which stands for one regular expression: it cuts every piece
+ * of the stage before into its matches and what lies between them.  A matcher looks at [pos, end)
+ * and returns the end of the match that begins at pos, or pos if none does; it may look ahead only
+ * as far as the match or the run of blanks reaches, which keeps the whole linear.  Pure functions,
+ * no memory, any thread. */
 #include "pretokenize.h"
 
 #include "unicode.h"
 
-enum { ANY_SYMBOL = HY__CP_OTHER | HY__CP_M | HY__CP_P | HY__CP_S }; /* neither white space, letter nor number */
+enum {
+    ANY_SYMBOL = HY__CP_OTHER | HY__CP_M | HY__CP_P | HY__CP_S
+}; /* neither white space, letter nor number */
 
 /* Class and length of the character at pos; class 0 and length 0 at the end. */
 static unsigned class_at(const char *s, size_t pos, size_t end, unsigned *len)
@@ -76,7 +79,8 @@ static size_t contraction(const char *s, size_t pos, size_t end, bool any_case)
     return pos;
 }
 
-/* \s+(?!\S)|\s+ : a run that something follows leaves its last character to it, unless it has no other. */
+/* \s+(?!\S)|\s+ : a run that something follows leaves its last character to it, unless it has no
+ * other. */
 static size_t blanks(const char *s, size_t pos, size_t end)
 {
     size_t p = pos, last = pos;
@@ -134,7 +138,8 @@ static size_t match_gpt2(const char *s, size_t pos, size_t end)
 }
 
 /* What the Llama-3 family has in common after contractions:
- * [^\r\n\p{L}\p{N}]?LETTERS+|\p{N}{1,DIGITS}| ?[^\s\p{N}LETTERS]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+ * [^\r\n\p{L}\p{N}]?LETTERS+|\p{N}{1,DIGITS}| ?[^\s\p{N}LETTERS]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+ */
 static size_t match_l3(const char *s, size_t pos, size_t end, unsigned letters, unsigned digits)
 {
     const size_t e = contraction(s, pos, end, true);
@@ -193,11 +198,13 @@ static size_t cased_word(const char *s, size_t pos, size_t end, size_t *upper)
         }
     }
     *upper = p;
-    /* Without a lower-case letter behind the run, LOWER+ takes the last caseless character from it. */
+    /* Without a lower-case letter behind the run, LOWER+ takes the last caseless character from it.
+     */
     return c & LOWER ? run_of(s, p, end, LOWER) : caseless;
 }
 
-/* [^\r\n\p{L}\p{N}]?UPPER*LOWER+ or else [^\r\n\p{L}\p{N}]?UPPER+LOWER*, then a contraction if there is one. */
+/* [^\r\n\p{L}\p{N}]?UPPER*LOWER+ or else [^\r\n\p{L}\p{N}]?UPPER+LOWER*, then a contraction if
+ * there is one. */
 static size_t word_with_case(const char *s, size_t pos, size_t end)
 {
     unsigned n;
@@ -209,7 +216,8 @@ static size_t word_with_case(const char *s, size_t pos, size_t end)
         e = cased_word(s, pos + n, end, &upper);
         if (e == pos + n) {
             e = upper > pos + n ? upper : pos;
-            /* A mark may also begin the word itself, and that alternative comes before upper case alone. */
+            /* A mark may also begin the word itself, and that alternative comes before upper case
+             * alone. */
             if (c & HY__CP_M) {
                 e = cased_word(s, pos, end, &upper_plain);
             }
@@ -247,7 +255,8 @@ static bool ascii_letter(char c)
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
 }
 
-/* [ASCII punctuation][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+/* [ASCII punctuation][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|
+ * ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
 static size_t match_deepseek3(const char *s, size_t pos, size_t end)
 {
     const unsigned letters = HY__CP_L | HY__CP_M, signs = HY__CP_P | HY__CP_S;
@@ -358,7 +367,8 @@ typedef struct range {
     uint32_t first, last;
 } range;
 
-static size_t ranges_run(const char *s, size_t pos, size_t end, const range *ranges, size_t n_ranges)
+static size_t ranges_run(const char *s, size_t pos, size_t end, const range *ranges,
+                         size_t n_ranges)
 {
     while (pos < end) {
         uint32_t cp;
@@ -399,7 +409,8 @@ static const match_fn stages[HY__PRE_N][HY__PRE_MAX_STAGES] = {
     [HY__PRE_QWEN35] = {match_qwen35},
     [HY__PRE_FALCON] = {match_falcon, match_gpt2, match_three_digits},
     [HY__PRE_DEFAULT] = {match_default, match_gpt2, match_numbers, match_three_digits},
-    [HY__PRE_DEEPSEEK_CODER] = {match_line_end, match_letters, match_punctuation, match_wide, match_number},
+    [HY__PRE_DEEPSEEK_CODER] = {match_line_end, match_letters, match_punctuation, match_wide,
+                                match_number},
     [HY__PRE_DEEPSEEK3] = {match_three_numbers, match_han_kana, match_deepseek3},
     [HY__PRE_GPT4O] = {match_gpt4o},
 };

@@ -1,7 +1,7 @@
 /* pretokenize.h: cutting a text into the words that byte-level BPE works on.
  *
- * Each class stands for a list of regular expressions that model makers published; they are written here as
- * scanners over code points.  A byte that is no UTF-8 counts as one character of no class.
+ * Each class stands for a list of regular expressions that model makers published; they are written
+ * here as scanners over code points.  A byte that is no UTF-8 counts as one character of no class.
  * Pure functions, no memory, any thread. */
 #ifndef HY_TEXT_PRETOKENIZE_H
 #define HY_TEXT_PRETOKENIZE_H
@@ -24,7 +24,7 @@ typedef enum hy__pre_class {
 #define HY__PRE_ENUM(name) HY__PRE_##name,
     HY__PRE_CLASSES(HY__PRE_ENUM)
 #undef HY__PRE_ENUM
-    HY__PRE_N
+        HY__PRE_N
 } hy__pre_class;
 
 enum {
@@ -49,7 +49,8 @@ typedef struct hy__pre_iter {
     const char *s;
     hy__pre_class cls;
     unsigned n_stages;
-    size_t end[HY__PRE_MAX_STAGES + 1]; /* end[0]: of the text; end[i]: of the piece of stage i that is being cut */
+    size_t end[HY__PRE_MAX_STAGES +
+               1]; /* end[0]: of the text; end[i]: of the piece of stage i that is being cut */
     size_t pos;
 } hy__pre_iter;
 

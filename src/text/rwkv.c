@@ -1,7 +1,7 @@
 /* rwkv.c: the RWKV World tokenizer: escaped entries, and the longest token at each place.
  *
- * Only ordinary tokens are in the tree: the texts of control tokens and of padding are ordinary text here.
- * What it makes belongs to the tokenizer; constant afterwards. */
+ * Only ordinary tokens are in the tree: the texts of control tokens and of padding are ordinary
+ * text here. What it makes belongs to the tokenizer; constant afterwards. */
 #include "tokenizer.h"
 
 static int hex_digit(char c)
@@ -13,7 +13,8 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Writes the bytes that an entry stands for, at most as many as it has; false if an escape is cut off or wrong. */
+/* Writes the bytes that an entry stands for, at most as many as it has; false if an escape is cut
+ * off or wrong. */
 static bool unescape(hy_str entry, char *out, size_t *n_out)
 {
     size_t n = 0;
@@ -54,15 +55,18 @@ static hy_status add_words(hy_tokenizer *t, hy__trie_builder *builder, hy_error 
         } else {
             if (!unescape(entry, t->pieces.bytes + at, &n)) {
                 char text[80];
-                return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.tokens[%u] \"%s\" has a wrong or unfinished escape",
+                return hy__fail(err, HY_E_FORMAT,
+                                "tokenizer.ggml.tokens[%u] \"%s\" has a wrong or unfinished escape",
                                 (unsigned)id, hy__printable(entry, text, sizeof text));
             }
             uint32_t old = HY__TRIE_NONE;
             if (n) {
-                HY_TRY(hy__trie_add(&t->env, builder, (hy_str){t->pieces.bytes + at, n}, id, &old, err));
+                HY_TRY(hy__trie_add(&t->env, builder, (hy_str){t->pieces.bytes + at, n}, id, &old,
+                                    err));
             }
             if (old != HY__TRIE_NONE) {
-                return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.tokens[%u] stands for the same bytes as [%u]",
+                return hy__fail(err, HY_E_FORMAT,
+                                "tokenizer.ggml.tokens[%u] stands for the same bytes as [%u]",
                                 (unsigned)id, (unsigned)old);
             }
         }
@@ -81,13 +85,15 @@ hy_status hy__rwkv_init(hy_tokenizer *t, hy_error *err)
     for (unsigned byte = 0; byte < 256; byte++) {
         const uint32_t node = t->words.root[byte];
         if (!node || t->words.nodes[node].value == HY__TRIE_NONE) {
-            return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.tokens has no token for the single byte 0x%02x", byte);
+            return hy__fail(err, HY_E_FORMAT,
+                            "tokenizer.ggml.tokens has no token for the single byte 0x%02x", byte);
         }
     }
     return HY_OK;
 }
 
-hy_status hy__rwkv_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out, hy_error *err)
+hy_status hy__rwkv_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out,
+                          hy_error *err)
 {
     for (size_t i = 0; i < len;) {
         uint32_t node = t->words.root[(uint8_t)text[i]];

@@ -1,14 +1,17 @@
-/* special.c: all occurrences of many strings in one pass (Aho and Corasick's automaton), and which of them count.
+/* special.c: all occurrences of many strings in one pass (Aho and Corasick's automaton), and which
+ * of them count.
  *
- * "Replace the longest token everywhere, then the next" would be one pass per token.  Here a queue holds, for every
- * place where a token ends, the longest one that may still be taken; the best of the queue is taken if its bytes are
- * free, and otherwise makes room for the next shorter one that ends there.  Constant after hy__special_init. */
+ * "Replace the longest token everywhere, then the next" would be one pass per token.  Here a queue
+ * holds, for every place where a token ends, the longest one that may still be taken; the best of
+ * the queue is taken if its bytes are free, and otherwise makes room for the next shorter one that
+ * ends there.  Constant after hy__special_init. */
 #include "special.h"
 
 #include "heap.h"
 
-static hy_status rank_texts(const hy_env *env, hy__special *m, hy__trie_builder *b, const hy_str *texts,
-                            const hy_token *ids, uint32_t n, hy__heap *order, hy_error *err)
+static hy_status rank_texts(const hy_env *env, hy__special *m, hy__trie_builder *b,
+                            const hy_str *texts, const hy_token *ids, uint32_t n, hy__heap *order,
+                            hy_error *err)
 {
     for (uint32_t i = 0; i < n; i++) {
         const hy__heap_item item = {(uint64_t)(uint32_t)~texts[i].len << 32 | i, i, 0};
@@ -29,7 +32,8 @@ static void link_endings(hy__special *m)
     const hy__trie *t = &m->trie;
     /* Nodes are in the order of depth, so what a node falls back to is ready before it. */
     for (uint32_t node = 0; node < t->n_nodes; node++) {
-        for (uint32_t child = t->nodes[node].first; child < t->nodes[node].first + t->nodes[node].n; child++) {
+        for (uint32_t child = t->nodes[node].first; child < t->nodes[node].first + t->nodes[node].n;
+             child++) {
             uint32_t f = 0;
             if (node != 0) {
                 uint32_t at = m->fail[node];
@@ -43,8 +47,8 @@ static void link_endings(hy__special *m)
     }
 }
 
-hy_status hy__special_init(const hy_env *env, hy__special *m, const hy_str *texts, const hy_token *ids, uint32_t n,
-                           hy_error *err)
+hy_status hy__special_init(const hy_env *env, hy__special *m, const hy_str *texts,
+                           const hy_token *ids, uint32_t n, hy_error *err)
 {
     memset(m, 0, sizeof *m);
     if (n == 0) {
@@ -85,8 +89,8 @@ void hy__special_finish(const hy_env *env, hy__special *m)
 }
 
 /* Puts the longest token that ends at each place into the queue, as (rank, end) with its node. */
-static hy_status scan(const hy_env *env, const hy__special *m, const char *text, size_t len, hy__heap *queue,
-                      hy_error *err)
+static hy_status scan(const hy_env *env, const hy__special *m, const char *text, size_t len,
+                      hy__heap *queue, hy_error *err)
 {
     uint32_t state = 0;
     for (size_t i = 0; i < len; i++) {
@@ -95,9 +99,11 @@ static hy_status scan(const hy_env *env, const hy__special *m, const char *text,
             state = m->fail[state];
         }
         state = next;
-        const uint32_t node = m->trie.nodes[state].value != HY__TRIE_NONE ? state : m->shorter[state];
+        const uint32_t node =
+            m->trie.nodes[state].value != HY__TRIE_NONE ? state : m->shorter[state];
         if (node) {
-            const hy__heap_item item = {(uint64_t)m->trie.nodes[node].value << 32 | (i + 1), node, 0};
+            const hy__heap_item item = {(uint64_t)m->trie.nodes[node].value << 32 | (i + 1), node,
+                                        0};
             HY_TRY(hy__heap_push(env, queue, item, err));
         }
     }
@@ -110,21 +116,23 @@ static bool is_taken(const uint8_t *taken, size_t i)
 }
 
 /* Empties the queue; what was taken goes to `found`, by place. */
-static hy_status take(const hy_env *env, const hy__special *m, uint8_t *taken, hy__heap *queue, hy__heap *found,
-                      hy_error *err)
+static hy_status take(const hy_env *env, const hy__special *m, uint8_t *taken, hy__heap *queue,
+                      hy__heap *found, hy_error *err)
 {
     while (queue->n) {
         const hy__heap_item item = hy__heap_pop(queue);
         const uint32_t rank = (uint32_t)(item.key >> 32), end = (uint32_t)item.key;
         const uint32_t start = end - m->lens[rank];
-        /* What was taken before is at least as long: if it overlaps, it holds an end of this one. */
+        /* What was taken before is at least as long: if it overlaps, it holds an end of this one.
+         */
         if (is_taken(taken, end - 1)) {
             continue;
         }
         if (is_taken(taken, start)) {
             const uint32_t node = m->shorter[item.a];
             if (node) {
-                const hy__heap_item next = {(uint64_t)m->trie.nodes[node].value << 32 | end, node, 0};
+                const hy__heap_item next = {(uint64_t)m->trie.nodes[node].value << 32 | end, node,
+                                            0};
                 HY_TRY(hy__heap_push(env, queue, next, err));
             }
             continue;
@@ -137,8 +145,8 @@ static hy_status take(const hy_env *env, const hy__special *m, uint8_t *taken, h
     return HY_OK;
 }
 
-hy_status hy__special_find(const hy_env *env, const hy__special *m, const char *text, size_t len, hy__span **spans,
-                           size_t *n_spans, hy_error *err)
+hy_status hy__special_find(const hy_env *env, const hy__special *m, const char *text, size_t len,
+                           hy__span **spans, size_t *n_spans, hy_error *err)
 {
     *spans = NULL;
     *n_spans = 0;
@@ -159,7 +167,8 @@ hy_status hy__special_find(const hy_env *env, const hy__special *m, const char *
     if (status == HY_OK) {
         while (found.n) {
             const hy__heap_item item = hy__heap_pop(&found);
-            (*spans)[(*n_spans)++] = (hy__span){(uint32_t)item.key, m->lens[item.a], m->ids[item.a]};
+            (*spans)[(*n_spans)++] =
+                (hy__span){(uint32_t)item.key, m->lens[item.a], m->ids[item.a]};
         }
     }
     hy__heap_finish(env, &queue);

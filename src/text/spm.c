@@ -1,5 +1,6 @@
-/* spm.c: SentencePiece-style vocabularies ("llama"): neighbours are joined to the token with the highest score; what is
- * no token is written byte by byte.  What it makes belongs to the tokenizer; constant afterwards. */
+/* spm.c: SentencePiece-style vocabularies ("llama"): neighbours are joined to the token with the
+ * highest score; what is no token is written byte by byte.  What it makes belongs to the tokenizer;
+ * constant afterwards. */
 #include "merge.h"
 #include "tokenizer.h"
 
@@ -38,8 +39,10 @@ static hy_status make_pieces(hy_tokenizer *t, hy_error *err)
             const int byte = byte_of_entry(entry);
             if (byte < 0) {
                 char text[80];
-                return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.tokens[%u] \"%s\" is a byte token but not \"<0xHH>\"",
-                                (unsigned)id, hy__printable(entry, text, sizeof text));
+                return hy__fail(
+                    err, HY_E_FORMAT,
+                    "tokenizer.ggml.tokens[%u] \"%s\" is a byte token but not \"<0xHH>\"",
+                    (unsigned)id, hy__printable(entry, text, sizeof text));
             }
             out[n++] = (char)byte;
         } else if (!hy__in_text(t, id) || t->kinds[id] == HY_TOKEN_USER_DEFINED) {
@@ -66,7 +69,8 @@ static hy_status read_scores(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
 {
     const ptrdiff_t key = hy_gguf_find_key(g, "tokenizer.ggml.scores");
     if (key < 0) {
-        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.scores is missing; a \"llama\" vocabulary needs it");
+        return hy__fail(err, HY_E_FORMAT,
+                        "tokenizer.ggml.scores is missing; a \"llama\" vocabulary needs it");
     }
     const size_t n = hy_gguf_elem_count(g, (size_t)key);
     if (hy_gguf_key_type(g, (size_t)key) != HY_GGUF_ARRAY || n < t->n_tokens) {
@@ -80,9 +84,11 @@ static hy_status read_scores(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     for (uint32_t id = 0; id < t->n_tokens; id++) {
         double score;
         if (!hy_gguf_elem_float(g, (size_t)key, id, &score) || score != score) {
-            return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.scores[%u] is not a number", (unsigned)id);
+            return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.scores[%u] is not a number",
+                            (unsigned)id);
         }
-        /* The bits of floats, once negative ones are turned around, are in the order of their values; -0 is 0. */
+        /* The bits of floats, once negative ones are turned around, are in the order of their
+         * values; -0 is 0. */
         const uint32_t bits = hy__f32_bits((float)score + 0.0f);
         const uint32_t rising = bits >> 31 ? ~bits : bits | UINT32_C(0x80000000);
         t->spm.ranks[id] = ~rising;
@@ -96,7 +102,8 @@ hy_status hy__spm_init(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     HY_TRY(read_scores(t, g, err));
     static const char digits[] = "0123456789ABCDEF";
     const bool control = t->unknown != HY_TOKEN_NONE && t->kinds[t->unknown] == HY_TOKEN_CONTROL;
-    const hy_token fallback = control ? HY_TOKEN_NONE : t->unknown; /* text must not make control tokens */
+    const hy_token fallback =
+        control ? HY_TOKEN_NONE : t->unknown; /* text must not make control tokens */
     for (unsigned byte = 0; byte < 256; byte++) {
         const char name[6] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
         const char one = (char)byte;
@@ -121,7 +128,8 @@ static bool find_token(const hy_tokenizer *t, const char *s, size_t len, uint32_
     return len <= t->spm.longest && hy__strmap_get(&t->ids, s, len, id) && hy__in_text(t, *id);
 }
 
-static bool spm_pair(const void *user, const hy__symbol *left, const hy__symbol *right, uint32_t *rank, uint32_t *id)
+static bool spm_pair(const void *user, const hy__symbol *left, const hy__symbol *right,
+                     uint32_t *rank, uint32_t *id)
 {
     const spm_text *x = user;
     if (!find_token(x->t, x->text + left->start, left->len + right->len, id)) {
@@ -131,7 +139,8 @@ static bool spm_pair(const void *user, const hy__symbol *left, const hy__symbol 
     return true;
 }
 
-static hy_status emit(const hy_tokenizer *t, const char *text, const hy__symbol *s, hy__ids *out, hy_error *err)
+static hy_status emit(const hy_tokenizer *t, const char *text, const hy__symbol *s, hy__ids *out,
+                      hy_error *err)
 {
     if (s->id != HY__SYMBOL_END) {
         return hy__ids_push(&t->env, out, (hy_token)s->id, err);
@@ -145,9 +154,10 @@ static hy_status emit(const hy_tokenizer *t, const char *text, const hy__symbol 
     return HY_OK;
 }
 
-/* Symbols are whole characters as their first byte announces them; id: HY__SYMBOL_END if they are no token. */
-static hy_status encode_marked(const hy_tokenizer *t, hy__merger *m, const char *text, size_t len, hy__ids *out,
-                               hy_error *err)
+/* Symbols are whole characters as their first byte announces them; id: HY__SYMBOL_END if they are
+ * no token. */
+static hy_status encode_marked(const hy_tokenizer *t, hy__merger *m, const char *text, size_t len,
+                               hy__ids *out, hy_error *err)
 {
     HY_TRY(hy__merger_begin(&t->env, m, len, err));
     for (size_t i = 0; i < len;) {
@@ -169,7 +179,8 @@ static hy_status encode_marked(const hy_tokenizer *t, hy__merger *m, const char 
     return HY_OK;
 }
 
-hy_status hy__spm_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out, hy_error *err)
+hy_status hy__spm_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out,
+                         hy_error *err)
 {
     size_t n_blanks = t->add_space_prefix ? 1 : 0;
     for (size_t i = 0; i < len; i++) {
@@ -177,8 +188,9 @@ hy_status hy__spm_encode(const hy_tokenizer *t, const char *text, size_t len, hy
     }
     uint64_t n = (uint64_t)len + 2 * (uint64_t)n_blanks + (t->add_space_prefix ? 1 : 0);
     if (n > INT32_MAX) {
-        return hy__fail(err, HY_E_LIMIT, "a text of %zu bytes with %zu blanks is over the limit of 2^31 - 1 bytes", len,
-                        n_blanks);
+        return hy__fail(err, HY_E_LIMIT,
+                        "a text of %zu bytes with %zu blanks is over the limit of 2^31 - 1 bytes",
+                        len, n_blanks);
     }
     char *marked = hy__alloc(&t->env, (size_t)n, 1, err);
     if (!marked) {

@@ -1,7 +1,7 @@
 /* tokenizer.c: a tokenizer from a file, and text to ids.
  *
- * hy_tokenizer owns everything that it points to and is constant once made: any thread may use it.  Ids that are handed
- * out belong to the caller. */
+ * hy_tokenizer owns everything that it points to and is constant once made: any thread may use it.
+ * Ids that are handed out belong to the caller. */
 #include "tokenizer.h"
 
 hy_status hy__ids_push(const hy_env *env, hy__ids *ids, hy_token id, hy_error *err)
@@ -33,7 +33,8 @@ static hy_status read_model(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
 {
     hy_str name;
     const hy_status status = hy_gguf_get_str(g, "tokenizer.ggml.model", &name, err);
-    if (status == HY_E_NOT_FOUND || (status == HY_OK && (str_is(name, "none") || str_is(name, "no_vocab")))) {
+    if (status == HY_E_NOT_FOUND ||
+        (status == HY_OK && (str_is(name, "none") || str_is(name, "no_vocab")))) {
         return hy__fail(err, HY_E_NOT_FOUND, "the file has no vocabulary (tokenizer.ggml.model)");
     }
     HY_TRY(status);
@@ -45,7 +46,8 @@ static hy_status read_model(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
         t->model = HY__VOCAB_LLAMA;
     } else {
         char text[80];
-        return hy__fail(err, HY_E_UNSUPPORTED, "tokenizer.ggml.model \"%s\" is not one of rwkv, gpt2, llama",
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "tokenizer.ggml.model \"%s\" is not one of rwkv, gpt2, llama",
                         hy__printable(name, text, sizeof text));
     }
     return HY_OK;
@@ -57,8 +59,9 @@ static hy_status read_pre(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     if (t->model == HY__VOCAB_GPT2) {
         const hy_status status = hy_gguf_get_str(g, "tokenizer.ggml.pre", &name, err);
         if (status == HY_E_NOT_FOUND) {
-            hy__message(&t->env, HY_LOG_WARN,
-                        "tokenizer.ggml.pre is missing: words may be cut otherwise than in training");
+            hy__message(
+                &t->env, HY_LOG_WARN,
+                "tokenizer.ggml.pre is missing: words may be cut otherwise than in training");
             name = (hy_str){"default", 7};
         } else {
             HY_TRY(status);
@@ -66,7 +69,8 @@ static hy_status read_pre(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
         t->pre = hy__pre_find(name);
         if (!t->pre) {
             char text[80];
-            return hy__fail(err, HY_E_UNSUPPORTED, "tokenizer.ggml.pre \"%s\" is a pre-tokenizer that is not known",
+            return hy__fail(err, HY_E_UNSUPPORTED,
+                            "tokenizer.ggml.pre \"%s\" is a pre-tokenizer that is not known",
                             hy__printable(name, text, sizeof text));
         }
     }
@@ -89,7 +93,8 @@ static hy_status read_all(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     }
 }
 
-hy_status hy_tokenizer_create(const hy_gguf *g, const hy_env *env, hy_tokenizer **out, hy_error *err)
+hy_status hy_tokenizer_create(const hy_gguf *g, const hy_env *env, hy_tokenizer **out,
+                              hy_error *err)
 {
     *out = NULL;
     hy_env resolved;
@@ -190,7 +195,8 @@ bool hy_tokenizer_can_sample(const hy_tokenizer *t, hy_token id)
 
 /* ---- text to ids */
 
-static hy_status encode_raw(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out, hy_error *err)
+static hy_status encode_raw(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out,
+                            hy_error *err)
 {
     if (len == 0) {
         return HY_OK;
@@ -205,8 +211,9 @@ static hy_status encode_raw(const hy_tokenizer *t, const char *text, size_t len,
     }
 }
 
-static hy_status encode_fragments(const hy_tokenizer *t, const char *text, size_t len, const hy__span *spans,
-                                  size_t n_spans, hy__ids *out, hy_error *err)
+static hy_status encode_fragments(const hy_tokenizer *t, const char *text, size_t len,
+                                  const hy__span *spans, size_t n_spans, hy__ids *out,
+                                  hy_error *err)
 {
     size_t at = 0;
     for (size_t i = 0; i < n_spans; i++) {
@@ -217,21 +224,22 @@ static hy_status encode_fragments(const hy_tokenizer *t, const char *text, size_
     return encode_raw(t, text + at, len - at, out, err);
 }
 
-static hy_status push_added(const hy_tokenizer *t, bool wanted, hy_token id, const char *name, hy__ids *out,
-                            hy_error *err)
+static hy_status push_added(const hy_tokenizer *t, bool wanted, hy_token id, const char *name,
+                            hy__ids *out, hy_error *err)
 {
     if (!wanted) {
         return HY_OK;
     }
     if (id == HY_TOKEN_NONE) {
-        return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.add_%s_token is true, but the vocabulary has no %s token",
+        return hy__fail(err, HY_E_FORMAT,
+                        "tokenizer.ggml.add_%s_token is true, but the vocabulary has no %s token",
                         name, name);
     }
     return hy__ids_push(&t->env, out, id, err);
 }
 
-static hy_status encode(const hy_tokenizer *t, const char *text, size_t len, unsigned flags, hy__ids *out,
-                        hy_error *err)
+static hy_status encode(const hy_tokenizer *t, const char *text, size_t len, unsigned flags,
+                        hy__ids *out, hy_error *err)
 {
     const bool add = flags & HY_TOKENIZE_ADD_SPECIAL;
     const hy__special *special = flags & HY_TOKENIZE_PARSE_SPECIAL ? &t->special : &t->user_defined;
@@ -245,13 +253,14 @@ static hy_status encode(const hy_tokenizer *t, const char *text, size_t len, uns
     return push_added(t, add && t->add_eos, t->eos, "eos", out, err);
 }
 
-hy_status hy_tokenize(const hy_tokenizer *t, const char *text, size_t len, unsigned flags, hy_token **ids,
-                      size_t *n_ids, hy_error *err)
+hy_status hy_tokenize(const hy_tokenizer *t, const char *text, size_t len, unsigned flags,
+                      hy_token **ids, size_t *n_ids, hy_error *err)
 {
     *ids = NULL;
     *n_ids = 0;
     if (len > INT32_MAX) {
-        return hy__fail(err, HY_E_LIMIT, "a text of %zu bytes is over the limit of 2^31 - 1 bytes", len);
+        return hy__fail(err, HY_E_LIMIT, "a text of %zu bytes is over the limit of 2^31 - 1 bytes",
+                        len);
     }
     hy__ids out = {0};
     hy_status status = encode(t, len ? text : "", len, flags, &out, err);

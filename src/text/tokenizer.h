@@ -21,12 +21,13 @@ typedef struct hy__alphabet {
     int16_t byte_of[0x144]; /* by code point; -1: no letter */
 } hy__alphabet;
 
-/* Byte-level BPE.  A symbol is a token, or, from n_tokens on, a string that merges need but that is no token. */
+/* Byte-level BPE.  A symbol is a token, or, from n_tokens on, a string that merges need but that is
+ * no token. */
 typedef struct hy__bpe {
     uint32_t *first; /* by left symbol, n_symbols + 1: where its merges begin */
     struct hy__bpe_merge {
         uint32_t right, rank, result;
-    } *merges; /* sorted by left, right, rank */
+    } * merges; /* sorted by left, right, rank */
     uint32_t n_symbols;
     uint32_t byte_symbols[256];
     size_t longest; /* bytes of the longest entry */
@@ -34,9 +35,9 @@ typedef struct hy__bpe {
 } hy__bpe;
 
 typedef struct hy__spm {
-    uint32_t *ranks;          /* by token: the highest score has the lowest */
+    uint32_t *ranks; /* by token: the highest score has the lowest */
     hy_token byte_tokens[256];
-    size_t longest;           /* bytes of the longest entry */
+    size_t longest; /* bytes of the longest entry */
 } hy__spm;
 
 struct hy_tokenizer {
@@ -51,7 +52,7 @@ struct hy_tokenizer {
     uint8_t *marks;      /* HY__MARK_* */
     hy_token bos, eos, eot, unknown;
     bool add_bos, add_eos, add_space_prefix;
-    hy__strmap ids; /* gpt2, llama: entry to id; keys are in `entries` */
+    hy__strmap ids;           /* gpt2, llama: entry to id; keys are in `entries` */
     hy__special user_defined; /* looked for in every text */
     hy__special special;      /* the same and control and unknown tokens, looked for when asked */
     hy__trie words;           /* rwkv */
@@ -81,19 +82,25 @@ static inline bool hy__in_text(const hy_tokenizer *t, uint32_t id)
 
 /* What the token prints under these flags of hy_detokenize. id must be in the vocabulary. */
 hy_str hy__piece(const hy_tokenizer *t, hy_token id, unsigned flags);
-/* Whether the blank in front, which the tokenizer added, is to be dropped from the first of some ids. */
+/* Whether the blank in front, which the tokenizer added, is to be dropped from the first of some
+ * ids. */
 bool hy__drops_blank(const hy_tokenizer *t, hy_token id, hy_str piece);
 
-/* vocabulary.c: what vocabularies of all models have: entries, kinds, special ids, flags.  Reads `g` into the zeroed
- * `t`, whose env, model and pre are set; pieces are left to the model.  On error the caller destroys t. */
+/* vocabulary.c: what vocabularies of all models have: entries, kinds, special ids, flags.  Reads
+ * `g` into the zeroed `t`, whose env, model and pre are set; pieces are left to the model.  On
+ * error the caller destroys t. */
 hy_status hy__vocab_read(hy_tokenizer *t, const hy_gguf *g, hy_error *err);
 
-/* Each model: what is needed beyond that, pieces included; and one raw fragment of 1..INT32_MAX bytes to ids. */
+/* Each model: what is needed beyond that, pieces included; and one raw fragment of 1..INT32_MAX
+ * bytes to ids. */
 hy_status hy__rwkv_init(hy_tokenizer *t, hy_error *err);
-hy_status hy__rwkv_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out, hy_error *err);
+hy_status hy__rwkv_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out,
+                          hy_error *err);
 hy_status hy__bpe_init(hy_tokenizer *t, const hy_gguf *g, hy_error *err);
-hy_status hy__bpe_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out, hy_error *err);
+hy_status hy__bpe_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out,
+                         hy_error *err);
 hy_status hy__spm_init(hy_tokenizer *t, const hy_gguf *g, hy_error *err);
-hy_status hy__spm_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out, hy_error *err);
+hy_status hy__spm_encode(const hy_tokenizer *t, const char *text, size_t len, hy__ids *out,
+                         hy_error *err);
 
 #endif

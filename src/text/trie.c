@@ -1,5 +1,6 @@
-/* trie.c: builds byte tries.  Draft nodes are linked lists that are easy to add to; the finished form lays the children
- * of a node side by side.  The caller owns both; one thread while building. */
+/* trie.c: builds byte tries.  Draft nodes are linked lists that are easy to add to; the finished
+ * form lays the children of a node side by side.  The caller owns both; one thread while building.
+ */
 #include "trie.h"
 
 /* Index 0 is the root, which is nobody's child, so 0 also means "none". */
@@ -9,11 +10,13 @@ typedef struct hy__trie_draft {
     uint8_t byte;
 } draft;
 
-static hy_status draft_node(const hy_env *env, hy__trie_builder *b, uint8_t byte, uint32_t *out, hy_error *err)
+static hy_status draft_node(const hy_env *env, hy__trie_builder *b, uint8_t byte, uint32_t *out,
+                            hy_error *err)
 {
     if (b->n == b->cap) {
         if (b->cap >= UINT32_C(1) << 31) {
-            return hy__fail(err, HY_E_LIMIT, "the vocabulary is over the limit of 2^31 different beginnings");
+            return hy__fail(err, HY_E_LIMIT,
+                            "the vocabulary is over the limit of 2^31 different beginnings");
         }
         const uint32_t cap = b->cap ? b->cap * 2 : 1024;
         draft *nodes = hy__realloc(env, b->nodes, cap, sizeof *nodes, err);
@@ -28,7 +31,8 @@ static hy_status draft_node(const hy_env *env, hy__trie_builder *b, uint8_t byte
     return HY_OK;
 }
 
-/* The child that was used last is moved to the front: vocabularies are mostly sorted, so it is the next one wanted. */
+/* The child that was used last is moved to the front: vocabularies are mostly sorted, so it is the
+ * next one wanted. */
 static uint32_t draft_child(draft *nodes, uint32_t parent, uint8_t byte)
 {
     uint32_t before = 0, at = nodes[parent].child;
@@ -44,8 +48,8 @@ static uint32_t draft_child(draft *nodes, uint32_t parent, uint8_t byte)
     return at;
 }
 
-hy_status hy__trie_add(const hy_env *env, hy__trie_builder *b, hy_str s, uint32_t value, uint32_t *old,
-                       hy_error *err)
+hy_status hy__trie_add(const hy_env *env, hy__trie_builder *b, hy_str s, uint32_t value,
+                       uint32_t *old, hy_error *err)
 {
     uint32_t node = 0;
     if (b->n == 0) {
@@ -103,7 +107,8 @@ hy_status hy__trie_build(const hy_env *env, const hy__trie_builder *b, hy__trie 
         const draft *d = &b->nodes[from[i]];
         uint32_t children[256];
         const uint32_t n_children = sorted_children(b->nodes, from[i], children);
-        nodes[i] = (hy__trie_node){.first = used, .value = d->value, .n = (uint16_t)n_children, .byte = d->byte};
+        nodes[i] = (hy__trie_node){
+            .first = used, .value = d->value, .n = (uint16_t)n_children, .byte = d->byte};
         for (uint32_t k = 0; k < n_children; k++) {
             if (i == 0) {
                 t->root[b->nodes[children[k]].byte] = used;

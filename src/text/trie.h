@@ -28,10 +28,10 @@ typedef struct hy__trie_builder {
     uint32_t n, cap;
 } hy__trie_builder;
 
-/* Enters a string (copied) with a value other than HY__TRIE_NONE.  *old is the value that was there before, which then
- * stays, or HY__TRIE_NONE.  Errors: HY_E_NOMEM, HY_E_LIMIT (2^31 nodes). */
-hy_status hy__trie_add(const hy_env *env, hy__trie_builder *b, hy_str s, uint32_t value, uint32_t *old,
-                       hy_error *err);
+/* Enters a string (copied) with a value other than HY__TRIE_NONE.  *old is the value that was there
+ * before, which then stays, or HY__TRIE_NONE.  Errors: HY_E_NOMEM, HY_E_LIMIT (2^31 nodes). */
+hy_status hy__trie_add(const hy_env *env, hy__trie_builder *b, hy_str s, uint32_t value,
+                       uint32_t *old, hy_error *err);
 /* Makes the trie; the builder may be empty, and is not needed afterwards. Error: HY_E_NOMEM. */
 hy_status hy__trie_build(const hy_env *env, const hy__trie_builder *b, hy__trie *t, hy_error *err);
 void hy__trie_builder_finish(const hy_env *env, hy__trie_builder *b);

@@ -1,4 +1,5 @@
-/* unicode.c: classes of code points, by binary search in a table of runs.  Pure functions, any thread. */
+/* unicode.c: classes of code points, by binary search in a table of runs.  Pure functions, any
+ * thread. */
 #include "unicode.h"
 
 /* A run as one number: first code point above, class (its bit's index) in the lower four bits. */
@@ -9,7 +10,8 @@ static const uint32_t runs[] = {
 };
 #undef R
 
-/* ASCII is most of most texts: o other, w white space, u and l letters, n digits, p punctuation, s symbols. */
+/* ASCII is most of most texts: o other, w white space, u and l letters, n digits, p punctuation, s
+ * symbols. */
 static const char ascii[] = "ooooooooowwwwwoooooooooooooooooo"
                             "wpppsppppppsppppnnnnnnnnnnppsssp"
                             "puuuuuuuuuuuuuuuuuuuuuuuuuupppsp"

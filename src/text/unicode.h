@@ -6,8 +6,8 @@
 
 #include "base/base.h"
 
-/* One bit per class, so that a set of classes is one mask.  Every code point has exactly one class; OTHER is
- * everything without a bit of its own (controls, unassigned, bytes that are no UTF-8). */
+/* One bit per class, so that a set of classes is one mask.  Every code point has exactly one class;
+ * OTHER is everything without a bit of its own (controls, unassigned, bytes that are no UTF-8). */
 enum {
     HY__CP_OTHER = 1 << 0,
     HY__CP_SPACE = 1 << 1, /* White_Space, whatever the category */

@@ -1,11 +1,13 @@
-/* vocabulary.c: the entries of a vocabulary, their kinds, and the special ids, checked while they are read.
+/* vocabulary.c: the entries of a vocabulary, their kinds, and the special ids, checked while they
+ * are read.
  *
- * Everything is copied: the file is not needed afterwards.  What is made belongs to the tokenizer. */
+ * Everything is copied: the file is not needed afterwards.  What is made belongs to the tokenizer.
+ */
 #include "tokenizer.h"
 
 /* The key of an array, or -1 if there is none; checks element type and count. */
-static hy_status find_array(const hy_gguf *g, const char *name, bool strings, size_t least, ptrdiff_t *key,
-                            hy_error *err)
+static hy_status find_array(const hy_gguf *g, const char *name, bool strings, size_t least,
+                            ptrdiff_t *key, hy_error *err)
 {
     *key = hy_gguf_find_key(g, name);
     if (*key < 0) {
@@ -13,12 +15,14 @@ static hy_status find_array(const hy_gguf *g, const char *name, bool strings, si
     }
     const size_t k = (size_t)*key;
     const hy_gguf_type elem = hy_gguf_elem_type(g, k);
-    if (hy_gguf_key_type(g, k) != HY_GGUF_ARRAY || (elem == HY_GGUF_STRING) != strings || elem == HY_GGUF_ARRAY ||
-        elem == HY_GGUF_FLOAT32 || elem == HY_GGUF_FLOAT64) {
-        return hy__fail(err, HY_E_FORMAT, "%s is not an array of %s", name, strings ? "strings" : "integers");
+    if (hy_gguf_key_type(g, k) != HY_GGUF_ARRAY || (elem == HY_GGUF_STRING) != strings ||
+        elem == HY_GGUF_ARRAY || elem == HY_GGUF_FLOAT32 || elem == HY_GGUF_FLOAT64) {
+        return hy__fail(err, HY_E_FORMAT, "%s is not an array of %s", name,
+                        strings ? "strings" : "integers");
     }
     if (hy_gguf_elem_count(g, k) < least) {
-        return hy__fail(err, HY_E_FORMAT, "%s has %zu values for %zu tokens", name, hy_gguf_elem_count(g, k), least);
+        return hy__fail(err, HY_E_FORMAT, "%s has %zu values for %zu tokens", name,
+                        hy_gguf_elem_count(g, k), least);
     }
     return HY_OK;
 }
@@ -43,10 +47,12 @@ static hy_status read_entries(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     }
     t->n_tokens = (uint32_t)n;
     t->entries.bytes = hy__alloc(&t->env, (size_t)total, 1, err);
-    t->entries.offsets = t->entries.bytes ? hy__alloc(&t->env, n + 1, sizeof *t->entries.offsets, err) : NULL;
+    t->entries.offsets =
+        t->entries.bytes ? hy__alloc(&t->env, n + 1, sizeof *t->entries.offsets, err) : NULL;
     /* Pieces are never longer than entries. */
     t->pieces.bytes = t->entries.offsets ? hy__alloc(&t->env, (size_t)total, 1, err) : NULL;
-    t->pieces.offsets = t->pieces.bytes ? hy__alloc(&t->env, n + 1, sizeof *t->pieces.offsets, err) : NULL;
+    t->pieces.offsets =
+        t->pieces.bytes ? hy__alloc(&t->env, n + 1, sizeof *t->pieces.offsets, err) : NULL;
     if (!t->pieces.offsets) {
         return HY_E_NOMEM;
     }
@@ -77,7 +83,8 @@ static hy_status read_kinds(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     for (uint32_t i = 0; key >= 0 && i < t->n_tokens; i++) {
         int64_t kind;
         if (!hy_gguf_elem_int(g, (size_t)key, i, &kind) || kind < 0 || kind > HY_TOKEN_BYTE) {
-            return hy__fail(err, HY_E_FORMAT, "%s[%u] is not a kind of token (0 to 6)", name, (unsigned)i);
+            return hy__fail(err, HY_E_FORMAT, "%s[%u] is not a kind of token (0 to 6)", name,
+                            (unsigned)i);
         }
         t->kinds[i] = (uint8_t)kind;
     }
@@ -85,14 +92,16 @@ static hy_status read_kinds(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
 }
 
 /* An id that is not in the vocabulary (files say -1 or more than there are) counts as absent. */
-static hy_status read_id(const hy_tokenizer *t, const hy_gguf *g, const char *name, int64_t missing, hy_token *out,
-                         hy_error *err)
+static hy_status read_id(const hy_tokenizer *t, const hy_gguf *g, const char *name, int64_t missing,
+                         hy_token *out, hy_error *err)
 {
     int64_t id = missing;
     uint64_t large;
     const ptrdiff_t key = hy_gguf_find_key(g, name);
-    if (key >= 0 && (hy_gguf_key_type(g, (size_t)key) == HY_GGUF_ARRAY || !hy_gguf_elem_int(g, (size_t)key, 0, &id))) {
-        if (hy_gguf_key_type(g, (size_t)key) == HY_GGUF_ARRAY || !hy_gguf_elem_uint(g, (size_t)key, 0, &large)) {
+    if (key >= 0 && (hy_gguf_key_type(g, (size_t)key) == HY_GGUF_ARRAY ||
+                     !hy_gguf_elem_int(g, (size_t)key, 0, &id))) {
+        if (hy_gguf_key_type(g, (size_t)key) == HY_GGUF_ARRAY ||
+            !hy_gguf_elem_uint(g, (size_t)key, 0, &large)) {
             return hy__fail(err, HY_E_FORMAT, "%s is not an integer", name);
         }
         id = -1;
@@ -108,7 +117,8 @@ static void mark(hy_tokenizer *t, hy_token id, unsigned bit)
     }
 }
 
-/* Texts that end a generation wherever a vocabulary has them; `turn`: also, in this order, the end of a turn. */
+/* Texts that end a generation wherever a vocabulary has them; `turn`: also, in this order, the end
+ * of a turn. */
 #define END_TEXTS(X)                                                                               \
     X("<|eot_id|>", true)                                                                          \
     X("<|im_end|>", true)                                                                          \
@@ -119,7 +129,9 @@ static void mark(hy_tokenizer *t, hy_token id, unsigned bit)
     X("<EOT>", true)                                                                               \
     X("_<EOT>", true)                                                                              \
     X("[EOT]", true)                                                                               \
-    X("<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", true)                  \
+    X("<\xEF\xBD\x9C"                                                                              \
+      "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",                                        \
+      true)                                                                                        \
     X("<end_of_utterance>", true)                                                                  \
     X("<|return|>", false)                                                                         \
     X("<|call|>", false)                                                                           \
@@ -152,7 +164,8 @@ static void mark_end_texts(hy_tokenizer *t)
         if (!find_text(t, ends[i].text, &id)) {
             continue;
         }
-        t->kinds[id] = HY_TOKEN_CONTROL; /* some files call it ordinary text: then users could write it */
+        t->kinds[id] =
+            HY_TOKEN_CONTROL; /* some files call it ordinary text: then users could write it */
         if (end_goes_on && strcmp(ends[i].text, "<|end|>") == 0) {
             continue;
         }
@@ -167,7 +180,9 @@ static hy_status read_special_ids(hy_tokenizer *t, const hy_gguf *g, hy_error *e
 {
     const bool llama = t->model == HY__VOCAB_LLAMA;
     static const char *const ends[] = {
-        "tokenizer.ggml.eom_token_id",     "tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_rep_token_id",
+        "tokenizer.ggml.eom_token_id",
+        "tokenizer.ggml.fim_pad_token_id",
+        "tokenizer.ggml.fim_rep_token_id",
         "tokenizer.ggml.fim_sep_token_id",
     };
     HY_TRY(read_id(t, g, "tokenizer.ggml.bos_token_id", llama ? 1 : -1, &t->bos, err));
@@ -184,7 +199,8 @@ static hy_status read_special_ids(hy_tokenizer *t, const hy_gguf *g, hy_error *e
     return HY_OK;
 }
 
-/* Ids by entry; entries must differ from each other.  RWKV checks that itself, for what its entries stand for. */
+/* Ids by entry; entries must differ from each other.  RWKV checks that itself, for what its entries
+ * stand for. */
 static hy_status index_entries(hy_tokenizer *t, hy_error *err)
 {
     HY_TRY(hy__strmap_init(&t->env, &t->ids, t->n_tokens, err));
@@ -194,7 +210,8 @@ static hy_status index_entries(hy_tokenizer *t, hy_error *err)
             uint32_t first = 0;
             char text[80];
             (void)hy__strmap_get(&t->ids, entry.data, entry.len, &first);
-            return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.tokens[%u] \"%s\" is the same as [%u]", (unsigned)id,
+            return hy__fail(err, HY_E_FORMAT,
+                            "tokenizer.ggml.tokens[%u] \"%s\" is the same as [%u]", (unsigned)id,
                             hy__printable(entry, text, sizeof text), (unsigned)first);
         }
     }
@@ -221,7 +238,8 @@ static hy_status read_unsampled(hy_tokenizer *t, const hy_gguf *g, hy_error *err
     return HY_OK;
 }
 
-static hy_status read_flag(const hy_gguf *g, const char *name, bool missing, bool *out, hy_error *err)
+static hy_status read_flag(const hy_gguf *g, const char *name, bool missing, bool *out,
+                           hy_error *err)
 {
     const hy_status status = hy_gguf_get_bool(g, name, out, err);
     if (status == HY_E_NOT_FOUND) {
@@ -240,7 +258,8 @@ static hy_status read_flags(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     const bool bos = llama || (t->pre && t->pre->flags & HY__PRE_ADD_BOS);
     HY_TRY(read_flag(g, "tokenizer.ggml.add_bos_token", bos, &t->add_bos, err));
     HY_TRY(read_flag(g, "tokenizer.ggml.add_eos_token", false, &t->add_eos, err));
-    return llama ? read_flag(g, "tokenizer.ggml.add_space_prefix", true, &t->add_space_prefix, err) : HY_OK;
+    return llama ? read_flag(g, "tokenizer.ggml.add_space_prefix", true, &t->add_space_prefix, err)
+                 : HY_OK;
 }
 
 /* The tokens that are looked for in raw text: `all` or only the user-defined ones. */
@@ -254,7 +273,8 @@ static hy_status make_matcher(hy_tokenizer *t, bool all, hy__special *m, hy_erro
         n = 0;
         for (uint32_t id = 0; id < t->n_tokens; id++) {
             const hy_str entry = hy__strings_at(&t->entries, id);
-            if (entry.len && (t->kinds[id] == HY_TOKEN_USER_DEFINED || (all && !hy__in_text(t, id)))) {
+            if (entry.len &&
+                (t->kinds[id] == HY_TOKEN_USER_DEFINED || (all && !hy__in_text(t, id)))) {
                 if (pass) {
                     texts[n] = entry;
                     ids[n] = (hy_token)id;

@@ -1,4 +1,5 @@
-/* test_session.c: what include/halyard/session.h promises of sessions, word by word, on tiny models of every kind. */
+/* test_session.c: what include/halyard/session.h promises of sessions, word by word, on tiny models
+ * of every kind. */
 #include <math.h>
 
 #include "session/session.h"
@@ -43,11 +44,13 @@ static hy_token token_at(size_t i)
     return (hy_token)((i * i * 7 + i * 5 + 3) % VOCAB);
 }
 
-static hy_session *new_session(const hy_model *m, uint32_t n_batch, uint32_t n_threads, bool all_logits)
+static hy_session *new_session(const hy_model *m, uint32_t n_batch, uint32_t n_threads,
+                               bool all_logits)
 {
     hy_error err;
     hy_session *s;
-    const hy_session_opts opts = {.size = sizeof opts, .n_batch = n_batch, .n_threads = n_threads, .all_logits = all_logits};
+    const hy_session_opts opts = {
+        .size = sizeof opts, .n_batch = n_batch, .n_threads = n_threads, .all_logits = all_logits};
     assert_ok(hy_session_create(m, &opts, &s, &err), &err);
     return s;
 }
@@ -120,8 +123,9 @@ static hy_session *serial(const hy_model *m, float (*logits)[VOCAB])
 
 /* ---- results do not depend on how they are computed */
 
-static void compare_with_serial(const hy_model *m, const hy_session *reference, float (*logits)[VOCAB], uint32_t n_batch,
-                                uint32_t n_threads, bool all_logits)
+static void compare_with_serial(const hy_model *m, const hy_session *reference,
+                                float (*logits)[VOCAB], uint32_t n_batch, uint32_t n_threads,
+                                bool all_logits)
 {
     hy_session *s = new_session(m, n_batch, n_threads, all_logits);
     append(s, 0, LONG);
@@ -153,7 +157,8 @@ static void chunks_and_threads_change_nothing(void **state)
         hy_session *reference = serial(y.model, logits);
         for (size_t b = 0; b < HY_COUNT(batches); b++) {
             for (size_t t = 0; t < HY_COUNT(threads); t++) {
-                compare_with_serial(y.model, reference, logits, batches[b], threads[t], (b + t) % 2 == 0);
+                compare_with_serial(y.model, reference, logits, batches[b], threads[t],
+                                    (b + t) % 2 == 0);
             }
         }
         /* pieces of any length, appended between steps */
@@ -187,10 +192,12 @@ static void options_are_checked(void **state)
     hy_session *s;
     tiny y = open_tiny(TINY_LLAMA), r = open_tiny(TINY_RWKV7);
     hy_session_opts o = {.size = sizeof o, .n_batch = 4097};
-    assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_ARG, &err, "n_batch is 4097, at most 4096");
+    assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_ARG, &err,
+                 "n_batch is 4097, at most 4096");
     assert_null(s);
     o = (hy_session_opts){.size = sizeof o, .n_threads = 1025};
-    assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_ARG, &err, "n_threads is 1025, at most 1024");
+    assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_ARG, &err,
+                 "n_threads is 1025, at most 1024");
     o.n_threads = UINT32_MAX;
     assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_ARG, &err, "4294967295");
     o = (hy_session_opts){.size = sizeof o, .n_ctx = UINT32_MAX};
@@ -204,7 +211,8 @@ static void options_are_checked(void **state)
     assert_int_equal(hy_session_n_ctx(s), 0); /* no limit */
     hy_session_destroy(s);
     /* An older caller's struct ends before n_batch: whatever comes behind it is not looked at. */
-    o = (hy_session_opts){.size = offsetof(hy_session_opts, n_batch), .n_ctx = 9, .n_batch = 4097, .n_threads = 5000};
+    o = (hy_session_opts){
+        .size = offsetof(hy_session_opts, n_batch), .n_ctx = 9, .n_batch = 4097, .n_threads = 5000};
     assert_ok(hy_session_create(y.model, &o, &s, &err), &err);
     assert_int_equal(hy_session_n_ctx(s), 9);
     hy_session_destroy(s);
@@ -236,15 +244,18 @@ static void appending_is_checked(void **state)
     const hy_session_opts o = {.size = sizeof o, .n_ctx = 10, .n_batch = 4};
     assert_ok(hy_session_create(y.model, &o, &s, &err), &err);
     const hy_token wrong[] = {1, 31, 32}, negative[] = {-1}, many[11] = {0};
-    assert_fails(hy_session_append(s, wrong, 3, &err), HY_E_ARG, &err, "token 2 is 32, the vocabulary has 32");
+    assert_fails(hy_session_append(s, wrong, 3, &err), HY_E_ARG, &err,
+                 "token 2 is 32, the vocabulary has 32");
     assert_fails(hy_session_append(s, negative, 1, &err), HY_E_ARG, &err, "token 0 is -1");
-    assert_fails(hy_session_append(s, many, 11, &err), HY_E_CONTEXT, &err, "11 tokens after 0 do not fit into the context of 10");
+    assert_fails(hy_session_append(s, many, 11, &err), HY_E_CONTEXT, &err,
+                 "11 tokens after 0 do not fit into the context of 10");
     assert_fails(hy_session_append(s, many, SIZE_MAX, &err), HY_E_CONTEXT, &err, "context of 10");
     assert_int_equal(step_ok(s).done, 0); /* nothing was queued by any of them */
     assert_ok(hy_session_append(s, NULL, 0, &err), &err);
     append(s, 0, 6);
     assert_int_equal(step_ok(s).done, 4);
-    assert_fails(hy_session_append(s, many, 5, &err), HY_E_CONTEXT, &err, "5 tokens after 6 do not fit into the context of 10");
+    assert_fails(hy_session_append(s, many, 5, &err), HY_E_CONTEXT, &err,
+                 "5 tokens after 6 do not fit into the context of 10");
     append(s, 6, 4);
     assert_int_equal(step_ok(s).done, 4);
     assert_int_equal(step_ok(s).done, 2);
@@ -340,7 +351,8 @@ typedef struct canceller {
     int at, seen;
 } canceller;
 
-static void cancel_at(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols, const float *data)
+static void cancel_at(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols,
+                      const float *data)
 {
     canceller *c = user;
     (void)name;
@@ -364,7 +376,8 @@ static void a_cancel_within_a_step_changes_nothing(void **state)
         }
         size_t n_before, n_after;
         void *before = image_of(s, &n_before);
-        const size_t logits_at = n_before; /* of this length: below, the image is one without logits */
+        const size_t logits_at =
+            n_before; /* of this length: below, the image is one without logits */
         append(s, 5, 3);
         canceller c = {.s = s};
         hy_error err;
@@ -383,10 +396,12 @@ static void a_cancel_within_a_step_changes_nothing(void **state)
             assert_int_equal(position(s), 5);
             assert_null(hy_session_logits(s, 0));
             void *after = image_of(s, &n_after);
-            /* The state's numbers are at the end, in front of the checksum; the logits of the last step are gone. */
+            /* The state's numbers are at the end, in front of the checksum; the logits of the last
+             * step are gone. */
             assert_int_equal(n_after, logits_at - VOCAB * sizeof(float));
             const size_t numbers = n_after - 72 - 5 * sizeof(hy_token) - 8;
-            assert_memory_equal((char *)after + n_after - 8 - numbers, (char *)before + n_before - 8 - numbers, numbers);
+            assert_memory_equal((char *)after + n_after - 8 - numbers,
+                                (char *)before + n_before - 8 - numbers, numbers);
             free(after);
         }
         assert_true(cancelled > 30);
@@ -412,7 +427,8 @@ typedef struct counter {
     const float *last;
 } counter;
 
-static void count_ops(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols, const float *data)
+static void count_ops(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols,
+                      const float *data)
 {
     counter *c = user;
     assert_true(layer >= -1 && layer < 2);
@@ -500,7 +516,8 @@ static void infinite_logits_are_an_error(void **state)
     tiny y = open_model(&t);
     hy_session *s = new_session(y.model, 0, 0, true);
     append(s, 0, 2);
-    assert_fails(hy_session_step(s, &step, &err), HY_E_NUMERIC, &err, "the logit of token 7 after position 0 is not a finite");
+    assert_fails(hy_session_step(s, &step, &err), HY_E_NUMERIC, &err,
+                 "the logit of token 7 after position 0 is not a finite");
     hy_session_destroy(s);
     close_tiny(&y);
     tiny_free(&t);
@@ -574,7 +591,8 @@ static void states_move_between_sessions(void **state)
         hy_state *snapshot;
         tiny y = open_tiny(arch);
         hy_session *reference = serial(y.model, logits);
-        hy_session *s = new_session(y.model, 0, 1, false), *other = new_session(y.model, 3, 3, true);
+        hy_session *s = new_session(y.model, 0, 1, false),
+                   *other = new_session(y.model, 3, 3, true);
         append(s, 0, 9);
         step_ok(s);
         assert_ok(hy_session_snapshot(s, &snapshot, &err), &err);
@@ -612,7 +630,8 @@ static void restoring_is_checked(void **state)
     tiny y = open_model(&t);
     tiny_find(&t, "blk.0.attn_norm.weight")->values[0] += 0.5f;
     tiny z = open_model(&t);
-    hy_session *s = new_session(y.model, 0, 0, false), *foreign = new_session(z.model, 0, 0, false), *small;
+    hy_session *s = new_session(y.model, 0, 0, false), *foreign = new_session(z.model, 0, 0, false),
+               *small;
     const hy_session_opts o = {.size = sizeof o, .n_ctx = 8};
     assert_ok(hy_session_create(y.model, &o, &small, &err), &err);
     append(s, 0, 9);
@@ -623,7 +642,8 @@ static void restoring_is_checked(void **state)
     step_ok(small);
     append(small, 4, 2);
     assert_fails(hy_session_restore(foreign, snapshot, &err), HY_E_MISMATCH, &err, "another model");
-    assert_fails(hy_session_restore(small, snapshot, &err), HY_E_CONTEXT, &err, "9 tokens do not fit into the context of 8");
+    assert_fails(hy_session_restore(small, snapshot, &err), HY_E_CONTEXT, &err,
+                 "9 tokens do not fit into the context of 8");
     /* Both are as they were, pending tokens included. */
     assert_int_equal(step_ok(foreign).done, 4);
     assert_int_equal(position(small), 4);

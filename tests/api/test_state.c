@@ -1,5 +1,5 @@
-/* test_state.c: states as files and bytes: the format as docs/formats/state.md tells it, and everything that can be wrong
- * with one. */
+/* test_state.c: states as files and bytes: the format as docs/formats/state.md tells it, and
+ * everything that can be wrong with one. */
 #include <math.h>
 
 #include "session/session.h"
@@ -126,7 +126,14 @@ static void a_file_built_by_hand_is_read(void **state)
     (void)state;
     assert_true(crc64((const uint8_t *)"123456789", 9) == UINT64_C(0x995DC9BBDF1939FA));
     hy_error err;
-    enum { C = 8, N = 4, RECURRENT = C + C * N + C, VOCAB = 8, TOKENS = 2, BYTES = 72 + 4 * (TOKENS + VOCAB + RECURRENT) + 8 };
+    enum {
+        C = 8,
+        N = 4,
+        RECURRENT = C + C * N + C,
+        VOCAB = 8,
+        TOKENS = 2,
+        BYTES = 72 + 4 * (TOKENS + VOCAB + RECURRENT) + 8
+    };
     tiny y = open_tiny(TINY_RWKV7, &tiny_least);
     uint8_t file[BYTES] = {0};
     memcpy(file, "HYSTATE", 8);
@@ -175,7 +182,8 @@ typedef struct seen {
     size_t n;
 } seen;
 
-static void keep_value(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols, const float *data)
+static void keep_value(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols,
+                       const float *data)
 {
     seen *k = user;
     (void)layer;
@@ -282,7 +290,8 @@ static void hostile_values_with_right_checksums_are_refused(void **state)
         {TINY_LLAMA, 56, 0x7f800000, 4, HY_E_CORRUPT, "sizes"},
         {TINY_LLAMA, 60, 1, 4, HY_E_CORRUPT, "sizes"},
         {TINY_LLAMA, 72, 8, 4, HY_E_CORRUPT, "offset 72: token 8 is not in the vocabulary"},
-        {TINY_LLAMA, 88, 0xffffffff, 4, HY_E_CORRUPT, "offset 88: token -1 is not in the vocabulary"},
+        {TINY_LLAMA, 88, 0xffffffff, 4, HY_E_CORRUPT,
+         "offset 88: token -1 is not in the vocabulary"},
         {TINY_LLAMA, 96, 0x7fc00000, 4, HY_E_CORRUPT, "offset 96: the logit of token 1"},
         {TINY_RWKV7, 40, 47, 8, HY_E_CORRUPT, "sizes"},
         {TINY_RWKV7, 48, 1, 8, HY_E_CORRUPT, "sizes"},

@@ -1,5 +1,6 @@
-/* test_threads.c: what several threads may do at once: run sessions of one model, share states, tokenizers and samplers, cancel
- * each other's steps.  Meant for the thread sanitizer; the results are compared without it, too. */
+/* test_threads.c: what several threads may do at once: run sessions of one model, share states,
+ * tokenizers and samplers, cancel each other's steps.  Meant for the thread sanitizer; the results
+ * are compared without it, too. */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -47,7 +48,8 @@ static hy_status generate(job *j)
     char *text = NULL;
     size_t len;
     if (status == HY_OK) {
-        status = hy_detokenize(hy_model_tokenizer(j->all->model), j->ids, TOKENS, HY_DETOKENIZE_SPECIAL, &text, &len, &j->err);
+        status = hy_detokenize(hy_model_tokenizer(j->all->model), j->ids, TOKENS,
+                               HY_DETOKENIZE_SPECIAL, &text, &len, &j->err);
     }
     if (status == HY_OK) {
         j->crc = hy__crc64(j->crc, text, len);
@@ -168,7 +170,8 @@ static void steps_cancelled_from_another_thread(void **state)
     assert_true(cancelled > 0);
     while (step.pending > 0) {
         const hy_status status = hy_session_step(s, &step, &err);
-        assert_true(status == HY_OK || status == HY_E_CANCELLED); /* the last cancel may still wait for its step */
+        assert_true(status == HY_OK ||
+                    status == HY_E_CANCELLED); /* the last cancel may still wait for its step */
     }
     assert_memory_equal(hy_session_logits(s, 0), hy_session_logits(calm, 0), 264 * sizeof(float));
     hy_session_destroy(s);

@@ -1,5 +1,6 @@
-/* main.c: a user of the installed library, in C: loads the model argv[1], continues argv[2] greedily by 16 tokens and
- * prints the text.  Everything is released on every road, so that a leak checker has nothing to say. */
+/* main.c: a user of the installed library, in C: loads the model argv[1], continues argv[2]
+ * greedily by 16 tokens and prints the text.  Everything is released on every road, so that a leak
+ * checker has nothing to say. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@
 
 static hy_status print_piece(hy_str piece)
 {
-    return fwrite(piece.data ? piece.data : "", 1, piece.len, stdout) == piece.len ? HY_OK : HY_E_IO;
+    return fwrite(piece.data ? piece.data : "", 1, piece.len, stdout) == piece.len ? HY_OK
+                                                                                   : HY_E_IO;
 }
 
 /* Evaluates everything that is queued. */
@@ -25,7 +27,8 @@ static hy_status evaluate(hy_session *session, hy_error *err)
     return HY_OK;
 }
 
-static hy_status generate(hy_session *session, const hy_sampler *sampler, hy_detok *detok, hy_error *err)
+static hy_status generate(hy_session *session, const hy_sampler *sampler, hy_detok *detok,
+                          hy_error *err)
 {
     hy_status status = HY_OK;
     for (int i = 0; i < N_TOKENS && status == HY_OK; i++) {
@@ -67,7 +70,8 @@ static hy_status run(const hy_model *model, const char *prompt, hy_error *err)
         status = hy_detok_create(tokenizer, 0, &detok, err);
     }
     if (status == HY_OK) {
-        status = hy_tokenize(tokenizer, prompt, strlen(prompt), HY_TOKENIZE_ADD_SPECIAL, &ids, &n_ids, err);
+        status = hy_tokenize(tokenizer, prompt, strlen(prompt), HY_TOKENIZE_ADD_SPECIAL, &ids,
+                             &n_ids, err);
     }
     if (status == HY_OK) {
         status = hy_session_append(session, ids, n_ids, err);

@@ -1,9 +1,11 @@
-/* test_fault.c: each allocation, file call and thread start of the library's main roads made to fail in turn.
+/* test_fault.c: each allocation, file call and thread start of the library's main roads made to
+ * fail in turn.
  *
- * A road is a function that goes from an empty environment to a result and frees everything on its way back, whatever
- * happened.  It is walked with call 1 failing, then call 2, until it arrives without a failure.  Each time: an error with a
- * sentence, nothing left allocated, no file left behind.  Only one kind of failure may go unnoticed, that of closing a
- * file that was read; then the result has to be right. */
+ * A road is a function that goes from an empty environment to a result and frees everything on its
+ * way back, whatever happened.  It is walked with call 1 failing, then call 2, until it arrives
+ * without a failure.  Each time: an error with a sentence, nothing left allocated, no file left
+ * behind.  Only one kind of failure may go unnoticed, that of closing a file that was read; then
+ * the result has to be right. */
 #include "base/base.h"
 #include "support/support.h"
 #include "support/tiny_models.h"
@@ -41,7 +43,8 @@ static void walk(road go, void *what, uint64_t stride, unsigned unnoticed)
         const hy_status status = go(&env.env, what, &r, &err);
         assert_int_equal(env.failed, 1);
         if (env.live_blocks != 0) {
-            print_error("call %llu: %zu blocks of %zu bytes are left\n", (unsigned long long)at, env.live_blocks, env.live_bytes);
+            print_error("call %llu: %zu blocks of %zu bytes are left\n", (unsigned long long)at,
+                        env.live_blocks, env.live_bytes);
         }
         assert_int_equal(env.live_blocks, 0);
         if (status == HY_OK) {
@@ -51,7 +54,8 @@ static void walk(road go, void *what, uint64_t stride, unsigned unnoticed)
             continue;
         }
         if (status != HY_E_NOMEM && status != HY_E_IO && status != HY_E_THREAD) {
-            print_error("call %llu of %llu: %s\n", (unsigned long long)at, (unsigned long long)calls, err.text);
+            print_error("call %llu of %llu: %s\n", (unsigned long long)at,
+                        (unsigned long long)calls, err.text);
         }
         assert_true(status == HY_E_NOMEM || status == HY_E_IO || status == HY_E_THREAD);
         assert_int_equal(err.code, status);
@@ -99,8 +103,9 @@ static hy_status prefill(hy_session *s, hy_token first, hy_error *err)
 }
 
 /* From a session through a file to another one. */
-static hy_status move_on(const hy_session *s, const char *path, hy_state **state, hy_state **loaded, hy_session **other,
-                         hy_session **fork, const hy_session_opts *opts, hy_error *err)
+static hy_status move_on(const hy_session *s, const char *path, hy_state **state, hy_state **loaded,
+                         hy_session **other, hy_session **fork, const hy_session_opts *opts,
+                         hy_error *err)
 {
     const hy_model *m = hy_session_model(s);
     HY_TRY(hy_session_snapshot(s, state, err));
@@ -116,7 +121,8 @@ static hy_status whole_journey(const hy_env *env, void *what, result *r, hy_erro
     const journey *j = what;
     const hy_model_opts model_opts = {.size = sizeof model_opts, .no_mmap = j->no_mmap};
     const hy_session_opts opts = {.size = sizeof opts, .n_batch = 4, .n_threads = 2, .n_ctx = 100};
-    const hy_sampler_opts sampler_opts = {.size = sizeof sampler_opts, .seed = 3, .repeat_penalty = 1.1f};
+    const hy_sampler_opts sampler_opts = {
+        .size = sizeof sampler_opts, .seed = 3, .repeat_penalty = 1.1f};
     hy_model *m = NULL;
     hy_sampler *sampler = NULL;
     hy_session *s = NULL, *other = NULL, *fork = NULL;
@@ -167,7 +173,8 @@ static void the_whole_journey(void **state)
     (void)state;
     for (tiny_arch arch = 0; arch < TINY_N_ARCHS; arch++) {
         for (int no_mmap = 0; no_mmap < 2; no_mmap++) {
-            journey j = {tiny_on_disk(arch, &tiny_speaking), temp_path("journey.state"), no_mmap, 10};
+            journey j = {tiny_on_disk(arch, &tiny_speaking), temp_path("journey.state"), no_mmap,
+                         10};
             walk(whole_journey, &j, arch == TINY_RWKV7 || arch == TINY_LLAMA ? 1 : 5, 2);
         }
     }
@@ -176,7 +183,8 @@ static void the_whole_journey(void **state)
 static void the_embedded_model(void **state)
 {
     (void)state;
-    journey j = {source_path("models/halyard-tiny-rwkv7-Q4_K_M.gguf"), temp_path("embedded.state"), false, 33};
+    journey j = {source_path("models/halyard-tiny-rwkv7-Q4_K_M.gguf"), temp_path("embedded.state"),
+                 false, 33};
     walk(whole_journey, &j, 401, 2);
 }
 
@@ -213,8 +221,8 @@ static void quantizing(void **state)
 
 /* ---- text */
 
-static hy_status speak(const hy_gguf *g, const hy_env *env, hy_tokenizer **t, hy_sampler **sampler, hy_detok **d, result *r,
-                       hy_error *err)
+static hy_status speak(const hy_gguf *g, const hy_env *env, hy_tokenizer **t, hy_sampler **sampler,
+                       hy_detok **d, result *r, hy_error *err)
 {
     static const char text[] = "ab  a\xc3\xa9 <s>b";
     const hy_sampler_opts opts = {.size = sizeof opts, .mirostat = 2, .seed = 5};
@@ -223,7 +231,8 @@ static hy_status speak(const hy_gguf *g, const hy_env *env, hy_tokenizer **t, hy
     char *back;
     size_t n, len;
     HY_TRY(hy_tokenizer_create(g, env, t, err));
-    HY_TRY(hy_tokenize(*t, text, sizeof text - 1, HY_TOKENIZE_ADD_SPECIAL | HY_TOKENIZE_PARSE_SPECIAL, &ids, &n, err));
+    HY_TRY(hy_tokenize(*t, text, sizeof text - 1,
+                       HY_TOKENIZE_ADD_SPECIAL | HY_TOKENIZE_PARSE_SPECIAL, &ids, &n, err));
     note(r, ids, n * sizeof *ids);
     hy_status status = hy_detokenize(*t, ids, n, HY_DETOKENIZE_SPECIAL, &back, &len, err);
     if (status == HY_OK) {

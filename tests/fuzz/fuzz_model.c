@@ -1,7 +1,9 @@
-/* fuzz_model.c: any bytes as a model: load it and, if it loads, run two tokens and carry the state over to another session.
+/* fuzz_model.c: any bytes as a model: load it and, if it loads, run two tokens and carry the state
+ * over to another session.
  *
- * Input: a GGUF file.  Larger ones than 256 KiB are passed over, and so are models whose state would be out of proportion:
- * the size of a session follows from the hyper-parameters, which a file may choose as its tensors allow. */
+ * Input: a GGUF file.  Larger ones than 256 KiB are passed over, and so are models whose state
+ * would be out of proportion: the size of a session follows from the hyper-parameters, which a file
+ * may choose as its tensors allow. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,8 +29,9 @@ static bool too_much(const hy_model *m)
 {
     hy_plan_info plan = {.size = sizeof plan};
     hy_model_plan(m, &plan);
-    return plan.n_ops > MAX_OPS || plan.state_bytes > MAX_STATE || plan.kv_bytes_per_token > MAX_STATE / 8 ||
-           plan.scratch_bytes_per_token > MAX_STATE || plan.scratch_bytes_per_output > MAX_STATE;
+    return plan.n_ops > MAX_OPS || plan.state_bytes > MAX_STATE ||
+           plan.kv_bytes_per_token > MAX_STATE / 8 || plan.scratch_bytes_per_token > MAX_STATE ||
+           plan.scratch_bytes_per_output > MAX_STATE;
 }
 
 /* False after an error, which must have a sentence. */

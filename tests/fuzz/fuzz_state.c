@@ -1,8 +1,9 @@
-/* fuzz_state.c: any bytes as a state of a tiny model: read it and, if it is one, write it back, restore it and run a step.
+/* fuzz_state.c: any bytes as a state of a tiny model: read it and, if it is one, write it back,
+ * restore it and run a step.
  *
- * Input: a byte that chooses the architecture, then a state file.  Checksums and the fingerprint are put right first, as
- * far as the input is long enough: without that nothing would come behind the first checks.  Every other input is
- * left as it is, chosen by the first byte, too. */
+ * Input: a byte that chooses the architecture, then a state file.  Checksums and the fingerprint
+ * are put right first, as far as the input is long enough: without that nothing would come behind
+ * the first checks.  Every other input is left as it is, chosen by the first byte, too. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,27 +1,29 @@
-/* fuzz_tokenizer.c: any text through small vocabularies of every kind, and vocabularies made of any bytes.
+/* fuzz_tokenizer.c: any text through small vocabularies of every kind, and vocabularies made of any
+ * bytes.
  *
- * Input: byte 0, lower two bits: 0 rwkv, 1 gpt2, 2 llama, 3 a vocabulary out of the input; byte 1: flags and variant.
- * In the first three cases the rest is the text.  In the last the rest is entries as (kind and score, length, bytes),
- * merges after the first entry of length 0, and all of the input is the text. */
+ * Input: byte 0, lower two bits: 0 rwkv, 1 gpt2, 2 llama, 3 a vocabulary out of the input; byte 1:
+ * flags and variant. In the first three cases the rest is the text.  In the last the rest is
+ * entries as (kind and score, length, bytes), merges after the first entry of length 0, and all of
+ * the input is the text. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/base.h"
 #include "unit/vocab_script.h"
 
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);                              \
-            abort();                                                                                                   \
-        }                                                                                                              \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);          \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static const char *const pres[] = {"gpt-2",  "smollm", "llama-bpe", "dbrx",           "qwen2",
-                                   "qwen35", "falcon", "default",   "deepseek-coder", "deepseek-v3",
-                                   "gpt-4o"};
+static const char *const pres[] = {"gpt-2",          "smollm",      "llama-bpe", "dbrx",
+                                   "qwen2",          "qwen35",      "falcon",    "default",
+                                   "deepseek-coder", "deepseek-v3", "gpt-4o"};
 
 /* The vocabularies are made once and kept. */
 static const hy_tokenizer *small_vocab(unsigned kind, unsigned variant)
@@ -68,7 +70,8 @@ static bool is_utf8(const char *text, size_t len)
 }
 
 /* The stream gives the same bytes as the whole, and no piece ends inside of a character. */
-static void check_stream(const hy_tokenizer *t, const hy_token *ids, size_t n, unsigned flags, const char *whole, size_t len)
+static void check_stream(const hy_tokenizer *t, const hy_token *ids, size_t n, unsigned flags,
+                         const char *whole, size_t len)
 {
     hy_detok *d;
     CHECK(hy_detok_create(t, flags, &d, NULL) == HY_OK);
@@ -94,14 +97,16 @@ static void check_stream(const hy_tokenizer *t, const hy_token *ids, size_t n, u
 }
 
 /* `same`: the text must come back. */
-static void check_text(const hy_tokenizer *t, const char *text, size_t len, unsigned flags, bool same)
+static void check_text(const hy_tokenizer *t, const char *text, size_t len, unsigned flags,
+                       bool same)
 {
     hy_token *ids;
     size_t n;
     hy_error err;
     const hy_status status = hy_tokenize(t, text, len, flags, &ids, &n, &err);
     if (status != HY_OK) {
-        CHECK(status == HY_E_FORMAT && flags & HY_TOKENIZE_ADD_SPECIAL); /* asks for a BOS or EOS that is not there */
+        CHECK(status == HY_E_FORMAT &&
+              flags & HY_TOKENIZE_ADD_SPECIAL); /* asks for a BOS or EOS that is not there */
         CHECK(ids == NULL && n == 0);
         return;
     }
@@ -126,7 +131,8 @@ static void check_text(const hy_tokenizer *t, const char *text, size_t len, unsi
     hy_tokenizer_free(t, ids);
 }
 
-/* Entries out of the input, behind all single bytes if bit 6 of byte 1 is set, and with the parts that bits 2 to 5 choose. */
+/* Entries out of the input, behind all single bytes if bit 6 of byte 1 is set, and with the parts
+ * that bits 2 to 5 choose. */
 static void any_vocabulary(const uint8_t *data, size_t len)
 {
     static const char *const models[] = {"rwkv", "gpt2", "llama"};
@@ -138,7 +144,10 @@ static void any_vocabulary(const uint8_t *data, size_t len)
     }
     for (unsigned b = 0; parts & 64 && b < 256; b++) {
         const unsigned cp = model == 1 ? (b > 0x20 && b < 0x7F ? b : 0x100 + b % 0x44) : b;
-        snprintf(e.bytes[b], sizeof e.bytes[b], model == 0 ? "\\x%02x" : model == 2 ? "<0x%02X>" : "%c%c",
+        snprintf(e.bytes[b], sizeof e.bytes[b],
+                 model == 0   ? "\\x%02x"
+                 : model == 2 ? "<0x%02X>"
+                              : "%c%c",
                  (int)(model == 1 ? 0xC0 | cp >> 6 : b), (int)(0x80 | (cp & 63)));
         if (model != 1 || b < 0x44) {
             vocab_add(&e, e.bytes[b], model == 2 ? HY_TOKEN_BYTE : HY_TOKEN_NORMAL, 0);
@@ -202,7 +211,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     const size_t n = len - 2;
     bool same = !(flags & HY_TOKENIZE_ADD_SPECIAL);
     if (kind == 2) { /* marks blanks, puts one in front of each stretch, and goes by lead bytes */
-        same = flags == 0 && is_utf8(text, n) && !has(text, n, "\xE2\x96\x81") && !has(text, n, "<tool>");
+        same = flags == 0 && is_utf8(text, n) && !has(text, n, "\xE2\x96\x81") &&
+               !has(text, n, "<tool>");
     }
     check_text(small_vocab(kind, data[1] >> 2), text, n, flags, same);
     return 0;

@@ -8,7 +8,8 @@
 #include "halyard/session.h"
 #include "support/tiny_models.h"
 
-static void write_input(const char *folder, const char *name, const char *what, const void *data, size_t n)
+static void write_input(const char *folder, const char *name, const char *what, const void *data,
+                        size_t n)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s-%s", folder, name, what);
@@ -101,8 +102,9 @@ static const struct {
     variant_fn make;
     bool transformers_only;
 } variants[] = {
-    {"plain", plain, false}, {"half", half, false},   {"extras", extras, false}, {"missing", missing, false},
-    {"tied", tied, true},    {"yarn", yarn, true},    {"factors", factors, true},
+    {"plain", plain, false},     {"half", half, false}, {"extras", extras, false},
+    {"missing", missing, false}, {"tied", tied, true},  {"yarn", yarn, true},
+    {"factors", factors, true},
 };
 
 static void write_models(const char *folder)
@@ -164,7 +166,11 @@ static void write_states_of(const char *folder, tiny_arch arch)
             input[0] = (uint8_t)(arch | (sealed ? 0x80 : 0));
             write_input(folder, tiny_arch_name(arch), what, input, n + 1);
         }
-        write_input(folder, tiny_arch_name(arch), i == 0 ? "cut" : i == 1 ? "cut-1" : "cut-5", input, n - 3);
+        write_input(folder, tiny_arch_name(arch),
+                    i == 0   ? "cut"
+                    : i == 1 ? "cut-1"
+                             : "cut-5",
+                    input, n - 3);
         free(input);
         hy_state_free_bytes(state, data);
         hy_state_destroy(state);

@@ -78,7 +78,8 @@ uint32_t vocab_of(const hy_model *m)
     return info.n_vocab;
 }
 
-float *run_all_logits(const hy_model *m, const hy_token *ids, size_t n, uint32_t n_batch, uint32_t n_threads)
+float *run_all_logits(const hy_model *m, const hy_token *ids, size_t n, uint32_t n_batch,
+                      uint32_t n_threads)
 {
     hy_error err;
     hy_session *s;

@@ -6,7 +6,8 @@
 
 #include "support/support.h"
 
-/* A JSON file, or line number `line` of a JSON-lines file (NULL behind the last). Fails the test if malformed. */
+/* A JSON file, or line number `line` of a JSON-lines file (NULL behind the last). Fails the test if
+ * malformed. */
 json_t *golden_json(const char *path);
 json_t *golden_line(const char *path, size_t line);
 /* Member that must be there. */
@@ -17,7 +18,8 @@ hy_token *golden_ids(const json_t *array, size_t *n);
 float *golden_floats(const char *path, size_t *n);
 
 /* Logits after every token, [n][vocab], evaluated n_batch tokens at a time; free() it. */
-float *run_all_logits(const hy_model *m, const hy_token *ids, size_t n, uint32_t n_batch, uint32_t n_threads);
+float *run_all_logits(const hy_model *m, const hy_token *ids, size_t n, uint32_t n_batch,
+                      uint32_t n_threads);
 /* Greedy continuation of n_ids tokens. */
 void run_greedy(const hy_model *m, const hy_token *ids, size_t n_ids, hy_token *out, size_t n_out);
 hy_model *load_model(const char *path);

@@ -1,4 +1,5 @@
-/* test_embedded.c: the embedded model against an independent float64 evaluation in NumPy (tests/golden/README.md). */
+/* test_embedded.c: the embedded model against an independent float64 evaluation in NumPy
+ * (tests/golden/README.md). */
 #include <math.h>
 
 #include "golden.h"
@@ -35,7 +36,8 @@ static double largest_difference(const float *a, const float *b, size_t n)
     return most;
 }
 
-/* Every logit: of all positions of prompt 0, of the last position of the others; and the 64 largest of all. */
+/* Every logit: of all positions of prompt 0, of the last position of the others; and the 64 largest
+ * of all. */
 static void test_logits(void **state)
 {
     (void)state;
@@ -77,12 +79,14 @@ typedef struct residual {
     double most;
 } residual;
 
-static void look(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols, const float *data)
+static void look(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols,
+                 const float *data)
 {
     residual *r = user;
     (void)layer;
     const char *last = strrchr(name, '.') ? strrchr(name, '.') + 1 : name;
-    if (strcmp(last, "token_embd_norm") != 0 && strcmp(last, "x_time_mix") != 0 && strcmp(last, "x_channel_mix") != 0) {
+    if (strcmp(last, "token_embd_norm") != 0 && strcmp(last, "x_time_mix") != 0 &&
+        strcmp(last, "x_channel_mix") != 0) {
         return;
     }
     assert_int_equal(n_cols, 1);
@@ -115,7 +119,8 @@ static void test_residual_norms(void **state)
         assert_ok(hy_session_step(s, &step, &err), &err);
     }
     assert_int_equal(r.seen, n * (1 + 2 * 8)); /* embedding norm, then two halves of eight layers */
-    print_message("largest relative difference of %zu norms: %.3g (bound %g)\n", r.seen, r.most, NORM_BOUND);
+    print_message("largest relative difference of %zu norms: %.3g (bound %g)\n", r.seen, r.most,
+                  NORM_BOUND);
     assert_true(r.most <= NORM_BOUND);
     hy_session_destroy(s);
     free(ids);

@@ -1,5 +1,6 @@
-/* test_small_models.c: small models of every architecture and encoding against the exact logits of llama.cpp (weights decoded
- * to F32), and the chunking promise: state and logits do not depend on how the tokens are cut. */
+/* test_small_models.c: small models of every architecture and encoding against the exact logits of
+ * llama.cpp (weights decoded to F32), and the chunking promise: state and logits do not depend on
+ * how the tokens are cut. */
 #include <math.h>
 
 #include "golden.h"
@@ -13,8 +14,9 @@ static void check_chunks(const hy_model *m, const hy_token *ids, size_t n, const
     void *want = NULL;
     size_t want_len = 0;
     for (size_t c = 0; c < 1 + sizeof chunks / sizeof *chunks; c++) {
-        const hy_session_opts opts = {
-            .size = sizeof opts, .n_batch = c == 0 ? 1 : chunks[c - 1], .n_threads = (uint32_t)(1 + c % 2)};
+        const hy_session_opts opts = {.size = sizeof opts,
+                                      .n_batch = c == 0 ? 1 : chunks[c - 1],
+                                      .n_threads = (uint32_t)(1 + c % 2)};
         hy_state *state;
         void *bytes;
         size_t len;
@@ -23,7 +25,8 @@ static void check_chunks(const hy_model *m, const hy_token *ids, size_t n, const
         do {
             assert_ok(hy_session_step(s, &step, &err), &err);
         } while (step.pending > 0);
-        assert_memory_equal(hy_session_logits(s, 0), serial + (n - 1) * vocab_of(m), vocab_of(m) * sizeof(float));
+        assert_memory_equal(hy_session_logits(s, 0), serial + (n - 1) * vocab_of(m),
+                            vocab_of(m) * sizeof(float));
         assert_ok(hy_session_snapshot(s, &state, &err), &err);
         assert_ok(hy_state_to_bytes(state, &bytes, &len, &err), &err);
         if (c == 0) {
@@ -49,7 +52,8 @@ static double check_model(const char *folder, const json_t *line)
     const char *file = json_string_value(golden_get(line, "model"));
     snprintf(path, sizeof path, "%s/%s", folder, file);
     hy_model *m = load_model(path);
-    snprintf(path, sizeof path, "%s/%.*s.logits.f32", folder, (int)(strlen(file) - strlen(".gguf")), file);
+    snprintf(path, sizeof path, "%s/%.*s.logits.f32", folder, (int)(strlen(file) - strlen(".gguf")),
+             file);
     float *ref = golden_floats(path, &n_ref);
     hy_token *ids = golden_ids(golden_get(line, "ids"), &n);
     assert_int_equal(n_ref, n * vocab_of(m));
@@ -92,10 +96,12 @@ static void test_carried(void **state)
 static void test_arwkv7(void **state)
 {
     (void)state;
-    check_folder(source_path("tests/golden/arwkv7"), source_path("tests/golden/arwkv7/index.jsonl"), 2);
+    check_folder(source_path("tests/golden/arwkv7"), source_path("tests/golden/arwkv7/index.jsonl"),
+                 2);
 }
 
-/* What is optional is so as a whole: half a gate or half a norm, or another model's tensor or size, is refused. */
+/* What is optional is so as a whole: half a gate or half a norm, or another model's tensor or size,
+ * is refused. */
 static void test_arwkv7_refused(void **state)
 {
     (void)state;
@@ -111,13 +117,14 @@ static void test_arwkv7_refused(void **state)
         {BYTES("blk.1.time_mix_g2.weight"), "blk.1.time_mix_q2.weight", HY_E_FORMAT,
          "tensor blk.1.time_mix_g2.weight is missing"},
         {BYTES("blk.1.time_mix_g1.weight"), "blk.1.time_mix_q1.weight", HY_E_FORMAT,
-         "tensor blk.1.time_mix_lerp_fused.weight has the shape [128, 1, 1, 6], [128, 5] is needed"},
+         "tensor blk.1.time_mix_lerp_fused.weight has the shape [128, 1, 1, 6], [128, 5] is "
+         "needed"},
         {BYTES("blk.2.time_mix_ln.bias"), "blk.2.time_mix_ln.bits", HY_E_FORMAT,
          "tensor blk.2.time_mix_ln.bias is missing"},
         {BYTES("blk.2.time_mix_ln.weight"), "blk.2.time_mix_lm.weight", HY_E_UNSUPPORTED,
          "tensor blk.2.time_mix_lm.weight does not belong to the architecture arwkv7"},
-        {BYTES("arwkv7.token_shift_count" U32 "\1"), "arwkv7.token_shift_count" U32 "\2", HY_E_FORMAT,
-         "arwkv7.token_shift_count"},
+        {BYTES("arwkv7.token_shift_count" U32 "\1"), "arwkv7.token_shift_count" U32 "\2",
+         HY_E_FORMAT, "arwkv7.token_shift_count"},
         {BYTES("arwkv7.wkv.head_size" U32 "\100"), "arwkv7.wkv.head_size" U32 "\60", HY_E_FORMAT,
          "key arwkv7.wkv.head_size: 48 does not divide the embedding length 128"},
     };
@@ -133,7 +140,8 @@ static void test_arwkv7_refused(void **state)
         }
         assert_true(at + cases[i].len < len);
         memcpy(file + at, cases[i].to, cases[i].len);
-        assert_fails(hy_model_load_memory(file, len, NULL, NULL, &m, &err), cases[i].status, &err, cases[i].text);
+        assert_fails(hy_model_load_memory(file, len, NULL, NULL, &m, &err), cases[i].status, &err,
+                     cases[i].text);
         assert_null(m);
         free(file);
     }
@@ -191,12 +199,9 @@ static void test_rwkv_cpp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_carried),
-        cmocka_unit_test(test_arwkv7),
-        cmocka_unit_test(test_arwkv7_refused),
-        cmocka_unit_test(test_mini),
-        cmocka_unit_test(test_tiny_rwkv7),
-        cmocka_unit_test(test_rwkv_cpp),
+        cmocka_unit_test(test_carried),        cmocka_unit_test(test_arwkv7),
+        cmocka_unit_test(test_arwkv7_refused), cmocka_unit_test(test_mini),
+        cmocka_unit_test(test_tiny_rwkv7),     cmocka_unit_test(test_rwkv_cpp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

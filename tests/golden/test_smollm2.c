@@ -1,6 +1,8 @@
-/* test_smollm2.c: a real transformer, SmolLM2-135M-Instruct Q4_1, against the exact evaluation of its weights by llama.cpp.
+/* test_smollm2.c: a real transformer, SmolLM2-135M-Instruct Q4_1, against the exact evaluation of
+ * its weights by llama.cpp.
  *
- * The model is not carried: HALYARD_SMOLLM2 names the file (tests/README.md says where it comes from).  Takes minutes. */
+ * The model is not carried: HALYARD_SMOLLM2 names the file (tests/README.md says where it comes
+ * from).  Takes minutes. */
 #include <math.h>
 
 #include "golden.h"
@@ -64,12 +66,15 @@ static void test_log_probabilities(void **state)
         float *all = run_all_logits(model, ids, n, 64, 2);
         const json_t *positions = golden_get(line, "positions");
         for (size_t p = 0; p < json_array_size(positions); p++) {
-            const json_t *position = json_array_get(positions, p), *top = golden_get(position, "top");
-            const float *logits = all + (size_t)json_integer_value(golden_get(position, "pos")) * vocab;
+            const json_t *position = json_array_get(positions, p),
+                         *top = golden_get(position, "top");
+            const float *logits =
+                all + (size_t)json_integer_value(golden_get(position, "pos")) * vocab;
             const double total = log_total(logits, vocab);
             for (size_t k = 0; k < json_array_size(top); k++) {
                 const json_t *pair = json_array_get(top, k);
-                const double got = (double)logits[json_integer_value(json_array_get(pair, 0))] - total;
+                const double got =
+                    (double)logits[json_integer_value(json_array_get(pair, 0))] - total;
                 most = fmax(most, fabs(got - json_number_value(json_array_get(pair, 1))));
             }
         }
@@ -107,7 +112,9 @@ static void test_perplexity(void **state)
         }
     } while (step.pending > 0);
     const double ppl = exp(sum / (double)at), want = json_number_value(golden_get(golden, "ppl"));
-    print_message("perplexity %.5f (reference %.5f), largest difference of a loss %.3g (bound 2e-3)\n", ppl, want, most);
+    print_message(
+        "perplexity %.5f (reference %.5f), largest difference of a loss %.3g (bound 2e-3)\n", ppl,
+        want, most);
     assert_true(fabs(ppl - want) <= 1e-3 * want);
     assert_true(most <= 2e-3);
     hy_session_destroy(s);

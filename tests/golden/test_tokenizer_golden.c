@@ -1,7 +1,8 @@
 /* test_tokenizer_golden.c: texts and their ids as the models' own tokenizers give them.
  *
- * The embedded model's are carried; those of seven public vocabularies are in ../shared (its README says where they come
- * from), and those of SmolLM2 need the model, whose file HALYARD_SMOLLM2 names. */
+ * The embedded model's are carried; those of seven public vocabularies are in ../shared (its README
+ * says where they come from), and those of SmolLM2 need the model, whose file HALYARD_SMOLLM2
+ * names. */
 #include <time.h>
 
 #include "golden.h"
@@ -21,7 +22,8 @@ static hy_tokenizer *open_tokenizer(const char *path)
 }
 
 /* Ids equal; and back to the same text, at once and as a stream. */
-static void check_case(const hy_tokenizer *t, const char *text, size_t len, unsigned flags, const hy_token *want, size_t n_want)
+static void check_case(const hy_tokenizer *t, const char *text, size_t len, unsigned flags,
+                       const hy_token *want, size_t n_want)
 {
     hy_token *ids;
     size_t n, back_len, at = 0;
@@ -29,8 +31,8 @@ static void check_case(const hy_tokenizer *t, const char *text, size_t len, unsi
     hy_error err;
     assert_ok(hy_tokenize(t, text, len, flags, &ids, &n, &err), &err);
     if (n != n_want || (n && memcmp(ids, want, n * sizeof *ids) != 0)) {
-        fail_msg("\"%.*s\" gives %zu ids (first %ld), not %zu (first %ld)", (int)len, text, n, n ? (long)ids[0] : -1, n_want,
-                 n_want ? (long)want[0] : -1);
+        fail_msg("\"%.*s\" gives %zu ids (first %ld), not %zu (first %ld)", (int)len, text, n,
+                 n ? (long)ids[0] : -1, n_want, n_want ? (long)want[0] : -1);
     }
     assert_ok(hy_detokenize(t, ids, n, HY_DETOKENIZE_SPECIAL, &back, &back_len, &err), &err);
     assert_int_equal(back_len, len);
@@ -74,7 +76,9 @@ static size_t check_lines(const hy_tokenizer *t, const char *path)
             len /= 2;
         }
         hy_token *ids = golden_ids(golden_get(line, "ids"), &n_ids);
-        check_case(t, bytes, len, json_is_true(json_object_get(line, "special")) ? HY_TOKENIZE_PARSE_SPECIAL : 0, ids, n_ids);
+        check_case(t, bytes, len,
+                   json_is_true(json_object_get(line, "special")) ? HY_TOKENIZE_PARSE_SPECIAL : 0,
+                   ids, n_ids);
         free(ids);
         free(bytes);
         json_decref(line);
@@ -94,7 +98,8 @@ static void embedded_model(void **state)
 static void public_vocabularies(void **state)
 {
     (void)state;
-    static const char *const names[] = {"gpt-2", "starcoder", "deepseek-coder", "llama-bpe", "qwen2", "llama-spm", "rwkv-world"};
+    static const char *const names[] = {"gpt-2", "starcoder", "deepseek-coder", "llama-bpe",
+                                        "qwen2", "llama-spm", "rwkv-world"};
     static const char mark[] = "\n__ggml_vocab_test__\n";
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         char rel[100];
@@ -143,7 +148,10 @@ static void rwkv_world_values(void **state)
         hy_token ids[16];
     } cases[] = {
         {"User: hi\n\nAssistant:", 20, 7, {24281, 59, 4571, 261, 5585, 41693, 59}},
-        {"The Eiffel tower is in the city of", 34, 10, {6699, 304, 25740, 109, 39990, 4600, 4596, 22590, 30449, 4706}},
+        {"The Eiffel tower is in the city of",
+         34,
+         10,
+         {6699, 304, 25740, 109, 39990, 4600, 4596, 22590, 30449, 4706}},
         {"Hello, World!\n\n\n", 16, 5, {33155, 45, 37576, 34, 3328}},
         {"你好，世界 🌍", 20, 9, {10464, 11685, 19137, 10267, 14610, 33, 3319, 141, 142}},
         {"\xFF\xFE", 2, 2, {256, 255}},

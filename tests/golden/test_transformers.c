@@ -1,4 +1,5 @@
-/* test_transformers.c: tiny transformers against logits computed by tests/golden/qwen2/make.py, a program of its own. */
+/* test_transformers.c: tiny transformers against logits computed by tests/golden/qwen2/make.py, a
+ * program of its own. */
 #include <math.h>
 
 #include "base/base.h"

@@ -1,8 +1,9 @@
 /* support.c: what the test programs share.
  *
- * The paths returned are static memory of this file; the temporary folder is removed when the process that made it
- * exits.  failing_env belongs to the caller and must not move while the library holds it.  Everything here may be called
- * from any thread, except the assertions: cmocka jumps back to its runner, so only the test's own thread may fail. */
+ * The paths returned are static memory of this file; the temporary folder is removed when the
+ * process that made it exits.  failing_env belongs to the caller and must not move while the
+ * library holds it.  Everything here may be called from any thread, except the assertions: cmocka
+ * jumps back to its runner, so only the test's own thread may fail. */
 #define _XOPEN_SOURCE 700
 
 #include "support.h"
@@ -178,7 +179,8 @@ void assert_fails_at(hy_status status, hy_status code, const hy_error *err, cons
                     hy_status_name(err->code));
         _fail(file, line);
     }
-    if (!memchr(err->text, '\0', sizeof err->text) || err->text[0] == '\0' || strchr(err->text, '\n')) {
+    if (!memchr(err->text, '\0', sizeof err->text) || err->text[0] == '\0' ||
+        strchr(err->text, '\n')) {
         print_error("the error has no sentence of one line\n");
         _fail(file, line);
     }
@@ -190,7 +192,8 @@ void assert_fails_at(hy_status status, hy_status code, const hy_error *err, cons
 
 /* ---- failing environment */
 
-/* In front of every block, so that its size is known when it is freed; as aligned as malloc's result. */
+/* In front of every block, so that its size is known when it is freed; as aligned as malloc's
+ * result. */
 typedef union block_head {
     size_t bytes;
     max_align_t align;
@@ -305,7 +308,8 @@ static hy_status count_close(void *user, void *file, hy_error *err)
     return status;
 }
 
-static hy_status count_map(void *user, void *file, uint64_t file_bytes, const void **data, hy_error *err)
+static hy_status count_map(void *user, void *file, uint64_t file_bytes, const void **data,
+                           hy_error *err)
 {
     failing_env *f = user;
     if (must_fail(f)) {

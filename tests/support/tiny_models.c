@@ -1,4 +1,5 @@
-/* tiny_models.c: see tiny_models.h.  The file is put together by the library's writer, into memory. */
+/* tiny_models.c: see tiny_models.h.  The file is put together by the library's writer, into memory.
+ */
 #include "support/tiny_models.h"
 
 #include <stdarg.h>
@@ -8,12 +9,34 @@
 
 #include "base/base.h"
 
-const tiny_shape tiny_usual = {.c = 16, .f = 24, .n_layer = 2, .n_head = 4, .n_head_kv = 2, .key = 4, .head_size = 8,
-                               .rank = 4, .rows = 32};
-const tiny_shape tiny_least = {.c = 8, .f = 8, .n_layer = 1, .n_head = 2, .n_head_kv = 1, .key = 4, .head_size = 4,
-                               .rank = 2, .rows = 8};
-const tiny_shape tiny_speaking = {.c = 16, .f = 24, .n_layer = 2, .n_head = 4, .n_head_kv = 2, .key = 4, .head_size = 8,
-                                  .rank = 4, .rows = 264, .vocab = true};
+const tiny_shape tiny_usual = {.c = 16,
+                               .f = 24,
+                               .n_layer = 2,
+                               .n_head = 4,
+                               .n_head_kv = 2,
+                               .key = 4,
+                               .head_size = 8,
+                               .rank = 4,
+                               .rows = 32};
+const tiny_shape tiny_least = {.c = 8,
+                               .f = 8,
+                               .n_layer = 1,
+                               .n_head = 2,
+                               .n_head_kv = 1,
+                               .key = 4,
+                               .head_size = 4,
+                               .rank = 2,
+                               .rows = 8};
+const tiny_shape tiny_speaking = {.c = 16,
+                                  .f = 24,
+                                  .n_layer = 2,
+                                  .n_head = 4,
+                                  .n_head_kv = 2,
+                                  .key = 4,
+                                  .head_size = 8,
+                                  .rank = 4,
+                                  .rows = 264,
+                                  .vocab = true};
 
 HY_PRINTF(1, 2)
 static void die(const char *fmt, ...)
@@ -148,7 +171,8 @@ tiny_tensor *tiny_add(tiny_model *m, const char *name, uint64_t ne0, uint64_t ne
     }
     const bool norm = strstr(name, "norm") && strstr(name, ".weight");
     for (size_t i = 0; i < t->n_values; i++) {
-        /* Large enough that every tensor shows in the logits, small enough that a network of them stays tame. */
+        /* Large enough that every tensor shows in the logits, small enough that a network of them
+         * stays tame. */
         t->values[i] = norm ? 1.0f + 0.25f * value_of(name, i) : 0.5f * value_of(name, i);
     }
     return t;
@@ -165,12 +189,13 @@ static void add_in(tiny_model *m, uint32_t layer, const char *name, uint64_t ne0
 
 static void rwkv7_layer(tiny_model *m, const tiny_shape *s, uint32_t l)
 {
-    static const char *const vectors[] = {"attn_norm.weight", "attn_norm.bias", "attn_norm_2.weight", "attn_norm_2.bias",
-                                          "time_mix_w0.weight", "time_mix_a0.weight", "time_mix_k_k.weight",
-                                          "time_mix_k_a.weight", "time_mix_r_k.weight", "time_mix_ln.weight",
-                                          "time_mix_ln.bias", "channel_mix_lerp_k.weight"};
-    static const char *const squares[] = {"time_mix_receptance.weight", "time_mix_key.weight", "time_mix_value.weight",
-                                          "time_mix_output.weight"};
+    static const char *const vectors[] = {
+        "attn_norm.weight",    "attn_norm.bias",      "attn_norm_2.weight",
+        "attn_norm_2.bias",    "time_mix_w0.weight",  "time_mix_a0.weight",
+        "time_mix_k_k.weight", "time_mix_k_a.weight", "time_mix_r_k.weight",
+        "time_mix_ln.weight",  "time_mix_ln.bias",    "channel_mix_lerp_k.weight"};
+    static const char *const squares[] = {"time_mix_receptance.weight", "time_mix_key.weight",
+                                          "time_mix_value.weight", "time_mix_output.weight"};
     for (size_t i = 0; i < HY_COUNT(vectors); i++) {
         add_in(m, l, vectors[i], s->c, 0);
     }
@@ -242,7 +267,10 @@ static void add_vocab(tiny_model *m)
     k->elem = HY_GGUF_INT32;
     k->n = 262;
     for (unsigned i = 0; i < 262; i++) {
-        k->numbers[i] = i == 0 ? HY_TOKEN_UNKNOWN : i < 3 ? HY_TOKEN_CONTROL : i < 259 ? HY_TOKEN_BYTE : HY_TOKEN_NORMAL;
+        k->numbers[i] = i == 0    ? HY_TOKEN_UNKNOWN
+                        : i < 3   ? HY_TOKEN_CONTROL
+                        : i < 259 ? HY_TOKEN_BYTE
+                                  : HY_TOKEN_NORMAL;
     }
     tiny_set_u32(m, "tokenizer.ggml.bos_token_id", 1);
     tiny_set_u32(m, "tokenizer.ggml.eos_token_id", 2);
@@ -298,7 +326,8 @@ void tiny_free(tiny_model *m)
 
 /* ---- the file */
 
-static hy_status mem_open(void *user, const char *path, hy_file_mode mode, void **file, uint64_t *bytes, hy_error *err)
+static hy_status mem_open(void *user, const char *path, hy_file_mode mode, void **file,
+                          uint64_t *bytes, hy_error *err)
 {
     (void)path;
     (void)mode;
@@ -393,8 +422,13 @@ void *tiny_bytes(const tiny_model *m, size_t *len)
 {
     hy_error err;
     hy__buf file = {0};
-    const hy_env env = {.size = sizeof env, .user = &file, .file_open = mem_open, .file_write = mem_write,
-                        .file_close = mem_close, .file_rename = mem_rename, .file_remove = mem_remove};
+    const hy_env env = {.size = sizeof env,
+                        .user = &file,
+                        .file_open = mem_open,
+                        .file_write = mem_write,
+                        .file_close = mem_close,
+                        .file_rename = mem_rename,
+                        .file_remove = mem_remove};
     hy_gguf_writer *w;
     must(hy_gguf_writer_create(&env, &w, &err), &err);
     for (size_t i = 0; i < m->n_keys; i++) {

@@ -1,8 +1,10 @@
-/* tiny_models.h: models of every architecture with a few thousand weights, made by the tests, to be damaged at will.
+/* tiny_models.h: models of every architecture with a few thousand weights, made by the tests, to be
+ * damaged at will.
  *
- * A tiny_model is a list of keys and tensors; tiny_bytes makes the GGUF file of it.  Weights are a function of the tensor's
- * name and the element's index, so that two models with the same tensor hold the same numbers.  A program ends at once if
- * something here cannot work: these are helpers of tests and generators, used by one thread at a time. */
+ * A tiny_model is a list of keys and tensors; tiny_bytes makes the GGUF file of it.  Weights are a
+ * function of the tensor's name and the element's index, so that two models with the same tensor
+ * hold the same numbers.  A program ends at once if something here cannot work: these are helpers
+ * of tests and generators, used by one thread at a time. */
 #ifndef HY_TESTS_TINY_MODELS_H
 #define HY_TESTS_TINY_MODELS_H
 
@@ -16,18 +18,18 @@ typedef struct tiny_shape {
     uint32_t n_head, n_head_kv, key; /* transformers */
     uint32_t head_size, rank;        /* rwkv7 */
     uint32_t rows;                   /* of the embedding */
-    bool vocab;                      /* with a vocabulary of 262 pieces; rows must be at least that */
+    bool vocab; /* with a vocabulary of 262 pieces; rows must be at least that */
 } tiny_shape;
-extern const tiny_shape tiny_usual;   /* two layers, 32 rows, several heads */
-extern const tiny_shape tiny_least;   /* one layer, 8 rows: a file of about 4 KiB */
+extern const tiny_shape tiny_usual;    /* two layers, 32 rows, several heads */
+extern const tiny_shape tiny_least;    /* one layer, 8 rows: a file of about 4 KiB */
 extern const tiny_shape tiny_speaking; /* tiny_usual with a vocabulary */
 
 #define TINY_MOST_ARRAY 300
 
 typedef struct tiny_key {
     char name[64];
-    hy_gguf_type type;             /* UINT32, FLOAT32, STRING, or ARRAY of elem */
-    hy_gguf_type elem;             /* UINT32, INT32, FLOAT32 or STRING */
+    hy_gguf_type type; /* UINT32, FLOAT32, STRING, or ARRAY of elem */
+    hy_gguf_type elem; /* UINT32, INT32, FLOAT32 or STRING */
     uint32_t number;
     float real;
     char text[64];
@@ -39,10 +41,10 @@ typedef struct tiny_key {
 
 typedef struct tiny_tensor {
     char name[64];
-    hy_type type;       /* values are encoded where the library can; zeros otherwise */
+    hy_type type; /* values are encoded where the library can; zeros otherwise */
     uint32_t n_dims;
     uint64_t ne[4];
-    float *values;      /* [product of ne when it was added] */
+    float *values; /* [product of ne when it was added] */
     size_t n_values;
 } tiny_tensor;
 

@@ -1,5 +1,6 @@
-/* test_base.c: src/base: errors, checked memory and arithmetic, 16-bit floats, UTF-8, tables of names, checksums, whole
- * files, mathematics, the thread pool, and the failing environment that other tests rely on. */
+/* test_base.c: src/base: errors, checked memory and arithmetic, 16-bit floats, UTF-8, tables of
+ * names, checksums, whole files, mathematics, the thread pool, and the failing environment that
+ * other tests rely on. */
 #define _XOPEN_SOURCE 700
 
 #include "support/support.h"
@@ -53,7 +54,8 @@ static void every_status_has_a_name_and_a_text(void **state)
     assert_string_equal(hy_status_text((hy_status)77), "unknown status");
     assert_string_equal(hy_version(), HY_VERSION_STRING);
     char numbers[32];
-    snprintf(numbers, sizeof numbers, "%d.%d.%d", HY_VERSION_MAJOR, HY_VERSION_MINOR, HY_VERSION_PATCH);
+    snprintf(numbers, sizeof numbers, "%d.%d.%d", HY_VERSION_MAJOR, HY_VERSION_MINOR,
+             HY_VERSION_PATCH);
     assert_string_equal(hy_version(), numbers);
 }
 
@@ -120,8 +122,20 @@ static void arithmetic_reports_overflow(void **state)
 {
     (void)state;
     static const uint64_t edge[] = {
-        0, 1, 2, 3, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x100000001, INT64_MAX, (uint64_t)INT64_MAX + 1,
-        UINT64_MAX / 3, UINT64_MAX - 1, UINT64_MAX,
+        0,
+        1,
+        2,
+        3,
+        0x7fffffff,
+        0x80000000,
+        0xffffffff,
+        0x100000000,
+        0x100000001,
+        INT64_MAX,
+        (uint64_t)INT64_MAX + 1,
+        UINT64_MAX / 3,
+        UINT64_MAX - 1,
+        UINT64_MAX,
     };
     for (size_t i = 0; i < HY_COUNT(edge); i++) {
         for (size_t k = 0; k < HY_COUNT(edge); k++) {
@@ -233,9 +247,10 @@ static void environments_are_completed(void **state)
     hy_env env;
     hy__env_resolve(&env, &own);
     assert_true(env.mem_alloc == own_alloc && env.user == &count && env.size == sizeof env);
-    assert_true(env.mem_free && env.mem_realloc && env.file_open && env.file_read && env.file_write &&
-                env.file_close && env.file_map && env.file_unmap && env.file_rename && env.file_remove &&
-                env.clock_ns && env.thread_start && env.thread_join);
+    assert_true(env.mem_free && env.mem_realloc && env.file_open && env.file_read &&
+                env.file_write && env.file_close && env.file_map && env.file_unmap &&
+                env.file_rename && env.file_remove && env.clock_ns && env.thread_start &&
+                env.thread_join);
     assert_null(env.log);
     hy__free(&env, hy__alloc(&env, 1, 1, NULL));
     assert_int_equal(count, 1);
@@ -315,8 +330,9 @@ static void all_16_bit_floats_decode_and_come_back(void **state)
     }
 }
 
-/* Between two neighbours a < b of the 16-bit numbers: what is nearer, the even one in the middle, and beyond the largest
- * finite number infinity.  Doubles hold every midpoint exactly; so do floats, which have more bits than either type. */
+/* Between two neighbours a < b of the 16-bit numbers: what is nearer, the even one in the middle,
+ * and beyond the largest finite number infinity.  Doubles hold every midpoint exactly; so do
+ * floats, which have more bits than either type. */
 static void check_rounding(uint16_t (*encode)(float), int exponent_bits, int mantissa_bits)
 {
     const unsigned infinity = ((1u << exponent_bits) - 1) << mantissa_bits;
@@ -379,11 +395,13 @@ static void every_code_point_comes_back(void **state)
     }
 }
 
-/* Of all sequences of up to three bytes, and a grid of those of four, exactly the encodings are accepted. */
+/* Of all sequences of up to three bytes, and a grid of those of four, exactly the encodings are
+ * accepted. */
 static void nothing_else_is_utf8(void **state)
 {
     (void)state;
-    static const uint8_t grid[] = {0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xe0, 0xed, 0xf0, 0xf4, 0xf5, 0xff};
+    static const uint8_t grid[] = {0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,
+                                   0xc0, 0xc1, 0xc2, 0xe0, 0xed, 0xf0, 0xf4, 0xf5, 0xff};
     for (unsigned a = 0; a < 256; a++) {
         for (unsigned b = 0; b < 256; b++) {
             for (size_t c = 0; c < HY_COUNT(grid); c++) {
@@ -411,7 +429,7 @@ static void tail_holds_back_only_what_can_be_completed(void **state)
     assert_int_equal(hy__utf8_tail("abc\xe2\x82", 5), 2);
     assert_int_equal(hy__utf8_tail("abc\xf0\x9f\x98", 6), 3);
     assert_int_equal(hy__utf8_tail("\xc3", 1), 1);
-    assert_int_equal(hy__utf8_tail("\x80", 1), 0);             /* no lead */
+    assert_int_equal(hy__utf8_tail("\x80", 1), 0); /* no lead */
     assert_int_equal(hy__utf8_tail("\x80\x80\x80\x80", 4), 0);
     assert_int_equal(hy__utf8_tail("\xff", 1), 0);
     assert_int_equal(hy__utf8_tail("\xc0", 1), 0);             /* overlong whatever comes */
@@ -435,7 +453,8 @@ static void crc64_is_the_known_one(void **state)
         data[i] = (uint8_t)next_random(&seed);
     }
     const uint64_t whole = hy__crc64(0, data, sizeof data);
-    for (size_t cut = 0; cut <= sizeof data; cut++) { /* pieces of every length, short and long way */
+    for (size_t cut = 0; cut <= sizeof data;
+         cut++) { /* pieces of every length, short and long way */
         assert_true(hy__crc64(hy__crc64(0, data, cut), data + cut, sizeof data - cut) == whole);
     }
     for (size_t bit = 0; bit < 8 * sizeof data; bit += 37) { /* every flipped bit shows */
@@ -475,7 +494,7 @@ static void strmap_finds_what_was_put(void **state)
     assert_false(hy__strmap_get(&m, "a", 1, &value)); /* never initialised */
     assert_ok(hy__strmap_init(&f.env, &m, N, &err), &err);
     assert_false(hy__strmap_get(&m, "a", 1, &value));
-    char (*names)[12] = calloc(N, sizeof *names);
+    char(*names)[12] = calloc(N, sizeof *names);
     assert_non_null(names);
     for (uint32_t i = 0; i < N; i++) {
         snprintf(names[i], sizeof *names, "%u", i);
@@ -575,9 +594,12 @@ static void file_errors_name_the_file(void **state)
     void *data = NULL;
     size_t n = 0;
     hy__out_file out;
-    assert_fails(hy__read_file(&env, temp_path("absent"), 100, &data, &n, &err), HY_E_IO, &err, "absent");
-    assert_fails(hy__read_file(&env, source_path("tests"), 100, &data, &n, &err), HY_E_IO, &err, "tests");
-    assert_fails(hy__out_open(&out, &env, temp_path("no/such/folder"), &err), HY_E_IO, &err, "no/such/folder");
+    assert_fails(hy__read_file(&env, temp_path("absent"), 100, &data, &n, &err), HY_E_IO, &err,
+                 "absent");
+    assert_fails(hy__read_file(&env, source_path("tests"), 100, &data, &n, &err), HY_E_IO, &err,
+                 "tests");
+    assert_fails(hy__out_open(&out, &env, temp_path("no/such/folder"), &err), HY_E_IO, &err,
+                 "no/such/folder");
     hy__out_abandon(&out);
     /* A pipe is refused without waiting for somebody to write into it. */
     const char *pipe_path = temp_path("pipe");
@@ -623,7 +645,8 @@ static double relative(double got, double want)
     return want == 0 ? fabs(got) : fabs(got - want) / fabs(want);
 }
 
-/* Two doubles are farther apart than this bound; the C library's own error, below 2^-52, is allowed for. */
+/* Two doubles are farther apart than this bound; the C library's own error, below 2^-52, is allowed
+ * for. */
 #define BOUND (0x1p-50 + 0x1p-52)
 
 static void exponentials_are_exact_enough(void **state)
@@ -638,11 +661,13 @@ static void exponentials_are_exact_enough(void **state)
         worst_tanh = fmax(worst_tanh, relative(hy__tanh(x), tanh(x)));
         const double sigmoid = x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
         worst_sigmoid = fmax(worst_sigmoid, relative(hy__sigmoid(x), sigmoid));
-        const double y = i & 1 ? exp(x) : 1.0 + random_between(&seed, -0.5, 1.0) * ldexp(1.0, -(i % 40));
+        const double y =
+            i & 1 ? exp(x) : 1.0 + random_between(&seed, -0.5, 1.0) * ldexp(1.0, -(i % 40));
         worst_log = fmax(worst_log, relative(hy__log(y), log(y)));
     }
-    print_message("relative errors in units of 2^-53: exp %.2f, log %.2f, tanh %.2f, sigmoid %.2f\n",
-                  worst_exp * 0x1p53, worst_log * 0x1p53, worst_tanh * 0x1p53, worst_sigmoid * 0x1p53);
+    print_message(
+        "relative errors in units of 2^-53: exp %.2f, log %.2f, tanh %.2f, sigmoid %.2f\n",
+        worst_exp * 0x1p53, worst_log * 0x1p53, worst_tanh * 0x1p53, worst_sigmoid * 0x1p53);
     assert_true(worst_exp < BOUND);
     assert_true(worst_log < BOUND);
     assert_true(worst_tanh < BOUND);
@@ -656,7 +681,8 @@ static void exponentials_at_the_edges(void **state)
     assert_true(isinf(hy__exp(709.8)) && hy__exp(709.78) < HUGE_VAL && isinf(hy__exp(HUGE_VAL)));
     assert_true(hy__exp(-HUGE_VAL) == 0.0 && hy__exp(-746.0) == 0.0);
     assert_true(isnan(hy__exp((double)NAN)) && isnan(hy__log((double)NAN)));
-    for (double x = -745.0; x < -708.0; x += 0.37) { /* subnormal results: within their last place */
+    for (double x = -745.0; x < -708.0;
+         x += 0.37) { /* subnormal results: within their last place */
         assert_true(fabs(hy__exp(x) - exp(x)) <= 0x1p-1074);
     }
     assert_true(hy__log(1.0) == 0.0 && isinf(hy__log(HUGE_VAL)));
@@ -664,14 +690,16 @@ static void exponentials_at_the_edges(void **state)
     assert_true(relative(hy__log(0x1p-1074), log(0x1p-1074)) < BOUND);
     assert_true(relative(hy__log(DBL_MAX), log(DBL_MAX)) < BOUND);
     assert_true(hy__tanh(0.0) == 0.0 && hy__tanh(30.0) == 1.0 && hy__tanh(-HUGE_VAL) == -1.0);
-    assert_true(hy__sigmoid(0.0) == 0.5 && hy__sigmoid(-HUGE_VAL) == 0.0 && hy__sigmoid(HUGE_VAL) == 1.0);
+    assert_true(hy__sigmoid(0.0) == 0.5 && hy__sigmoid(-HUGE_VAL) == 0.0 &&
+                hy__sigmoid(HUGE_VAL) == 1.0);
     assert_true(isnan(hy__tanh((double)NAN)) && isnan(hy__sigmoid((double)NAN)));
 }
 
 static void powers_are_exact_enough(void **state)
 {
     (void)state;
-    /* The bound holds for the frequencies of rotary embeddings; the error of a logarithm grows with the exponent. */
+    /* The bound holds for the frequencies of rotary embeddings; the error of a logarithm grows with
+     * the exponent. */
     uint64_t seed = 11;
     for (int i = 0; i < 200000; i++) {
         const double x = exp(random_between(&seed, -14.0, 14.0));

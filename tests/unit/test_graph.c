@@ -1,4 +1,5 @@
-/* test_graph.c: the shape rule of every operation, the verifier on graphs damaged by hand, and plans checked by brute force. */
+/* test_graph.c: the shape rule of every operation, the verifier on graphs damaged by hand, and
+ * plans checked by brute force. */
 #include "model/model.h"
 #include "support/support.h"
 #include "support/tiny_models.h"
@@ -33,7 +34,8 @@ static void set_up(bench *b)
     memset(b, 0, sizeof *b);
     hy__env_resolve(&b->env, NULL);
     hy__graph_init(&b->g, &b->env);
-    b->tensor = (hy_gguf_tensor){.name = "weights", .n_dims = 2, .ne = {N, 100, 1, 1}, .n_elems = N * 100};
+    b->tensor =
+        (hy_gguf_tensor){.name = "weights", .n_dims = 2, .ne = {N, 100, 1, 1}, .n_elems = N * 100};
     b->table = weight(b, N, M);
     b->wide = weight(b, N, N / 2);
     b->vec = weight(b, N, 1);
@@ -65,29 +67,55 @@ typedef struct shape_case {
 static hy__id value_of(const bench *b, char c)
 {
     switch (c) {
-    case 't': return b->table;
-    case 'w': return b->wide;
-    case 'v': return b->vec;
-    case '4': return b->vec4;
-    case 'm': return b->vec_m;
-    case 'i': return b->tokens;
-    case 'f': return b->freqs;
-    case 's': return b->shift;
-    case 'S': return b->wkv;
-    case 'K': return b->kc;
-    case 'V': return b->vc;
-    case 'x': return b->x;
-    case 'y': return b->y;
-    case 'h': return b->narrow;
-    case 'o': return b->out;
-    case '?': return b->g.n_values + 5;
-    default: return 0;
+    case 't':
+        return b->table;
+    case 'w':
+        return b->wide;
+    case 'v':
+        return b->vec;
+    case '4':
+        return b->vec4;
+    case 'm':
+        return b->vec_m;
+    case 'i':
+        return b->tokens;
+    case 'f':
+        return b->freqs;
+    case 's':
+        return b->shift;
+    case 'S':
+        return b->wkv;
+    case 'K':
+        return b->kc;
+    case 'V':
+        return b->vc;
+    case 'x':
+        return b->x;
+    case 'y':
+        return b->y;
+    case 'h':
+        return b->narrow;
+    case 'o':
+        return b->out;
+    case '?':
+        return b->g.n_values + 5;
+    default:
+        return 0;
     }
 }
 
-#define GROUP(n) {.group = (n)}
-#define ROPE(g, r) {.group = (g), .n_rot = (r)}
-#define HEADS(q, kv) {.n_head = (q), .n_head_kv = (kv)}
+#define GROUP(n)                                                                                   \
+    {                                                                                              \
+        .group = (n)                                                                               \
+    }
+#define ROPE(g, r)                                                                                 \
+    {                                                                                              \
+        .group = (g), .n_rot = (r)                                                                 \
+    }
+#define HEADS(q, kv)                                                                               \
+    {                                                                                              \
+        .n_head = (q), .n_head_kv = (kv)                                                           \
+    }
 #define NONE GROUP(0)
 #define GOOD(c, n) NULL, c, n
 #define BAD(text) text, HY__ONE, 0
@@ -244,7 +272,8 @@ static void set_up_whole(whole *w)
     memset(w, 0, sizeof *w);
     hy__env_resolve(&b->env, NULL);
     hy__graph_init(&b->g, &b->env);
-    b->tensor = (hy_gguf_tensor){.name = "weights", .n_dims = 2, .ne = {N, 100, 1, 1}, .n_elems = N * 100};
+    b->tensor =
+        (hy_gguf_tensor){.name = "weights", .n_dims = 2, .ne = {N, 100, 1, 1}, .n_elems = N * 100};
     b->table = weight(b, N, M);
     b->tokens = hy__graph_add_tokens(&b->g, &err);
     b->shift = hy__graph_add_state(&b->g, "shift", N, false, &err);
@@ -264,33 +293,114 @@ static void swap_nodes(whole *w, uint32_t i, uint32_t k)
     w->b.g.nodes[k] = t;
 }
 
-static void used_before_computed(whole *w) { swap_nodes(w, 1, 2); }
-static void computed_twice(whole *w) { w->b.g.nodes[2].out = w->shifted; }
-static void used_by_itself(whole *w) { w->b.g.nodes[2].in[1] = w->sum; }
-static void unused_result(whole *w) { w->b.g.nodes[2].in[1] = w->b.x; }
-static void never_computed(whole *w) { w->b.g.nodes[4].out = w->b.table; }
-static void lost_node(whole *w) { w->b.g.n_nodes = 3; }
-static void wrong_length(whole *w) { w->b.g.values[w->sum].n++; }
-static void wrong_columns(whole *w) { w->b.g.values[w->sum].cols = HY__PER_OUT; }
-static void missing_input(whole *w) { w->b.g.nodes[1].in[0] = 0; }
-static void input_out_of_range(whole *w) { w->b.g.nodes[1].in[0] = w->b.g.n_values; }
-static void output_out_of_range(whole *w) { w->b.g.nodes[1].out = w->b.g.n_values; }
-static void no_output(whole *w) { w->b.g.nodes[1].out = 0; }
-static void no_logits(whole *w) { w->b.g.logits = 0; }
-static void logits_out_of_range(whole *w) { w->b.g.logits = w->b.g.n_values; }
-static void logits_per_token(whole *w) { w->b.g.logits = w->sum; }
-static void logits_are_a_weight(whole *w) { w->b.g.logits = w->b.table; }
-static void bad_op(whole *w) { w->b.g.nodes[1].op = HY__N_OPS; }
-static void worse_op(whole *w) { w->b.g.nodes[1].op = (hy__opcode)-1; }
-static void weight_too_long(whole *w) { w->b.g.values[w->b.table].m = 101; }
-static void weight_behind_the_end(whole *w) { w->b.g.values[w->b.table].first = N * 89; }
-static void weight_wraps_around(whole *w) { w->b.g.values[w->b.table].first = UINT64_MAX - 7; }
-static void weight_off_its_rows(whole *w) { w->b.g.values[w->b.table].first = 3; }
-static void weight_without_tensor(whole *w) { w->b.g.values[w->b.table].tensor = NULL; }
-static void state_number_out_of_range(whole *w) { w->b.g.values[w->b.shift].state = 1; }
-static void state_of_another_number(whole *w) { w->b.g.states[0] = w->b.x; }
-static void bad_kind(whole *w) { w->b.g.values[w->b.shift].kind = (hy__kind)17; }
-static void other_tokens(whole *w) { w->b.g.tokens = w->b.x; }
+static void used_before_computed(whole *w)
+{
+    swap_nodes(w, 1, 2);
+}
+static void computed_twice(whole *w)
+{
+    w->b.g.nodes[2].out = w->shifted;
+}
+static void used_by_itself(whole *w)
+{
+    w->b.g.nodes[2].in[1] = w->sum;
+}
+static void unused_result(whole *w)
+{
+    w->b.g.nodes[2].in[1] = w->b.x;
+}
+static void never_computed(whole *w)
+{
+    w->b.g.nodes[4].out = w->b.table;
+}
+static void lost_node(whole *w)
+{
+    w->b.g.n_nodes = 3;
+}
+static void wrong_length(whole *w)
+{
+    w->b.g.values[w->sum].n++;
+}
+static void wrong_columns(whole *w)
+{
+    w->b.g.values[w->sum].cols = HY__PER_OUT;
+}
+static void missing_input(whole *w)
+{
+    w->b.g.nodes[1].in[0] = 0;
+}
+static void input_out_of_range(whole *w)
+{
+    w->b.g.nodes[1].in[0] = w->b.g.n_values;
+}
+static void output_out_of_range(whole *w)
+{
+    w->b.g.nodes[1].out = w->b.g.n_values;
+}
+static void no_output(whole *w)
+{
+    w->b.g.nodes[1].out = 0;
+}
+static void no_logits(whole *w)
+{
+    w->b.g.logits = 0;
+}
+static void logits_out_of_range(whole *w)
+{
+    w->b.g.logits = w->b.g.n_values;
+}
+static void logits_per_token(whole *w)
+{
+    w->b.g.logits = w->sum;
+}
+static void logits_are_a_weight(whole *w)
+{
+    w->b.g.logits = w->b.table;
+}
+static void bad_op(whole *w)
+{
+    w->b.g.nodes[1].op = HY__N_OPS;
+}
+static void worse_op(whole *w)
+{
+    w->b.g.nodes[1].op = (hy__opcode)-1;
+}
+static void weight_too_long(whole *w)
+{
+    w->b.g.values[w->b.table].m = 101;
+}
+static void weight_behind_the_end(whole *w)
+{
+    w->b.g.values[w->b.table].first = N * 89;
+}
+static void weight_wraps_around(whole *w)
+{
+    w->b.g.values[w->b.table].first = UINT64_MAX - 7;
+}
+static void weight_off_its_rows(whole *w)
+{
+    w->b.g.values[w->b.table].first = 3;
+}
+static void weight_without_tensor(whole *w)
+{
+    w->b.g.values[w->b.table].tensor = NULL;
+}
+static void state_number_out_of_range(whole *w)
+{
+    w->b.g.values[w->b.shift].state = 1;
+}
+static void state_of_another_number(whole *w)
+{
+    w->b.g.states[0] = w->b.x;
+}
+static void bad_kind(whole *w)
+{
+    w->b.g.values[w->b.shift].kind = (hy__kind)17;
+}
+static void other_tokens(whole *w)
+{
+    w->b.g.tokens = w->b.x;
+}
 
 static void result_without_node(whole *w)
 {
@@ -384,20 +494,30 @@ static void no_memory(void **state)
         hy_error err = {0};
         hy__graph g;
         hy__plan p = {0};
-        const hy_gguf_tensor tensor = {.name = "weights", .type = HY_TYPE_F32, .n_dims = 2, .ne = {N, M, 1, 1}, .n_elems = N * M};
+        const hy_gguf_tensor tensor = {.name = "weights",
+                                       .type = HY_TYPE_F32,
+                                       .n_dims = 2,
+                                       .ne = {N, M, 1, 1},
+                                       .n_elems = N * M};
         failing_env_init(&env, at);
         hy__graph_init(&g, &env.env);
         const hy__id table = hy__graph_add_weight(&g, &tensor, 0, N, M, &err);
         const hy__id tokens = table ? hy__graph_add_tokens(&g, &err) : 0;
         const hy__id shift = tokens ? hy__graph_add_state(&g, "shift", N, false, &err) : 0;
         const hy__id numbers = shift ? hy__graph_add_const(&g, "numbers", 3, &err) : 0;
-        hy__id x = numbers ? hy__graph_add_op(&g, HY__OP_EMBED, 0, "x", (const hy__id[]){table, tokens}, NULL, &err) : 0;
-        x = x ? hy__graph_add_op(&g, HY__OP_TOKEN_SHIFT, 0, "x", (const hy__id[]){x, shift}, NULL, &err) : 0;
+        hy__id x = numbers ? hy__graph_add_op(&g, HY__OP_EMBED, 0, "x",
+                                              (const hy__id[]){table, tokens}, NULL, &err)
+                           : 0;
+        x = x ? hy__graph_add_op(&g, HY__OP_TOKEN_SHIFT, 0, "x", (const hy__id[]){x, shift}, NULL,
+                                 &err)
+              : 0;
         for (int i = 0; x && i < 70; i++) { /* beyond the first capacity of the lists */
             x = hy__graph_add_op(&g, HY__OP_TANH, 0, "x", (const hy__id[]){x}, NULL, &err);
         }
         x = x ? hy__graph_add_op(&g, HY__OP_SELECT, 0, "x", (const hy__id[]){x}, NULL, &err) : 0;
-        g.logits = x ? hy__graph_add_op(&g, HY__OP_MATMUL, 0, "x", (const hy__id[]){table, x}, NULL, &err) : 0;
+        g.logits =
+            x ? hy__graph_add_op(&g, HY__OP_MATMUL, 0, "x", (const hy__id[]){table, x}, NULL, &err)
+              : 0;
         hy_status status = g.logits ? hy__graph_verify(&g, &err) : err.code;
         if (status == HY_OK) {
             status = hy__plan_make(&p, &g, &err);
@@ -455,7 +575,8 @@ static void check_plan(const hy_model *m)
             }
             /* An input and the result of the same operation live at once. */
             const bool meet = born[a] <= dies[b] && born[b] <= dies[a];
-            const bool overlap = p->place[a] < p->place[b] + vb->n && p->place[b] < p->place[a] + va->n;
+            const bool overlap =
+                p->place[a] < p->place[b] + vb->n && p->place[b] < p->place[a] + va->n;
             if (meet && overlap) {
                 fail_msg("%s and %s share memory", va->name, vb->name);
             }
@@ -497,8 +618,9 @@ static void plans_of_tiny_models(void **state)
 static void plans_of_stored_models(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"models/halyard-tiny-rwkv7-Q4_K_M.gguf", "tests/golden/mini/llama-mini-Q3_K_M.gguf",
-                                        "tests/golden/mini/qwen3-mini-Q4_K_M.gguf", "tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf"};
+    static const char *const paths[] = {
+        "models/halyard-tiny-rwkv7-Q4_K_M.gguf", "tests/golden/mini/llama-mini-Q3_K_M.gguf",
+        "tests/golden/mini/qwen3-mini-Q4_K_M.gguf", "tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf"};
     for (size_t i = 0; i < HY_COUNT(paths); i++) {
         hy_error err;
         hy_model *m;

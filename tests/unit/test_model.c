@@ -1,5 +1,5 @@
-/* test_model.c: models as files say they are: what loads, what is refused and in which words, and variants of one model
- * that must compute the same. */
+/* test_model.c: models as files say they are: what loads, what is refused and in which words, and
+ * variants of one model that must compute the same. */
 #include <math.h>
 
 #include "model/model.h"
@@ -82,7 +82,8 @@ static void every_architecture_runs(void **state)
             tiny_model changed;
             tiny_make(&changed, arch, &tiny_usual);
             for (size_t k = 0; k < changed.tensors[i].n_values; k++) {
-                changed.tensors[i].values[k] += 0.25f * (float)(k % 3); /* a norm takes away what all channels share */
+                changed.tensors[i].values[k] +=
+                    0.25f * (float)(k % 3); /* a norm takes away what all channels share */
             }
             assert_same_logits(&t, &changed, false);
             tiny_free(&changed);
@@ -144,28 +145,33 @@ typedef struct damaged {
 static const damaged cases[] = {
     {L, DROP, "general.architecture", 0, 0, 0, FMT, "general.architecture is missing"},
     {L, U32, "general.architecture", 1, 0, 0, FMT, "general.architecture"},
-    {L, STR, "general.architecture", 0, 0, "gpt9\x01", UNS, "architecture \"gpt9?\" is not supported; these are: rwkv7, arwkv7"},
+    {L, STR, "general.architecture", 0, 0, "gpt9\x01", UNS,
+     "architecture \"gpt9?\" is not supported; these are: rwkv7, arwkv7"},
     {L, STR, "general.architecture", 0, 0, "llam", UNS, "\"llam\""},
     {L, STR, "general.architecture", 0, 0, "", UNS, "\"\""},
     /* hyper-parameters of transformers */
     {L, DROP, ".embedding_length", 0, 0, 0, FMT, "key llama.embedding_length is missing"},
     {L, U32, ".embedding_length", 0, 0, 0, FMT, "llama.embedding_length"},
     {L, U32, ".embedding_length", 65537, 0, 0, FMT, "llama.embedding_length"},
-    {L, U32, ".embedding_length", 17, 0, 0, FMT, "token_embd.weight has the shape [16, 32, 1, 1], [17, 32] is needed"},
+    {L, U32, ".embedding_length", 17, 0, 0, FMT,
+     "token_embd.weight has the shape [16, 32, 1, 1], [17, 32] is needed"},
     {L, STR, ".embedding_length", 0, 0, "16", FMT, "llama.embedding_length"},
     {L, F32, ".embedding_length", 16, 0, 0, FMT, "llama.embedding_length"},
     {L, DROP, ".block_count", 0, 0, 0, FMT, "key llama.block_count is missing"},
     {L, U32, ".block_count", 0, 0, 0, FMT, "llama.block_count"},
     {L, U32, ".block_count", 513, 0, 0, FMT, "llama.block_count"},
     {L, U32, ".block_count", 3, 0, 0, FMT, "tensor blk.2.attn_norm.weight is missing"},
-    {L, U32, ".block_count", 1, 0, 0, UNS, "tensor blk.1.attn_norm.weight does not belong to the architecture llama"},
+    {L, U32, ".block_count", 1, 0, 0, UNS,
+     "tensor blk.1.attn_norm.weight does not belong to the architecture llama"},
     {L, DROP, ".feed_forward_length", 0, 0, 0, FMT, "key llama.feed_forward_length is missing"},
     {L, U32, ".feed_forward_length", 0, 0, 0, FMT, "llama.feed_forward_length"},
     {L, U32, ".feed_forward_length", 1 << 21, 0, 0, FMT, "llama.feed_forward_length"},
     {L, U32, ".feed_forward_length", 23, 0, 0, FMT, "blk.0.ffn_gate.weight has the shape"},
     {L, ARRAY, ".feed_forward_length", 24, 24, 0, HY_OK, 0},
-    {L, ARRAY, ".feed_forward_length", 24, 25, 0, UNS, "key llama.feed_forward_length: layers of different shapes (entry 1)"},
-    {L, ARRAY3, ".feed_forward_length", 24, 0, 0, FMT, "llama.feed_forward_length: an array of 3 entries for 2 layers"},
+    {L, ARRAY, ".feed_forward_length", 24, 25, 0, UNS,
+     "key llama.feed_forward_length: layers of different shapes (entry 1)"},
+    {L, ARRAY3, ".feed_forward_length", 24, 0, 0, FMT,
+     "llama.feed_forward_length: an array of 3 entries for 2 layers"},
     {L, ARRAY, ".feed_forward_length", 0, 0, 0, FMT, "llama.feed_forward_length: 0 is not in"},
     {L, DROP, ".context_length", 0, 0, 0, FMT, "key llama.context_length is missing"},
     {L, U32, ".context_length", 0, 0, 0, FMT, "llama.context_length"},
@@ -173,13 +179,15 @@ static const damaged cases[] = {
     {L, DROP, ".attention.head_count", 0, 0, 0, FMT, "key llama.attention.head_count is missing"},
     {L, U32, ".attention.head_count", 0, 0, 0, FMT, "llama.attention.head_count"},
     {L, U32, ".attention.head_count", 1025, 0, 0, FMT, "llama.attention.head_count"},
-    {L, U32, ".attention.head_count", 3, 0, 0, FMT, "llama.attention.head_count: 3 heads, 2 for keys"},
+    {L, U32, ".attention.head_count", 3, 0, 0, FMT,
+     "llama.attention.head_count: 3 heads, 2 for keys"},
     {L, ARRAY, ".attention.head_count", 4, 4, 0, HY_OK, 0},
     {L, ARRAY, ".attention.head_count", 4, 2, 0, UNS, "layers of different shapes"},
     {L, U32, ".attention.head_count_kv", 0, 0, 0, FMT, "llama.attention.head_count_kv"},
     {L, U32, ".attention.head_count_kv", 3, 0, 0, FMT, "llama.attention.head_count"},
     {L, U32, ".attention.head_count_kv", 8, 0, 0, FMT, "llama.attention.head_count"},
-    {L, DROP, ".attention.head_count_kv", 0, 0, 0, FMT, "blk.0.attn_k.weight has the shape [16, 8, 1, 1], [16, 16] is needed"},
+    {L, DROP, ".attention.head_count_kv", 0, 0, 0, FMT,
+     "blk.0.attn_k.weight has the shape [16, 8, 1, 1], [16, 16] is needed"},
     {L, ARRAY, ".attention.head_count_kv", 2, 2, 0, HY_OK, 0},
     {L, DROP, ".attention.key_length", 0, 0, 0, HY_OK, 0},
     {L, U32, ".attention.key_length", 1, 0, 0, FMT, "llama.attention.key_length"},
@@ -189,9 +197,11 @@ static const damaged cases[] = {
     {L, U32, ".attention.value_length", 3, 0, 0, FMT, "blk.0.attn_v.weight"},
     {L, F32, ".attention.scale", 0.25, 0, 0, HY_OK, 0},
     {L, F32, ".attention.scale", 0, 0, 0, HY_OK, 0},
-    {L, F32, ".attention.scale", -1, 0, 0, FMT, "llama.attention.scale: -1 is not a finite positive number"},
+    {L, F32, ".attention.scale", -1, 0, 0, FMT,
+     "llama.attention.scale: -1 is not a finite positive number"},
     {L, F32, ".attention.scale", HUGE_VAL, 0, 0, FMT, "llama.attention.scale"},
-    {L, DROP, ".attention.layer_norm_rms_epsilon", 0, 0, 0, FMT, "layer_norm_rms_epsilon is missing"},
+    {L, DROP, ".attention.layer_norm_rms_epsilon", 0, 0, 0, FMT,
+     "layer_norm_rms_epsilon is missing"},
     {L, F32, ".attention.layer_norm_rms_epsilon", 0, 0, 0, FMT, "layer_norm_rms_epsilon"},
     {L, F32, ".attention.layer_norm_rms_epsilon", NAN, 0, 0, FMT, "layer_norm_rms_epsilon"},
     {L, STR, ".attention.layer_norm_rms_epsilon", 0, 0, "1e-5", FMT, "layer_norm_rms_epsilon"},
@@ -208,7 +218,8 @@ static const damaged cases[] = {
     {L, F32, ".rope.scaling.factor", 0, 0, 0, HY_OK, 0},
     {L, F32, ".rope.scaling.factor", -2, 0, 0, FMT, "llama.rope.scaling.factor"},
     {L, F32, ".rope.scaling.factor", 1e-30, 0, 0, FMT, "llama.rope: pair 0 turns by"},
-    {L, STR, ".rope.scaling.type", 0, 0, "longrope", UNS, "key llama.rope.scaling.type: \"longrope\" is not supported"},
+    {L, STR, ".rope.scaling.type", 0, 0, "longrope", UNS,
+     "key llama.rope.scaling.type: \"longrope\" is not supported"},
     {L, STR, ".rope.scaling.type", 0, 0, "dynamic", UNS, "\"dynamic\""},
     {L, U32, ".rope.scaling.type", 1, 0, 0, FMT, "llama.rope.scaling.type"},
     {L, U32, ".rope.scaling.original_context_length", 0, 0, 0, FMT, "original_context_length"},
@@ -220,12 +231,14 @@ static const damaged cases[] = {
     {L, DROP, "blk.1.attn_q.weight", 0, 0, 0, FMT, "tensor blk.1.attn_q.weight is missing"},
     {L, DROP, "blk.1.ffn_norm.weight", 0, 0, 0, FMT, "tensor blk.1.ffn_norm.weight is missing"},
     {L, DROP, "blk.1.ffn_down.weight", 0, 0, 0, FMT, "tensor blk.1.ffn_down.weight is missing"},
-    {L, SHAPE, "output.weight", 16, 31, 0, FMT, "output.weight has the shape [16, 31, 1, 1], [16, 32] is needed"},
+    {L, SHAPE, "output.weight", 16, 31, 0, FMT,
+     "output.weight has the shape [16, 31, 1, 1], [16, 32] is needed"},
     {L, SHAPE, "blk.0.attn_norm.weight", 15, 0, 0, FMT, "blk.0.attn_norm.weight has the shape"},
     {L, SHAPE, "blk.0.attn_norm.weight", 4, 4, 0, HY_OK, 0},
     {L, SHAPE, "blk.0.attn_q.weight", 8, 32, 0, FMT, "blk.0.attn_q.weight has the shape"},
     {L, SHAPE, "blk.0.ffn_down.weight", 16, 24, 0, FMT, "blk.0.ffn_down.weight has the shape"},
-    {L, TYPE, "blk.0.attn_q.weight", HY_TYPE_I32, 0, 0, UNS, "blk.0.attn_q.weight: type I32 cannot be decoded"},
+    {L, TYPE, "blk.0.attn_q.weight", HY_TYPE_I32, 0, 0, UNS,
+     "blk.0.attn_q.weight: type I32 cannot be decoded"},
     {L, TYPE, "blk.0.attn_norm.weight", HY_TYPE_F64, 0, 0, UNS, "type F64"},
     {L, TYPE, "blk.0.attn_q.weight", HY_TYPE_F16, 0, 0, HY_OK, 0},
     {L, ADD, "blk.0.attn_q.bias", 16, 0, 0, HY_OK, 0},
@@ -235,21 +248,26 @@ static const damaged cases[] = {
     {L, ADD, "output.bias", 32, 0, 0, HY_OK, 0},
     {L, ADD, "blk.0.attn_rot_embd", 2, 0, 0, HY_OK, 0},
     {L, ADD, "blk.2.attn_norm.weight", 16, 0, 0, UNS, "blk.2.attn_norm.weight does not belong to"},
-    {L, ADD, "blk.0.attn_q_norm.weight", 4, 0, 0, UNS, "blk.0.attn_q_norm.weight does not belong to"},
+    {L, ADD, "blk.0.attn_q_norm.weight", 4, 0, 0, UNS,
+     "blk.0.attn_q_norm.weight does not belong to"},
     {L, ADD, "surprise", 1, 0, 0, UNS, "tensor surprise does not belong to the architecture llama"},
     {L, ADD, "blk.0.attn_qkv.bias", 32, 0, 0, UNS, "blk.0.attn_qkv.bias does not belong to"},
     {L, ADD, "blk.0.attn_qkv.weight", 16, 32, 0, UNS, "blk.0.attn_q.weight does not belong to"},
     {Q2, DROP, "blk.1.attn_k.bias", 0, 0, 0, FMT, "tensor blk.1.attn_k.bias is missing"},
-    {Q2, ADD, "blk.0.attn_output.bias", 16, 0, 0, UNS, "blk.0.attn_output.bias does not belong to the architecture qwen2"},
+    {Q2, ADD, "blk.0.attn_output.bias", 16, 0, 0, UNS,
+     "blk.0.attn_output.bias does not belong to the architecture qwen2"},
     {Q2, ADD, "output.bias", 32, 0, 0, HY_OK, 0},
-    {Q3, DROP, "blk.1.attn_q_norm.weight", 0, 0, 0, FMT, "tensor blk.1.attn_q_norm.weight is missing"},
+    {Q3, DROP, "blk.1.attn_q_norm.weight", 0, 0, 0, FMT,
+     "tensor blk.1.attn_q_norm.weight is missing"},
     {Q3, SHAPE, "blk.1.attn_k_norm.weight", 8, 0, 0, FMT, "blk.1.attn_k_norm.weight has the shape"},
-    {Q3, ADD, "blk.0.attn_q.bias", 16, 0, 0, UNS, "blk.0.attn_q.bias does not belong to the architecture qwen3"},
+    {Q3, ADD, "blk.0.attn_q.bias", 16, 0, 0, UNS,
+     "blk.0.attn_q.bias does not belong to the architecture qwen3"},
     /* rwkv7 */
     {R, DROP, ".embedding_length", 0, 0, 0, FMT, "key rwkv7.embedding_length is missing"},
     {R, DROP, ".wkv.head_size", 0, 0, 0, FMT, "key rwkv7.wkv.head_size is missing"},
     {R, U32, ".wkv.head_size", 0, 0, 0, FMT, "rwkv7.wkv.head_size"},
-    {R, U32, ".wkv.head_size", 5, 0, 0, FMT, "rwkv7.wkv.head_size: 5 does not divide the embedding length 16"},
+    {R, U32, ".wkv.head_size", 5, 0, 0, FMT,
+     "rwkv7.wkv.head_size: 5 does not divide the embedding length 16"},
     {R, U32, ".wkv.head_size", 4096, 0, 0, FMT, "rwkv7.wkv.head_size"},
     {R, DROP, ".feed_forward_length", 0, 0, 0, FMT, "key rwkv7.feed_forward_length is missing"},
     {R, DROP, ".block_count", 0, 0, 0, FMT, "key rwkv7.block_count is missing"},
@@ -261,16 +279,20 @@ static const damaged cases[] = {
     {R, U32, ".attention.head_count", 0, 0, 0, HY_OK, 0},
     {R, DROP, "output.weight", 0, 0, 0, FMT, "tensor output.weight is missing"},
     {R, DROP, "token_embd_norm.bias", 0, 0, 0, FMT, "tensor token_embd_norm.bias is missing"},
-    {R, DROP, "blk.1.time_mix_v0.weight", 0, 0, 0, FMT, "tensor blk.1.time_mix_v0.weight is missing"},
+    {R, DROP, "blk.1.time_mix_v0.weight", 0, 0, 0, FMT,
+     "tensor blk.1.time_mix_v0.weight is missing"},
     {R, ADD, "blk.0.time_mix_v0.weight", 16, 0, 0, HY_OK, 0},
     {R, ADD, "blk.0.time_mix_v1.weight", 16, 4, 0, HY_OK, 0},
     {R, ADD, "blk.0.time_mix_v2.weight", 4, 16, 0, HY_OK, 0},
-    {R, ADD, "blk.0.time_mix_g0.weight", 16, 0, 0, UNS, "blk.0.time_mix_g0.weight does not belong to the architecture rwkv7"},
+    {R, ADD, "blk.0.time_mix_g0.weight", 16, 0, 0, UNS,
+     "blk.0.time_mix_g0.weight does not belong to the architecture rwkv7"},
     {R, ADD, "blk.0.ffn_s_emb.weight", 16, 32, 0, UNS, "does not belong to the architecture rwkv7"},
     {R, SHAPE, "blk.0.time_mix_w2.weight", 5, 16, 0, FMT, "blk.0.time_mix_w2.weight has the shape"},
     {R, SHAPE, "blk.0.time_mix_lerp_fused.weight", 16, 6, 0, HY_OK, 0},
-    {R, SHAPE, "blk.0.time_mix_lerp_fused.weight", 16, 5, 0, FMT, "time_mix_lerp_fused.weight has the shape"},
-    {R, SHAPE, "blk.0.time_mix_lerp_fused.weight", 96, 0, 0, FMT, "time_mix_lerp_fused.weight has the shape"},
+    {R, SHAPE, "blk.0.time_mix_lerp_fused.weight", 16, 5, 0, FMT,
+     "time_mix_lerp_fused.weight has the shape"},
+    {R, SHAPE, "blk.0.time_mix_lerp_fused.weight", 96, 0, 0, FMT,
+     "time_mix_lerp_fused.weight has the shape"},
     {R, SHAPE, "blk.0.time_mix_r_k.weight", 8, 2, 0, HY_OK, 0},
 };
 #undef R
@@ -282,7 +304,8 @@ static const damaged cases[] = {
 
 static void inflict(tiny_model *t, const damaged *d)
 {
-    const uint32_t n[3] = {(uint32_t)d->a, d->what == ARRAY3 ? (uint32_t)d->a : (uint32_t)d->b, (uint32_t)d->a};
+    const uint32_t n[3] = {(uint32_t)d->a, d->what == ARRAY3 ? (uint32_t)d->a : (uint32_t)d->b,
+                           (uint32_t)d->a};
     tiny_tensor *tensor;
     switch (d->what) {
     case DROP:
@@ -360,7 +383,8 @@ static void heads_must_divide_the_channels(void **state)
     tiny_drop(&t, ".attention.value_length");
     tiny_drop(&t, ".attention.head_count_kv");
     tiny_set_u32(&t, ".attention.head_count", 3);
-    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err, "3 heads, 3 for keys, do not go with 16 channels");
+    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err,
+                 "3 heads, 3 for keys, do not go with 16 channels");
     free(bytes);
     tiny_free(&t);
 }
@@ -405,9 +429,11 @@ static void fused_projections_equal_separate_ones(void **state)
             tiny_make(&separate, arch, &shape);
             tiny_make(&fused, arch, &shape);
             if (quantized) { /* before the parts are joined: a tensor's type stays */
-                static const char *const parts[] = {"blk.1.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_v.weight"};
+                static const char *const parts[] = {"blk.1.attn_q.weight", "blk.1.attn_k.weight",
+                                                    "blk.1.attn_v.weight"};
                 for (size_t i = 0; i < HY_COUNT(parts); i++) {
-                    tiny_find(&separate, parts[i])->type = tiny_find(&fused, parts[i])->type = HY_TYPE_Q8_0;
+                    tiny_find(&separate, parts[i])->type = tiny_find(&fused, parts[i])->type =
+                        HY_TYPE_Q8_0;
                 }
             }
             for (uint32_t l = 0; l < shape.n_layer; l++) {
@@ -432,23 +458,27 @@ static void fused_projections_are_checked(void **state)
     void *bytes;
     tiny_make(&t, TINY_QWEN2, &tiny_usual);
     fuse(&t, 0, "weight");
-    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err, "tensor blk.0.attn_qkv.bias is missing");
+    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err,
+                 "tensor blk.0.attn_qkv.bias is missing");
     free(bytes);
     fuse(&t, 0, "bias");
     assert_ok(load(&t, &m, &bytes, &err), &err);
     hy_model_destroy(m);
     free(bytes);
     tiny_find(&t, "blk.0.attn_qkv.weight")->ne[1] = 31;
-    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err, "blk.0.attn_qkv.weight has the shape [16, 31, 1, 1], [16, 32]");
+    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err,
+                 "blk.0.attn_qkv.weight has the shape [16, 31, 1, 1], [16, 32]");
     free(bytes);
     tiny_find(&t, "blk.0.attn_qkv.weight")->ne[1] = 32;
     tiny_find(&t, "blk.0.attn_qkv.bias")->ne[0] = 33;
-    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err, "blk.0.attn_qkv.bias has the shape");
+    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err,
+                 "blk.0.attn_qkv.bias has the shape");
     free(bytes);
     /* q ends within a block of 32: such a bias cannot be cut. */
     tiny_find(&t, "blk.0.attn_qkv.bias")->ne[0] = 32;
     tiny_find(&t, "blk.0.attn_qkv.bias")->type = HY_TYPE_Q8_0;
-    assert_fails(load(&t, &m, &bytes, &err), HY_E_UNSUPPORTED, &err, "blk.0.attn_qkv.bias: 16 elements of type Q8_0 do not begin");
+    assert_fails(load(&t, &m, &bytes, &err), HY_E_UNSUPPORTED, &err,
+                 "blk.0.attn_qkv.bias: 16 elements of type Q8_0 do not begin");
     free(bytes);
     tiny_free(&t);
 }
@@ -460,7 +490,8 @@ static void a_tied_output_equals_a_copy_of_the_embedding(void **state)
     tiny_make(&tied, TINY_QWEN3, &tiny_usual);
     tiny_make(&copied, TINY_QWEN3, &tiny_usual);
     tiny_drop(&tied, "output.weight");
-    tiny_tensor *out = tiny_find(&copied, "output.weight"), *in = tiny_find(&copied, "token_embd.weight");
+    tiny_tensor *out = tiny_find(&copied, "output.weight"),
+                *in = tiny_find(&copied, "token_embd.weight");
     memcpy(out->values, in->values, in->n_values * sizeof *in->values);
     assert_same_logits(&tied, &copied, true);
     tiny_free(&tied);
@@ -470,9 +501,9 @@ static void a_tied_output_equals_a_copy_of_the_embedding(void **state)
 static void zero_biases_change_nothing(void **state)
 {
     (void)state;
-    static const char *const names[] = {"blk.0.attn_q.bias", "blk.0.attn_k.bias", "blk.0.attn_v.bias",
-                                        "blk.0.attn_output.bias", "blk.0.ffn_gate.bias", "blk.0.ffn_up.bias",
-                                        "blk.0.ffn_down.bias", "output.bias"};
+    static const char *const names[] = {
+        "blk.0.attn_q.bias",   "blk.0.attn_k.bias", "blk.0.attn_v.bias",   "blk.0.attn_output.bias",
+        "blk.0.ffn_gate.bias", "blk.0.ffn_up.bias", "blk.0.ffn_down.bias", "output.bias"};
     static const uint32_t sizes[] = {16, 8, 8, 16, 24, 24, 16, 32};
     tiny_model plain;
     tiny_make(&plain, TINY_LLAMA, &tiny_usual);
@@ -693,7 +724,8 @@ static void loading_can_be_watched_and_cancelled(void **state)
     int calls = 0;
     for (int allowed = 0;; allowed++) {
         int left = allowed;
-        const hy_model_opts opts = {.size = sizeof opts, .progress = stop_after, .progress_user = &left};
+        const hy_model_opts opts = {
+            .size = sizeof opts, .progress = stop_after, .progress_user = &left};
         const hy_status status = hy_model_load_memory(bytes, len, &opts, NULL, &m, &err);
         if (status == HY_OK) {
             hy_model_destroy(m);
@@ -706,7 +738,8 @@ static void loading_can_be_watched_and_cancelled(void **state)
     assert_true(calls > 0);
     /* An older caller's struct ends before the callback. */
     int left = 0;
-    const hy_model_opts old = {.size = offsetof(hy_model_opts, progress), .progress = stop_after, .progress_user = &left};
+    const hy_model_opts old = {
+        .size = offsetof(hy_model_opts, progress), .progress = stop_after, .progress_user = &left};
     assert_ok(hy_model_load_memory(bytes, len, &old, NULL, &m, &err), &err);
     hy_model_destroy(m);
     free(bytes);
@@ -759,7 +792,8 @@ static void vocabularies_must_fit(void **state)
     hy_model_destroy(m);
     free(bytes);
     tiny_find(&t, "token_embd.weight")->ne[1] = tiny_find(&t, "output.weight")->ne[1] = 261;
-    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err, "the vocabulary has 262 tokens, the model only 261");
+    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err,
+                 "the vocabulary has 262 tokens, the model only 261");
     free(bytes);
     tiny_free(&t);
 }
@@ -782,7 +816,8 @@ static void plans_can_be_read(void **state)
         for (uint32_t k = 0; k < op.n_inputs; k++) {
             assert_non_null(op.inputs[k]);
         }
-        assert_int_equal(op.weight_type != NULL, strcmp(op.op, "matmul") == 0 || strcmp(op.op, "embed") == 0);
+        assert_int_equal(op.weight_type != NULL,
+                         strcmp(op.op, "matmul") == 0 || strcmp(op.op, "embed") == 0);
         weights += op.weight_bytes;
         states += op.state_bytes;
     }

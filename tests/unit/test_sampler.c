@@ -782,11 +782,11 @@ static void test_suppressed(void **state)
     for (uint32_t i = 0; i < n + 300; i++) {
         logits[i] = i == (uint32_t)b || i == (uint32_t)pad || i >= n ? 1.0f : -INFINITY;
     }
-    assert_fails(hy_sampler_pick(s, logits, n + 300, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
-                 "no token");
+    assert_fails(hy_sampler_pick(s, logits, n + 300, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC,
+                 &err, "no token");
     logits[b] = NAN; /* checked even so */
-    assert_fails(hy_sampler_pick(s, logits, n + 300, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC, &err,
-                 "token 65");
+    assert_fails(hy_sampler_pick(s, logits, n + 300, NULL, 0, 0, NULL, &id, &err), HY_E_NUMERIC,
+                 &err, "token 65");
     hy_sampler_destroy(s);
 
     const hy_logit_bias bias = {(hy_token)n, 1};

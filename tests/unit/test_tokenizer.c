@@ -74,7 +74,8 @@ static void rwkv_takes_the_longest(void **state)
     check_ids(t, "\xC3\xA9\xC3", 0, IDS(260, 196));
     check_ids(t, "\\t\t\x7F\x01", 0, IDS(93, 117, 10, 128, 2));
     check_ids(t, "it's \"x\"!", 0, IDS(261, 34));
-    /* Neither control tokens nor padding are in the tree; the first is found when it is asked for. */
+    /* Neither control tokens nor padding are in the tree; the first is found when it is asked for.
+     */
     check_ids(t, "<s>", 0, IDS(61, 116, 63));
     check_ids(t, "a<s><s>", HY_TOKENIZE_PARSE_SPECIAL, IDS(98, 0, 0));
     check_ids(t, "[PAD", HY_TOKENIZE_PARSE_SPECIAL, IDS(92, 81, 66, 69));
@@ -85,9 +86,11 @@ static void rwkv_takes_the_longest(void **state)
     assert_int_equal(hy_tokenizer_eos(t), 0);
     assert_int_equal(hy_tokenizer_eot(t), 257);
     assert_true(hy_tokenizer_is_eog(t, 0) && hy_tokenizer_is_eog(t, 257));
-    assert_false(hy_tokenizer_is_eog(t, 258) || hy_tokenizer_is_eog(t, -1) || hy_tokenizer_is_eog(t, 264));
+    assert_false(hy_tokenizer_is_eog(t, 258) || hy_tokenizer_is_eog(t, -1) ||
+                 hy_tokenizer_is_eog(t, 264));
     assert_true(hy_tokenizer_can_sample(t, 263));
-    assert_false(hy_tokenizer_can_sample(t, 262) || hy_tokenizer_can_sample(t, 264) || hy_tokenizer_can_sample(t, -1));
+    assert_false(hy_tokenizer_can_sample(t, 262) || hy_tokenizer_can_sample(t, 264) ||
+                 hy_tokenizer_can_sample(t, -1));
     assert_int_equal(hy_tokenizer_kind(t, 262), HY_TOKEN_UNUSED);
     assert_int_equal(hy_tokenizer_kind(t, 264), HY_TOKEN_UNDEFINED);
     const hy_str entry = hy_tokenizer_entry(t, 257);
@@ -112,7 +115,7 @@ static void gpt2_merges_by_rank(void **state)
     check_ids(t, "aaaaaaa", 0, IDS(269, 268, 'a'));
     check_ids(t, "h e", 0, IDS('h', ' ', 'e'));
     check_ids(t, "\xFF\xC3\n", 0, IDS(0xFF, 0xC3, '\n'));
-    check_ids(t, "qx", 0, IDS('q', 'x'));      /* a merge whose result is no token */
+    check_ids(t, "qx", 0, IDS('q', 'x'));       /* a merge whose result is no token */
     check_ids(t, "qxz", 0, IDS('q', 'x', 'z')); /* and one on top of it */
     check_ids(t, "hello<|im_end|>", HY_TOKENIZE_PARSE_SPECIAL, IDS(259, 264));
     check_ids(t, "<unk>", HY_TOKENIZE_PARSE_SPECIAL, IDS(270));
@@ -190,14 +193,16 @@ static void added_tokens_and_flags(void **state)
     /* Asked for, but there is none. */
     vocab_gpt2(&v, "llama3");
     assert_ok(vocab_open(&v, NULL, &t, &err), &err);
-    assert_fails(hy_tokenize(t, "a", 1, HY_TOKENIZE_ADD_SPECIAL, &ids, &n, &err), HY_E_FORMAT, &err, "add_bos_token");
+    assert_fails(hy_tokenize(t, "a", 1, HY_TOKENIZE_ADD_SPECIAL, &ids, &n, &err), HY_E_FORMAT, &err,
+                 "add_bos_token");
     assert_null(ids);
     check_ids(t, "a", 0, IDS('a'));
     hy_tokenizer_destroy(t);
     vocab_gpt2(&v, "gpt-2");
     vocab_num(&v, "tokenizer.ggml.add_eos_token", HY_GGUF_BOOL, 1);
     assert_ok(vocab_open(&v, NULL, &t, &err), &err);
-    assert_fails(hy_tokenize(t, "a", 1, HY_TOKENIZE_ADD_SPECIAL, &ids, &n, &err), HY_E_FORMAT, &err, "add_eos_token");
+    assert_fails(hy_tokenize(t, "a", 1, HY_TOKENIZE_ADD_SPECIAL, &ids, &n, &err), HY_E_FORMAT, &err,
+                 "add_eos_token");
     hy_tokenizer_destroy(t);
 
     /* Without the blank in front; ids out of range are absent. */
@@ -218,15 +223,18 @@ static void added_tokens_and_flags(void **state)
     hy_tokenizer_destroy(t);
 
     /* A vocabulary that does not say how its words are cut. */
-    static const hy_str texts[] = {{"a", 1}, {"1", 1}, {"<|return|>", 10}, {"<|call|>", 8}, {"<|end|>", 7}, {"11", 2}};
+    static const hy_str texts[] = {{"a", 1},        {"1", 1},       {"<|return|>", 10},
+                                   {"<|call|>", 8}, {"<|end|>", 7}, {"11", 2}};
     static const hy_str merges[] = {{"1 1", 3}};
     vocab_str(&v, "tokenizer.ggml.model", "gpt2");
     vocab_strs(&v, "tokenizer.ggml.tokens", texts, 6);
     vocab_strs(&v, "tokenizer.ggml.merges", merges, 1);
     assert_ok(vocab_open(&v, NULL, &t, &err), &err);
     assert_string_equal(hy_tokenizer_pre(t), "default");
-    check_ids(t, "1111z1a", 0, IDS(5, 1, 1, 1, 0)); /* three digits, one digit; bytes without token are dropped */
-    assert_true(hy_tokenizer_is_eog(t, 2) && hy_tokenizer_is_eog(t, 3) && !hy_tokenizer_is_eog(t, 4));
+    check_ids(t, "1111z1a", 0,
+              IDS(5, 1, 1, 1, 0)); /* three digits, one digit; bytes without token are dropped */
+    assert_true(hy_tokenizer_is_eog(t, 2) && hy_tokenizer_is_eog(t, 3) &&
+                !hy_tokenizer_is_eog(t, 4));
     assert_int_equal(hy_tokenizer_kind(t, 4), HY_TOKEN_CONTROL);
     hy_tokenizer_destroy(t);
 }
@@ -246,7 +254,8 @@ static void byte_fallback_of_llama(void **state)
     vocab_f32s(&v, "tokenizer.ggml.scores", scores, 5);
     vocab_num(&v, "tokenizer.ggml.add_space_prefix", HY_GGUF_BOOL, 0);
     assert_ok(vocab_open(&v, NULL, &t, &err), &err);
-    check_ids(t, "AB\xC3\xA9-z", 0, IDS(1, 2, 3, 0, 4, 0)); /* "<0x41>", token, one-byte token, unknown */
+    check_ids(t, "AB\xC3\xA9-z", 0,
+              IDS(1, 2, 3, 0, 4, 0)); /* "<0x41>", token, one-byte token, unknown */
     hy_tokenizer_destroy(t);
     /* Nothing to say "unknown" with: such bytes are dropped. */
     vocab_str(&v, "tokenizer.ggml.model", "llama");
@@ -374,7 +383,8 @@ static void refused_entries(void **state)
     base_llama(&v);
     vocab_f32s(&v, "tokenizer.ggml.scores", nan_scores, 2);
     check_refused(&v, HY_E_FORMAT, "scores[1] is not a number");
-    static const char *const bytes[] = {"b", "<0x1>", "<0x-1>", "<0x 1>", "<0x1G>", "<0x00]", "<0x001>", "[0x00>", "<0xg1>"};
+    static const char *const bytes[] = {"b",      "<0x1>",   "<0x-1>", "<0x 1>", "<0x1G>",
+                                        "<0x00]", "<0x001>", "[0x00>", "<0xg1>"};
     for (size_t i = 0; i < HY_COUNT(bytes); i++) {
         const hy_str texts[] = {{"a", 1}, {bytes[i], strlen(bytes[i])}};
         vocab_str(&v, "tokenizer.ggml.model", "llama");
@@ -412,9 +422,15 @@ static void refused_rwkv(void **state)
     static const struct {
         const char *entry, *text;
     } bad[] = {
-        {"\\", "tokens[1]"},      {"a\\", "tokens[1]"},      {"\\x", "tokens[1]"},
-        {"\\x1", "tokens[1]"},    {"\\xg0", "tokens[1]"},    {"\\x0g", "tokens[1]"},
-        {"\\x61", "same bytes as [0]"}, {"\\a", "same bytes as [0]"}, {"bb", "single byte 0x00"},
+        {"\\", "tokens[1]"},
+        {"a\\", "tokens[1]"},
+        {"\\x", "tokens[1]"},
+        {"\\x1", "tokens[1]"},
+        {"\\xg0", "tokens[1]"},
+        {"\\x0g", "tokens[1]"},
+        {"\\x61", "same bytes as [0]"},
+        {"\\a", "same bytes as [0]"},
+        {"bb", "single byte 0x00"},
     };
     vocab_script v = {0};
     for (size_t i = 0; i < HY_COUNT(bad); i++) {
@@ -461,7 +477,8 @@ static void streams_equal_wholes(void **state)
                 for (size_t i = 0; i < n; i++) {
                     seed = seed * 1664525 + 1013904223;
                     /* Mostly bytes from 0x80 on, so that whole characters come about. */
-                    ids[i] = (hy_token)((seed >> 28 & 3 ? 0xC0 + (seed >> 12 & 63) : seed >> 12) % hy_tokenizer_n_tokens(t));
+                    ids[i] = (hy_token)((seed >> 28 & 3 ? 0xC0 + (seed >> 12 & 63) : seed >> 12) %
+                                        hy_tokenizer_n_tokens(t));
                     hy_str out;
                     assert_ok(hy_detok_push(d, ids[i], &out, &err), &err);
                     memcpy(streamed + at, out.data, out.len);
@@ -530,7 +547,8 @@ static void characters_are_held_back(void **state)
     const hy_token bad[] = {1, 2, 272};
     char *text;
     size_t len;
-    assert_fails(hy_detokenize(t, bad, 3, 0, &text, &len, &err), HY_E_ARG, &err, "token 272 at place 2");
+    assert_fails(hy_detokenize(t, bad, 3, 0, &text, &len, &err), HY_E_ARG, &err,
+                 "token 272 at place 2");
     assert_null(text);
     hy_tokenizer_destroy(t);
 
@@ -552,7 +570,8 @@ static void no_more_than_an_int_of_text(void **state)
     size_t n;
     hy_error err;
     /* Refused before a byte is read. */
-    assert_fails(hy_tokenize(t, "x", (size_t)INT32_MAX + 1, 0, &ids, &n, &err), HY_E_LIMIT, &err, "2147483648 bytes");
+    assert_fails(hy_tokenize(t, "x", (size_t)INT32_MAX + 1, 0, &ids, &n, &err), HY_E_LIMIT, &err,
+                 "2147483648 bytes");
     hy_tokenizer_destroy(t);
 }
 
@@ -561,8 +580,10 @@ static void out_of_memory(void **state)
 {
     (void)state;
     static const vocab_fn kinds[] = {vocab_rwkv, gpt2_plain, vocab_llama};
-    static const char text[] = "hello</s><|im_end|>USER<tool> aaaa hello world abcd aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                               " aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char text[] = "hello</s><|im_end|>USER<tool> aaaa hello world abcd "
+                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                               " aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     for (size_t k = 0; k < HY_COUNT(kinds); k++) {
         bool done = false;
         uint64_t fail_at = 1;
@@ -580,7 +601,8 @@ static void out_of_memory(void **state)
             kinds[k](&v);
             hy_status s = vocab_open(&v, &f.env, &t, &err);
             if (s == HY_OK) {
-                s = hy_tokenize(t, text, sizeof text - 1, HY_TOKENIZE_PARSE_SPECIAL, &ids, &n, &err);
+                s = hy_tokenize(t, text, sizeof text - 1, HY_TOKENIZE_PARSE_SPECIAL, &ids, &n,
+                                &err);
                 s = s == HY_OK ? hy_detokenize(t, ids, n, 0, &back, &len, &err) : s;
                 s = s == HY_OK ? hy_detok_create(t, 0, &d, &err) : s;
                 for (size_t i = 0; s == HY_OK && i < n; i++) {
@@ -606,12 +628,18 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rwkv_takes_the_longest),   cmocka_unit_test(gpt2_merges_by_rank),
-        cmocka_unit_test(llama_merges_by_score),    cmocka_unit_test(added_tokens_and_flags),
-        cmocka_unit_test(byte_fallback_of_llama),   cmocka_unit_test(refused_heads),
-        cmocka_unit_test(refused_entries),          cmocka_unit_test(refused_merges),
-        cmocka_unit_test(refused_rwkv),             cmocka_unit_test(streams_equal_wholes),
-        cmocka_unit_test(characters_are_held_back), cmocka_unit_test(no_more_than_an_int_of_text),
+        cmocka_unit_test(rwkv_takes_the_longest),
+        cmocka_unit_test(gpt2_merges_by_rank),
+        cmocka_unit_test(llama_merges_by_score),
+        cmocka_unit_test(added_tokens_and_flags),
+        cmocka_unit_test(byte_fallback_of_llama),
+        cmocka_unit_test(refused_heads),
+        cmocka_unit_test(refused_entries),
+        cmocka_unit_test(refused_merges),
+        cmocka_unit_test(refused_rwkv),
+        cmocka_unit_test(streams_equal_wholes),
+        cmocka_unit_test(characters_are_held_back),
+        cmocka_unit_test(no_more_than_an_int_of_text),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* What tokenizers stand on: classes of code points, word splitters, tries, finding special tokens. */
+/* What tokenizers stand on: classes of code points, word splitters, tries, finding special tokens.
+ */
 #include "support/support.h"
 
 #include "text/pretokenize.h"
@@ -12,24 +13,29 @@ static void classes_of_code_points(void **state)
         uint32_t cp;
         unsigned cls;
     } facts[] = {
-        {0x00, HY__CP_OTHER},    {0x09, HY__CP_SPACE},     {0x1F, HY__CP_OTHER},    {' ', HY__CP_SPACE},
-        {'!', HY__CP_P},         {'$', HY__CP_S},          {'+', HY__CP_S},         {'0', HY__CP_N},
-        {'A', HY__CP_LU},        {'_', HY__CP_P},          {'`', HY__CP_S},         {'z', HY__CP_LL},
-        {'~', HY__CP_S},         {0x7F, HY__CP_OTHER},     {0x85, HY__CP_SPACE},    {0xA0, HY__CP_SPACE},
-        {0xAA, HY__CP_LO},       {0xAD, HY__CP_OTHER},     {0xB2, HY__CP_N},        {0xD7, HY__CP_S},
-        {0xE9, HY__CP_LL},       {0x1C5, HY__CP_LT},       {0x2B0, HY__CP_LM},      {0x301, HY__CP_M},
-        {0x488, HY__CP_M},       {0x5D0, HY__CP_LO},       {0x661, HY__CP_N},       {0x903, HY__CP_M},
-        {0x1680, HY__CP_SPACE},  {0x180E, HY__CP_OTHER},   {0x200A, HY__CP_SPACE},  {0x200B, HY__CP_OTHER},
-        {0x2014, HY__CP_P},      {0x2028, HY__CP_SPACE},   {0x2160, HY__CP_N},      {0x20AC, HY__CP_S},
-        {0x3000, HY__CP_SPACE},  {0x3007, HY__CP_N},       {0x4E2D, HY__CP_LO},     {0xAC00, HY__CP_LO},
-        {0xD800, HY__CP_OTHER},  {0xE000, HY__CP_OTHER},   {0xFEFF, HY__CP_OTHER},  {0xFF21, HY__CP_LU},
-        {0x10400, HY__CP_LU},    {0x10428, HY__CP_LL},     {0x1D7D8, HY__CP_N},     {0x1F30D, HY__CP_S},
-        {0x20000, HY__CP_LO},    {0xE0100, HY__CP_M},      {0xF0000, HY__CP_OTHER}, {0x10FFFF, HY__CP_OTHER},
-        {0x110000, HY__CP_OTHER}, {UINT32_MAX, HY__CP_OTHER},
+        {0x00, HY__CP_OTHER},     {0x09, HY__CP_SPACE},     {0x1F, HY__CP_OTHER},
+        {' ', HY__CP_SPACE},      {'!', HY__CP_P},          {'$', HY__CP_S},
+        {'+', HY__CP_S},          {'0', HY__CP_N},          {'A', HY__CP_LU},
+        {'_', HY__CP_P},          {'`', HY__CP_S},          {'z', HY__CP_LL},
+        {'~', HY__CP_S},          {0x7F, HY__CP_OTHER},     {0x85, HY__CP_SPACE},
+        {0xA0, HY__CP_SPACE},     {0xAA, HY__CP_LO},        {0xAD, HY__CP_OTHER},
+        {0xB2, HY__CP_N},         {0xD7, HY__CP_S},         {0xE9, HY__CP_LL},
+        {0x1C5, HY__CP_LT},       {0x2B0, HY__CP_LM},       {0x301, HY__CP_M},
+        {0x488, HY__CP_M},        {0x5D0, HY__CP_LO},       {0x661, HY__CP_N},
+        {0x903, HY__CP_M},        {0x1680, HY__CP_SPACE},   {0x180E, HY__CP_OTHER},
+        {0x200A, HY__CP_SPACE},   {0x200B, HY__CP_OTHER},   {0x2014, HY__CP_P},
+        {0x2028, HY__CP_SPACE},   {0x2160, HY__CP_N},       {0x20AC, HY__CP_S},
+        {0x3000, HY__CP_SPACE},   {0x3007, HY__CP_N},       {0x4E2D, HY__CP_LO},
+        {0xAC00, HY__CP_LO},      {0xD800, HY__CP_OTHER},   {0xE000, HY__CP_OTHER},
+        {0xFEFF, HY__CP_OTHER},   {0xFF21, HY__CP_LU},      {0x10400, HY__CP_LU},
+        {0x10428, HY__CP_LL},     {0x1D7D8, HY__CP_N},      {0x1F30D, HY__CP_S},
+        {0x20000, HY__CP_LO},     {0xE0100, HY__CP_M},      {0xF0000, HY__CP_OTHER},
+        {0x10FFFF, HY__CP_OTHER}, {0x110000, HY__CP_OTHER}, {UINT32_MAX, HY__CP_OTHER},
     };
     for (size_t i = 0; i < HY_COUNT(facts); i++) {
         if (hy__cp_class(facts[i].cp) != facts[i].cls) {
-            fail_msg("U+%04X has class %u, not %u", (unsigned)facts[i].cp, hy__cp_class(facts[i].cp), facts[i].cls);
+            fail_msg("U+%04X has class %u, not %u", (unsigned)facts[i].cp,
+                     hy__cp_class(facts[i].cp), facts[i].cls);
         }
     }
     /* The 25 code points of White_Space, and counts that no version of Unicode lowers. */
@@ -219,8 +225,8 @@ static void longest_entries_of_a_trie(void **state)
 }
 
 /* The rule as it is stated: the tokens one after the other, each in what the ones before left. */
-static size_t replace_one_by_one(const hy_str *texts, const hy_token *ids, const uint32_t *order, uint32_t n,
-                                 const char *text, size_t len, hy__span *out)
+static size_t replace_one_by_one(const hy_str *texts, const hy_token *ids, const uint32_t *order,
+                                 uint32_t n, const char *text, size_t len, hy__span *out)
 {
     unsigned char taken[64] = {0};
     size_t n_out = 0;
@@ -308,9 +314,12 @@ static void special_tokens_as_the_rule_says(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classes_of_code_points),          cmocka_unit_test(words_as_regular_expressions_cut_them),
-        cmocka_unit_test(words_of_any_bytes),              cmocka_unit_test(names_of_pre_tokenizers),
-        cmocka_unit_test(longest_entries_of_a_trie),       cmocka_unit_test(special_tokens_as_the_rule_says),
+        cmocka_unit_test(classes_of_code_points),
+        cmocka_unit_test(words_as_regular_expressions_cut_them),
+        cmocka_unit_test(words_of_any_bytes),
+        cmocka_unit_test(names_of_pre_tokenizers),
+        cmocka_unit_test(longest_entries_of_a_trie),
+        cmocka_unit_test(special_tokens_as_the_rule_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Hostile texts of 1 MiB: no tokenizer may take more than 2 seconds of one processor for any of them. */
+/* Hostile texts of 1 MiB: no tokenizer may take more than 2 seconds of one processor for any of
+ * them. */
 #include "support/support.h"
 
 #include <time.h>
@@ -9,17 +10,20 @@
 
 enum { MIB = 1 << 20 };
 
-/* Unoptimised and instrumented builds get more time: what is excluded is anything quadratic, which takes hours. */
+/* Unoptimised and instrumented builds get more time: what is excluded is anything quadratic, which
+ * takes hours. */
 #ifdef NDEBUG
 static const double limit_s = 2.0;
 #else
 static const double limit_s = 30.0;
 #endif
 
-/* Repeated to fill the text; "random" and "broken" stand for random bytes and for cut-off characters. */
+/* Repeated to fill the text; "random" and "broken" stand for random bytes and for cut-off
+ * characters. */
 static const char *const patterns[] = {
-    "a",    " ",       "\n",      "7",      "\xF0\x9F\x8C\x8D", "\xCC\x81", "a ",         "<|",  "'",  "\xE2\x96\x81",
-    "<s>a", "A\xCC\x81", "\r\n ", "\t\xC2\xA0", "aB",           "<|im_",    "\xE4\xBD\xA0", "$", "random", "broken",
+    "a",  " ",     "\n",           "7",    "\xF0\x9F\x8C\x8D", "\xCC\x81", "a ",
+    "<|", "'",     "\xE2\x96\x81", "<s>a", "A\xCC\x81",        "\r\n ",    "\t\xC2\xA0",
+    "aB", "<|im_", "\xE4\xBD\xA0", "$",    "random",           "broken",
 };
 
 static void fill(char *text, const char *pattern)
@@ -45,7 +49,8 @@ static double seconds_since(clock_t start)
 
 static void report(const char *what, double total, double worst, size_t at)
 {
-    print_message("%-16s %.2f s for %zu texts of 1 MiB, at most %.2f s (pattern %zu)\n", what, total, HY_COUNT(patterns), worst, at);
+    print_message("%-16s %.2f s for %zu texts of 1 MiB, at most %.2f s (pattern %zu)\n", what,
+                  total, HY_COUNT(patterns), worst, at);
     assert_true(worst < limit_s);
 }
 
@@ -93,7 +98,8 @@ static void llama_in_time(void **state)
     check_kind("llama", &v);
 }
 
-/* With the class that leaves the longest words to the merges, and with the one that looks words up whole. */
+/* With the class that leaves the longest words to the merges, and with the one that looks words up
+ * whole. */
 static void gpt2_in_time(void **state)
 {
     (void)state;
@@ -156,7 +162,8 @@ static void special_tokens_in_time(void **state)
         for (int i = 0; i < N; i++) {
             if (shape == 0) { /* "<|reserved_17|>" */
                 snprintf(texts[i], sizeof texts[i], "<|reserved_%d|>", i);
-            } else { /* runs of line ends, as some vocabularies have them, with something before and after */
+            } else { /* runs of line ends, as some vocabularies have them, with something before and
+                        after */
                 memset(texts[i], '\n', 62);
                 texts[i][i % 60 + 1] = (char)('A' + i / 60);
                 texts[i][i % 60 + 2] = 0;
@@ -187,7 +194,8 @@ static void special_tokens_in_time(void **state)
             total += s;
             hy_tokenizer_free(t, ids);
         }
-        print_message("%d special tokens: %.2f s for %zu texts of 1 MiB\n", (int)N, total, HY_COUNT(begin));
+        print_message("%d special tokens: %.2f s for %zu texts of 1 MiB\n", (int)N, total,
+                      HY_COUNT(begin));
         hy_tokenizer_destroy(t);
     }
     free(text);
@@ -196,10 +204,8 @@ static void special_tokens_in_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rwkv_in_time),
-        cmocka_unit_test(llama_in_time),
-        cmocka_unit_test(gpt2_in_time),
-        cmocka_unit_test(every_splitter_in_time),
+        cmocka_unit_test(rwkv_in_time),           cmocka_unit_test(llama_in_time),
+        cmocka_unit_test(gpt2_in_time),           cmocka_unit_test(every_splitter_in_time),
         cmocka_unit_test(special_tokens_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* vocab_script.h: small vocabularies as GGUF files in memory, for the tests and the fuzz target of the tokenizers.
+/* vocab_script.h: small vocabularies as GGUF files in memory, for the tests and the fuzz target of
+ * the tokenizers.
  *
  * vocab_begin, any keys, vocab_end; the bytes are freed with free(). */
 #ifndef HY_TESTS_VOCAB_SCRIPT_H
@@ -98,7 +99,8 @@ static inline void vocab_add(vocab_entries *e, const char *text, int32_t kind, f
     e->scores[e->n++] = score;
 }
 
-static inline void vocab_add_list(vocab_entries *e, const char *const *texts, size_t n, int32_t kind)
+static inline void vocab_add_list(vocab_entries *e, const char *const *texts, size_t n,
+                                  int32_t kind)
 {
     for (size_t i = 0; i < n; i++) {
         vocab_add(e, texts[i], kind, -1.0f - (float)i);
@@ -112,7 +114,8 @@ static inline void vocab_write(vocab_script *v, const vocab_entries *e, const ch
     vocab_i32s(v, "tokenizer.ggml.token_type", e->kinds, e->n);
 }
 
-/* 0 "<s>", 1..256 the bytes, 257 "\n\n", 258 "ab", 259 "abcd", 260 "é", 261 it's "x", 262 padding, 263 <tool> */
+/* 0 "<s>", 1..256 the bytes, 257 "\n\n", 258 "ab", 259 "abcd", 260 "é", 261 it's "x", 262 padding,
+ * 263 <tool> */
 static inline void vocab_rwkv(vocab_script *v)
 {
     static vocab_entries e;
@@ -138,8 +141,9 @@ static inline void vocab_rwkv(vocab_script *v)
     vocab_num(v, "tokenizer.ggml.eot_token_id", HY_GGUF_UINT32, 257);
 }
 
-/* 0..255 the bytes in the alphabet, 256 he, 257 ll, 258 hell, 259 hello, 260 Ġw, 261 or, 262 Ġwor, 263 <|endoftext|>,
- * 264 <|im_end|>, 265 USER (user-defined), 266 "", 267 [PAD] (unused), 268 aa, 269 aaaa, 270 <unk> (unknown), 271 <|tool|> */
+/* 0..255 the bytes in the alphabet, 256 he, 257 ll, 258 hell, 259 hello, 260 Ġw, 261 or, 262 Ġwor,
+ * 263 <|endoftext|>, 264 <|im_end|>, 265 USER (user-defined), 266 "", 267 [PAD] (unused), 268 aa,
+ * 269 aaaa, 270 <unk> (unknown), 271 <|tool|> */
 static inline void vocab_gpt2(vocab_script *v, const char *pre)
 {
     static vocab_entries e;
@@ -150,11 +154,13 @@ static inline void vocab_gpt2(vocab_script *v, const char *pre)
         if (cp < 0x80) {
             snprintf(e.bytes[b], sizeof e.bytes[b], "%c", (int)cp);
         } else {
-            snprintf(e.bytes[b], sizeof e.bytes[b], "%c%c", (int)(0xC0 | cp >> 6), (int)(0x80 | (cp & 63)));
+            snprintf(e.bytes[b], sizeof e.bytes[b], "%c%c", (int)(0xC0 | cp >> 6),
+                     (int)(0x80 | (cp & 63)));
         }
         vocab_add(&e, e.bytes[b], HY_TOKEN_NORMAL, 0);
     }
-    static const char *const words[] = {"he", "ll", "hell", "hello", "\xC4\xA0w", "or", "\xC4\xA0wor"};
+    static const char *const words[] = {"he",        "ll", "hell",       "hello",
+                                        "\xC4\xA0w", "or", "\xC4\xA0wor"};
     vocab_add_list(&e, words, sizeof words / sizeof *words, HY_TOKEN_NORMAL);
     vocab_add(&e, "<|endoftext|>", HY_TOKEN_CONTROL, 0);
     vocab_add(&e, "<|im_end|>", HY_TOKEN_NORMAL, 0); /* becomes a control token by its text */
@@ -167,8 +173,10 @@ static inline void vocab_gpt2(vocab_script *v, const char *pre)
     vocab_add(&e, "<|tool|>", HY_TOKEN_CONTROL, 0);
     vocab_write(v, &e, "gpt2");
     vocab_str(v, "tokenizer.ggml.pre", pre);
-    static const char *const merges[] = {"h e", "l l", "he ll", "hell o", "\xC4\xA0 w", "o r", "\xC4\xA0w or", "a a", "aa aa",
-                                         "h e", "q x", "qx z"}; /* a repeated one, and results that are no tokens */
+    static const char *const merges[] = {"h e", "l l",          "he ll", "hell o", "\xC4\xA0 w",
+                                         "o r", "\xC4\xA0w or", "a a",   "aa aa",  "h e",
+                                         "q x", "qx z"}; /* a repeated one, and results that are no
+                                                            tokens */
     hy_str texts[sizeof merges / sizeof *merges];
     for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) {
         texts[i] = (hy_str){merges[i], strlen(merges[i])};
@@ -176,8 +184,9 @@ static inline void vocab_gpt2(vocab_script *v, const char *pre)
     vocab_strs(v, "tokenizer.ggml.merges", texts, sizeof merges / sizeof *merges);
 }
 
-/* 0 <unk>, 1 <s>, 2 </s>, 3..258 the bytes, 259 U+2581, 260 h, 261 e, 262 l, 263 o, 264 he, 265 ll, 266 hell, 267 hello,
- * 268 U+2581 hello, 269 el (never first), 270 <tool> (user-defined), 271 é, 272 aa, 273 a */
+/* 0 <unk>, 1 <s>, 2 </s>, 3..258 the bytes, 259 U+2581, 260 h, 261 e, 262 l, 263 o, 264 he, 265 ll,
+ * 266 hell, 267 hello, 268 U+2581 hello, 269 el (never first), 270 <tool> (user-defined), 271 é,
+ * 272 aa, 273 a */
 static inline void vocab_llama(vocab_script *v)
 {
     static vocab_entries e;
@@ -189,7 +198,8 @@ static inline void vocab_llama(vocab_script *v)
         snprintf(e.bytes[b], sizeof e.bytes[b], "<0x%02X>", b);
         vocab_add(&e, e.bytes[b], HY_TOKEN_BYTE, 0);
     }
-    static const char *const words[] = {"\xE2\x96\x81", "h", "e", "l", "o", "he", "ll", "hell", "hello", "\xE2\x96\x81hello"};
+    static const char *const words[] = {"\xE2\x96\x81", "h",  "e",    "l",     "o",
+                                        "he",           "ll", "hell", "hello", "\xE2\x96\x81hello"};
     vocab_add_list(&e, words, sizeof words / sizeof *words, HY_TOKEN_NORMAL);
     vocab_add(&e, "el", HY_TOKEN_NORMAL, -50);
     vocab_add(&e, "<tool>", HY_TOKEN_USER_DEFINED, 0);
@@ -201,7 +211,8 @@ static inline void vocab_llama(vocab_script *v)
 }
 
 /* The tokenizer of a script, whose file is not needed afterwards. */
-static inline hy_status vocab_open(vocab_script *v, const hy_env *env, hy_tokenizer **t, hy_error *err)
+static inline hy_status vocab_open(vocab_script *v, const hy_env *env, hy_tokenizer **t,
+                                   hy_error *err)
 {
     gguf_bytes file = vocab_end(v);
     hy_gguf *g = NULL;

@@ -1,5 +1,5 @@
-/* null.c: a backend that prepares nothing and computes nothing: models can be loaded, verified and planned with it on any
- * machine, at no cost.  Nothing here owns memory. */
+/* null.c: a backend that prepares nothing and computes nothing: models can be loaded, verified and
+ * planned with it on any machine, at no cost.  Nothing here owns memory. */
 #include "backend/backend.h"
 
 static bool supports(hy__opcode op, hy_type type)
@@ -9,7 +9,8 @@ static bool supports(hy__opcode op, hy_type type)
     return false;
 }
 
-static hy_status model_create(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out, hy_error *err)
+static hy_status model_create(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out,
+                              hy_error *err)
 {
     (void)g;
     (void)p;
@@ -24,7 +25,8 @@ static void destroy(void *object)
     (void)object;
 }
 
-static hy_status session_create(void *model, const hy__backend_opts *opts, void **out, hy_error *err)
+static hy_status session_create(void *model, const hy__backend_opts *opts, void **out,
+                                hy_error *err)
 {
     (void)model;
     (void)opts;

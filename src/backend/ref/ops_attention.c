@@ -1,4 +1,5 @@
-/* ops_attention.c: rotary positions and causal attention over the KV cache.  Formulas: graph/ops.inc, model/transformer.c. */
+/* ops_attention.c: rotary positions and causal attention over the KV cache.  Formulas:
+ * graph/ops.inc, model/transformer.c. */
 #include "ref.h"
 
 #include <math.h>
@@ -6,11 +7,11 @@
 typedef struct job {
     hy__ref_session *s;
     const hy__node *node;
-    const float *x;        /* rope: input; attention: queries */
+    const float *x; /* rope: input; attention: queries */
     float *y;
-    uint32_t n;            /* channels of x */
-    uint32_t key, value;   /* channels of a head of keys and of values */
-    uint32_t nk, nv;       /* channels of a position in the caches */
+    uint32_t n;          /* channels of x */
+    uint32_t key, value; /* channels of a head of keys and of values */
+    uint32_t nk, nv;     /* channels of a position in the caches */
     const float *k_cache, *v_cache;
 } job;
 
@@ -42,15 +43,18 @@ static void rope_columns(void *arg, size_t begin, size_t end, uint32_t thread)
 
 void hy__ref_rope(hy__ref_session *s, const hy__node *node)
 {
-    job j = {.s = s, .node = node, .x = hy__ref_data(s, node->in[0]), .y = hy__ref_data(s, node->out)};
+    job j = {
+        .s = s, .node = node, .x = hy__ref_data(s, node->in[0]), .y = hy__ref_data(s, node->out)};
     j.n = s->model->g->values[node->out].n;
     hy__pool_run(s->pool, s->args.n, 1, rope_columns, &j);
 }
 
 /* One query of one head over positions 0..last. */
-static void attend(const job *j, const float *q, float *y, uint32_t kv_head, size_t last, double *scores, double *sum)
+static void attend(const job *j, const float *q, float *y, uint32_t kv_head, size_t last,
+                   double *scores, double *sum)
 {
-    const float *k = j->k_cache + (size_t)kv_head * j->key, *v = j->v_cache + (size_t)kv_head * j->value;
+    const float *k = j->k_cache + (size_t)kv_head * j->key,
+                *v = j->v_cache + (size_t)kv_head * j->value;
     double most = -HUGE_VAL, norm = 0;
     for (size_t i = 0; i <= last; i++) {
         scores[i] = hy__ref_dot(q, k + i * j->nk, j->key) * (double)j->node->params.scale;
@@ -90,7 +94,8 @@ void hy__ref_attention(hy__ref_session *s, const hy__node *node)
 {
     const hy__graph *g = s->model->g;
     const hy__params *p = &node->params;
-    job j = {.s = s, .node = node, .x = hy__ref_data(s, node->in[0]), .y = hy__ref_data(s, node->out)};
+    job j = {
+        .s = s, .node = node, .x = hy__ref_data(s, node->in[0]), .y = hy__ref_data(s, node->out)};
     j.n = g->values[node->in[0]].n;
     j.nk = g->values[node->in[1]].n;
     j.nv = g->values[node->in[2]].n;
@@ -99,8 +104,10 @@ void hy__ref_attention(hy__ref_session *s, const hy__node *node)
     float *k_cache = s->caches[g->values[node->in[3]].state];
     float *v_cache = s->caches[g->values[node->in[4]].state];
     /* Rows behind the position are nobody's until the step is committed. */
-    memcpy(k_cache + s->args.pos * j.nk, hy__ref_data(s, node->in[1]), (size_t)s->args.n * j.nk * sizeof *k_cache);
-    memcpy(v_cache + s->args.pos * j.nv, hy__ref_data(s, node->in[2]), (size_t)s->args.n * j.nv * sizeof *v_cache);
+    memcpy(k_cache + s->args.pos * j.nk, hy__ref_data(s, node->in[1]),
+           (size_t)s->args.n * j.nk * sizeof *k_cache);
+    memcpy(v_cache + s->args.pos * j.nv, hy__ref_data(s, node->in[2]),
+           (size_t)s->args.n * j.nv * sizeof *v_cache);
     j.k_cache = k_cache;
     j.v_cache = v_cache;
     hy__pool_run(s->pool, (size_t)s->args.n * p->n_head, 1, attention_heads, &j);

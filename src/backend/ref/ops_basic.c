@@ -14,13 +14,14 @@ typedef struct columns {
     const float *in[HY__MAX_INPUTS]; /* column 0 */
     size_t step[HY__MAX_INPUTS];     /* from column to column; 0 for weight vectors */
     float *out;
-    uint32_t n;                      /* channels of the result */
+    uint32_t n; /* channels of the result */
 } columns;
 
 static void each_column(hy__ref_session *s, const hy__node *node, hy__pool_fn run)
 {
     const hy__graph *g = s->model->g;
-    columns c = {.s = s, .node = node, .out = hy__ref_data(s, node->out), .n = g->values[node->out].n};
+    columns c = {
+        .s = s, .node = node, .out = hy__ref_data(s, node->out), .n = g->values[node->out].n};
     for (uint32_t i = 0; i < hy__ops[node->op].n_inputs; i++) {
         const hy__value *v = &g->values[node->in[i]];
         if (v->kind == HY__RESULT || (v->kind == HY__WEIGHT && v->m == 1)) {
@@ -46,7 +47,8 @@ static void embed_columns(void *arg, size_t begin, size_t end, uint32_t thread)
     const size_t row_bytes = (size_t)c->n / t->block_elems * t->block_bytes;
     (void)thread;
     for (size_t i = begin; i < end; i++) {
-        const char *row = (const char *)table->tensor->data + row_bytes * (size_t)c->s->args.tokens[i];
+        const char *row =
+            (const char *)table->tensor->data + row_bytes * (size_t)c->s->args.tokens[i];
         /* Type and length were checked when the graph was built. */
         (void)hy_dequantize(table->tensor->type, row, c->out + i * c->n, c->n, NULL);
     }
@@ -150,7 +152,7 @@ void hy__ref_l2_norm(hy__ref_session *s, const hy__node *node)
 /* ---- element-wise: the expression sees the inputs' elements as a, b, d (doubles) */
 
 #define ELEMENTWISE(name, n_inputs, expression)                                                    \
-    static void name##_columns(void *arg, size_t begin, size_t end, uint32_t thread)              \
+    static void name##_columns(void *arg, size_t begin, size_t end, uint32_t thread)               \
     {                                                                                              \
         const columns *c = arg;                                                                    \
         (void)thread;                                                                              \
@@ -167,20 +169,21 @@ void hy__ref_l2_norm(hy__ref_session *s, const hy__node *node)
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
-    void hy__ref_##name(hy__ref_session *s, const hy__node *node)                                 \
+    void hy__ref_##name(hy__ref_session *s, const hy__node *node)                                  \
     {                                                                                              \
         each_column(s, node, name##_columns);                                                      \
     }
 
 ELEMENTWISE(lerp, 3, a + (b - a) * d)
 ELEMENTWISE(add, 2, a + b)
-ELEMENTWISE(mul, 2, a * b)
+ELEMENTWISE(mul, 2, a *b)
 ELEMENTWISE(tanh, 1, hy__tanh(a))
 ELEMENTWISE(sigmoid, 1, hy__sigmoid(a))
-ELEMENTWISE(silu, 1, a * hy__sigmoid(a))
-ELEMENTWISE(relu2, 1, a <= 0 ? 0 : a * a) /* NaN stays NaN, so that a broken weight shows in the logits */
+ELEMENTWISE(silu, 1, a *hy__sigmoid(a))
+ELEMENTWISE(relu2, 1,
+            a <= 0 ? 0 : a * a) /* NaN stays NaN, so that a broken weight shows in the logits */
 ELEMENTWISE(rwkv7_decay, 1, hy__exp(-0.60653065971263342 * hy__sigmoid(a))) /* exp(-1/2) */
-ELEMENTWISE(rwkv7_key, 3, a * (1 + (b - 1) * d))
+ELEMENTWISE(rwkv7_key, 3, a *(1 + (b - 1) * d))
 
 /* ---- selection */
 

@@ -1,19 +1,19 @@
 /* ops_matmul.c: matrix times columns, weights decoded row by row to double precision.
  *
- * A row is decoded once per step, whatever its type, and multiplied with every column.  Each product is summed in four
- * interleaved partial sums: the same order for one column as for many. */
+ * A row is decoded once per step, whatever its type, and multiplied with every column.  Each
+ * product is summed in four interleaved partial sums: the same order for one column as for many. */
 #include "ref.h"
 
 #include "halyard/types.h"
 
 typedef struct job {
     hy__ref_session *s;
-    const char *rows;      /* encoded */
+    const char *rows; /* encoded */
     size_t row_bytes;
     hy_type type;
     uint32_t n, m, cols;
-    const double *x;       /* [cols][n] */
-    float *y;              /* [cols][m] */
+    const double *x; /* [cols][n] */
+    float *y;        /* [cols][m] */
 } job;
 
 static double total(const double sum[4])

@@ -1,4 +1,5 @@
-/* ops_rwkv7.c: token shift, the WKV-7 recurrence and its bonus.  Formulas: graph/ops.inc and model/rwkv7.c. */
+/* ops_rwkv7.c: token shift, the WKV-7 recurrence and its bonus.  Formulas: graph/ops.inc and
+ * model/rwkv7.c. */
 #include "ref.h"
 
 void hy__ref_token_shift(hy__ref_session *s, const hy__node *node)
@@ -17,7 +18,7 @@ typedef struct heads {
     const hy__node *node;
     const float *in[6]; /* [cols][n]: r w k v kk a, or y r k v r_k */
     float *out;
-    uint32_t n, head;   /* channels, channels of a head */
+    uint32_t n, head; /* channels, channels of a head */
 } heads;
 
 static heads heads_of(hy__ref_session *s, const hy__node *node, uint32_t n_inputs)
@@ -32,16 +33,16 @@ static heads heads_of(hy__ref_session *s, const hy__node *node, uint32_t n_input
 }
 
 /* One token of one head: row i of S is a value channel, column j a key channel. */
-static void wkv7_token(float *state, uint32_t n, const float *r, const float *w, const float *k, const float *v,
-                       const float *kk, const float *a, float *y)
+static void wkv7_token(float *state, uint32_t n, const float *r, const float *w, const float *k,
+                       const float *v, const float *kk, const float *a, float *y)
 {
     for (uint32_t i = 0; i < n; i++) {
         float *row = state + (size_t)i * n;
         const double removed = hy__ref_dot(row, kk, n);
         const double value = (double)v[i];
         for (uint32_t j = 0; j < n; j++) {
-            row[j] = (float)((double)row[j] * (double)w[j] - removed * ((double)kk[j] * (double)a[j]) +
-                             value * (double)k[j]);
+            row[j] = (float)((double)row[j] * (double)w[j] -
+                             removed * ((double)kk[j] * (double)a[j]) + value * (double)k[j]);
         }
         y[i] = (float)hy__ref_dot(row, r, n);
     }
@@ -54,11 +55,12 @@ static void wkv7_heads(void *arg, size_t begin, size_t end, uint32_t thread)
     (void)thread;
     for (size_t head = begin; head < end; head++) {
         float *state = hy__ref_state_new(h->s, h->node->in[6]) + head * per_head;
-        memcpy(state, hy__ref_state_old(h->s, h->node->in[6]) + head * per_head, per_head * sizeof *state);
+        memcpy(state, hy__ref_state_old(h->s, h->node->in[6]) + head * per_head,
+               per_head * sizeof *state);
         for (uint32_t t = 0; t < h->s->args.n; t++) {
             const size_t at = (size_t)t * h->n + head * h->head;
-            wkv7_token(state, h->head, h->in[0] + at, h->in[1] + at, h->in[2] + at, h->in[3] + at, h->in[4] + at,
-                       h->in[5] + at, h->out + at);
+            wkv7_token(state, h->head, h->in[0] + at, h->in[1] + at, h->in[2] + at, h->in[3] + at,
+                       h->in[4] + at, h->in[5] + at, h->out + at);
         }
     }
 }
@@ -77,7 +79,8 @@ static void bonus_heads(void *arg, size_t begin, size_t end, uint32_t thread)
         const float *r_k = h->in[4] + head * h->head;
         for (uint32_t t = 0; t < h->s->args.n; t++) {
             const size_t at = (size_t)t * h->n + head * h->head;
-            const float *y = h->in[0] + at, *r = h->in[1] + at, *k = h->in[2] + at, *v = h->in[3] + at;
+            const float *y = h->in[0] + at, *r = h->in[1] + at, *k = h->in[2] + at,
+                        *v = h->in[3] + at;
             double sum = 0;
             for (uint32_t i = 0; i < h->head; i++) {
                 sum += (double)r[i] * (double)k[i] * (double)r_k[i];

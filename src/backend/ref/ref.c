@@ -37,7 +37,8 @@ static hy_status decode_vector(hy__ref_model *m, hy__id id, hy_error *err)
     const hy__value *v = &m->g->values[id];
     const hy_type_info *t = hy_type_find((uint32_t)v->tensor->type);
     if (v->first % t->block_elems != 0 || v->n % t->block_elems != 0) {
-        return hy__fail(err, HY_E_UNSUPPORTED, "tensor %s: %u elements of type %s do not begin with a block", v->name,
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "tensor %s: %u elements of type %s do not begin with a block", v->name,
                         v->n, t->name);
     }
     m->vectors[id] = hy__alloc(&m->env, v->n, sizeof(float), err);
@@ -48,7 +49,8 @@ static hy_status decode_vector(hy__ref_model *m, hy__id id, hy_error *err)
     return hy_dequantize(v->tensor->type, data, m->vectors[id], v->n, err);
 }
 
-static hy_status model_create(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out, hy_error *err)
+static hy_status model_create(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out,
+                              hy_error *err)
 {
     *out = NULL;
     hy__ref_model *m = hy__calloc(env, 1, sizeof *m, err);
@@ -105,7 +107,8 @@ static void session_destroy(void *session)
     hy__free(&env, s);
 }
 
-/* Doubles that one thread needs beside the arenas: a row of a matrix, the scores of a query, the angles of a column. */
+/* Doubles that one thread needs beside the arenas: a row of a matrix, the scores of a query, the
+ * angles of a column. */
 static uint64_t scratch_need(const hy__ref_model *m, uint32_t n_ctx)
 {
     uint64_t need = 2 * (uint64_t)m->widest;
@@ -130,7 +133,8 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     const uint64_t wide = (uint64_t)m->widest * o->n_batch; /* both are 32 bits wide */
     const uint64_t scratch = scratch_need(m, o->n_ctx);
     uint64_t arena0, arena1, all_scratch;
-    if (!hy__mul_u64(m->p->per_token, o->n_batch, &arena0) || !hy__mul_u64(m->p->per_output, n_out, &arena1) ||
+    if (!hy__mul_u64(m->p->per_token, o->n_batch, &arena0) ||
+        !hy__mul_u64(m->p->per_output, n_out, &arena1) ||
         !hy__mul_u64(scratch, o->n_threads, &all_scratch) || HY_MAX(arena0, arena1) > SIZE_MAX ||
         HY_MAX(wide, all_scratch) > SIZE_MAX || m->p->recurrent > SIZE_MAX) {
         return hy__fail(err, HY_E_NOMEM, "out of memory: activations of %u tokens", o->n_batch);
@@ -162,7 +166,8 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     return hy__pool_create(env, o->n_threads, &s->pool, err);
 }
 
-static hy_status session_create(void *model, const hy__backend_opts *opts, void **out, hy_error *err)
+static hy_status session_create(void *model, const hy__backend_opts *opts, void **out,
+                                hy_error *err)
 {
     const hy__ref_model *m = model;
     *out = NULL;
@@ -244,7 +249,8 @@ static hy_status step(void *session, const hy__step_args *args, hy_error *err)
         }
         if (args->trace) {
             const hy__value *v = &g->values[node->out];
-            args->trace(args->trace_user, v->name, node->layer == HY__NO_LAYER ? -1 : (int32_t)node->layer, v->n,
+            args->trace(args->trace_user, v->name,
+                        node->layer == HY__NO_LAYER ? -1 : (int32_t)node->layer, v->n,
                         hy__ref_cols(s, node->out), hy__ref_data(s, node->out));
         }
     }

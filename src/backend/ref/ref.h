@@ -1,7 +1,8 @@
 /* ref.h: the reference backend: one plain C function per operation, sums in double precision.
  *
- * It is the oracle of every other backend.  Every result is a function of its own column alone, summed in an order that
- * depends on nothing else: so results do not depend on the number of threads, nor on how a prompt is cut into chunks. */
+ * It is the oracle of every other backend.  Every result is a function of its own column alone,
+ * summed in an order that depends on nothing else: so results do not depend on the number of
+ * threads, nor on how a prompt is cut into chunks. */
 #ifndef HY_BACKEND_REF_REF_H
 #define HY_BACKEND_REF_REF_H
 
@@ -11,28 +12,30 @@ typedef struct hy__ref_model {
     hy_env env;
     const hy__graph *g;
     const hy__plan *p;
-    float **vectors;   /* [n_values] decoded weight vectors, NULL for all other values */
-    uint32_t widest;   /* longest column that is multiplied with a matrix */
+    float **vectors; /* [n_values] decoded weight vectors, NULL for all other values */
+    uint32_t widest; /* longest column that is multiplied with a matrix */
 } hy__ref_model;
 
 typedef struct hy__ref_session {
     const hy__ref_model *model;
     hy__backend_opts opts;
     hy__pool *pool;
-    float *arena[2];     /* activations per token, per output; see plan.h */
-    double *wide;        /* [n_batch][widest]: the columns at hand in double precision */
-    double *scratch;     /* [threads][scratch_len] */
+    float *arena[2]; /* activations per token, per output; see plan.h */
+    double *wide;    /* [n_batch][widest]: the columns at hand in double precision */
+    double *scratch; /* [threads][scratch_len] */
     size_t scratch_len;
-    float *recurrent[2]; /* two recurrent blocks: a step reads the current one and writes the other */
+    float
+        *recurrent[2]; /* two recurrent blocks: a step reads the current one and writes the other */
     unsigned current;
-    float **caches;      /* [n_states] KV caches [n_ctx][n], NULL for recurrent states */
-    hy__step_args args;  /* of the step at hand */
+    float **caches;     /* [n_states] KV caches [n_ctx][n], NULL for recurrent states */
+    hy__step_args args; /* of the step at hand */
 } hy__ref_session;
 
 /* One operation of the step at hand. */
 typedef void (*hy__ref_fn)(hy__ref_session *s, const hy__node *node);
 
-#define HY_OP(name, lower, arity, summary) void hy__ref_##lower(hy__ref_session *s, const hy__node *node);
+#define HY_OP(name, lower, arity, summary)                                                         \
+    void hy__ref_##lower(hy__ref_session *s, const hy__node *node);
 #include "graph/ops.inc"
 #undef HY_OP
 
@@ -49,7 +52,8 @@ static inline bool hy__ref_cancelled(const hy__ref_session *s)
     return atomic_load_explicit(s->args.cancel, memory_order_relaxed);
 }
 
-/* Sum of a[i] b[i] in four interleaved partial sums, which a compiler can vectorise without changing the order. */
+/* Sum of a[i] b[i] in four interleaved partial sums, which a compiler can vectorise without
+ * changing the order. */
 static inline double hy__ref_dot(const float *a, const float *b, uint32_t n)
 {
     double sum[4] = {0, 0, 0, 0};
