@@ -6,16 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz.h"
+
 #include "base/base.h"
 #include "halyard/gguf.h"
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);          \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* ---- a file system of a few files */
 
@@ -270,8 +264,6 @@ static void add_file(mem_fs *fs, const hy_env *env, const char *name, const uint
         must(env->file_write(fs, file, data, len, &err), &err);
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -8,22 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz.h"
+
 #include "base/base.h"
 #include "halyard/unstable.h"
 
 #define MAX_BYTES ((size_t)256 * 1024)
 #define MAX_STATE ((uint64_t)16 << 20)
 #define MAX_OPS 4096
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);          \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool too_much(const hy_model *m)
 {

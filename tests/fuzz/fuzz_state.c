@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz.h"
+
 #include "base/base.h"
 #include "halyard/session.h"
 #include "support/tiny_models.h"
@@ -14,16 +16,6 @@
 #define HEADER 72
 #define AT_FINGERPRINT 16
 #define AT_HEADER_CRC 64
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);          \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Made at the first input and kept: reachable from here, so no leak. */
 static const hy_model *model_of(tiny_arch arch)

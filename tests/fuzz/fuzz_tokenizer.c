@@ -8,18 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fuzz.h"
+
 #include "base/base.h"
 #include "unit/vocab_script.h"
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition);          \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static const char *const pres[] = {"gpt-2",          "smollm",      "llama-bpe", "dbrx",
                                    "qwen2",          "qwen35",      "falcon",    "default",

@@ -15,9 +15,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define MAX_INPUT ((size_t)1 << 20)
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#define MAX_INPUT ((size_t)1 << 20)
 
 typedef struct replay {
     unsigned mutations;     /* of each file */
