@@ -229,7 +229,10 @@ static void test_states(void **state)
         ran r = run(parts[i], "tokenize", MODEL, "--json");
         json_t *root = ran_json(&r);
         list_of(json_object_get(root, "tokens"), more, sizeof more);
-        snprintf(ids + strlen(ids), sizeof ids - strlen(ids), ",%s", more);
+        const size_t used = strlen(ids);
+        assert_true(used + 1 + strlen(more) < sizeof ids);
+        ids[used] = ',';
+        strcpy(ids + used + 1, more);
         json_decref(root);
         ran_free(&r);
     }
