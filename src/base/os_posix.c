@@ -9,6 +9,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #else
 #define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE /* the number of processors */
 #endif
 #define _FILE_OFFSET_BITS 64
 
