@@ -25,6 +25,7 @@ if(HALYARD_SANITIZE)
     endif()
 endif()
 if(HALYARD_COVERAGE)
-    target_compile_options(halyard_options INTERFACE --coverage -O0)
+    # Atomic: the counters of threads that run one function would otherwise lose counts, and even become negative.
+    target_compile_options(halyard_options INTERFACE --coverage -Og -fprofile-update=atomic)
     target_link_options(halyard_options INTERFACE --coverage)
 endif()

@@ -9,7 +9,7 @@ folders="gguf quant text session"
 build=build/coverage
 jobs=${JOBS:-$(nproc)}
 
-cmake --preset coverage -DHALYARD_TESTS=ON >"$build.log" 2>&1 || { mkdir -p build; cmake --preset coverage -DHALYARD_TESTS=ON; }
+cmake --preset coverage -DHALYARD_TESTS=ON
 cmake --build $build -j "$jobs"
 find $build -name '*.gcda' -delete
 tools/run-tests.sh $build
