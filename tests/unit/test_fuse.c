@@ -1,0 +1,139 @@
+/* test_fuse.c: the fusion compiler on every architecture: with all rules, with none, and with each one off in turn, every node is
+ * in one phase, the order can run, and the reference backend computes the same bits. */
+#include "backend/backend.h"
+#include "fuse/fuse.h"
+#include "model/builder.h"
+#include "plan/plan.h"
+#include "support/support.h"
+
+static const struct {
+    const char *path;
+    uint32_t per_layer, outside; /* most phases with all rules */
+} models[] = {
+    {"models/halyard-tiny-rwkv7-Q4_K_M.gguf", 6, 3},
+    {"tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf", 6, 3},
+    {"tests/golden/arwkv7/arwkv7-gate-norm-Q4_0.gguf", 6, 3},
+    {"tests/golden/arwkv7/arwkv7-plain-Q8_0.gguf", 6, 3},
+    {"tests/golden/mini/llama-mini-Q3_K_M.gguf", 6, 3},
+    {"tests/golden/mini/qwen3-mini-Q4_K_M.gguf", 6, 3},
+    {"tests/golden/qwen2/qwen2.gguf", 6, 3},
+};
+
+typedef struct loaded {
+    hy_gguf *gguf;
+    hy__graph graph;
+    hy__fusion fusion;
+} loaded;
+
+static void load(loaded *l, const char *path, uint32_t rules)
+{
+    hy_env env;
+    hy_error err;
+    hy__builder b;
+    hy__env_resolve(&env, NULL);
+    assert_ok(hy_gguf_open(source_path(path), NULL, NULL, &l->gguf, &err), &err);
+    hy__graph_init(&l->graph, &env);
+    assert_ok(hy__model_build(l->gguf, &l->graph, &b, &err), &err);
+    assert_ok(hy__fuse(&l->fusion, &l->graph, rules, &err), &err);
+    assert_ok(hy__fusion_verify(&l->fusion, &l->graph, &err), &err);
+    assert_ok(hy__fusion_apply(&l->fusion, &l->graph, &err), &err);
+    assert_ok(hy__fusion_verify(&l->fusion, &l->graph, &err), &err);
+    assert_ok(hy__graph_verify(&l->graph, &err), &err);
+}
+
+static void unload(loaded *l)
+{
+    hy__fusion_finish(&l->fusion);
+    hy__graph_finish(&l->graph);
+    hy_gguf_close(l->gguf);
+}
+
+/* Logits after three tokens, by the reference backend in the order of the phases; free() them. */
+static float *logits_of(const loaded *l)
+{
+    static const hy_token ids[] = {34, 105, 110};
+    hy_env env;
+    hy_error err;
+    hy__plan plan;
+    void *model, *session;
+    atomic_bool cancel;
+    atomic_init(&cancel, false);
+    hy__env_resolve(&env, NULL);
+    const uint32_t vocab = l->graph.values[l->graph.logits].n;
+    float *logits = calloc(3 * (size_t)vocab, sizeof *logits);
+    assert_ok(hy__plan_make(&plan, &l->graph, &err), &err);
+    assert_ok(hy__backend_ref.model_create(&l->graph, &plan, &env, &model, &err), &err);
+    const hy__backend_opts opts = {.n_ctx = 16, .n_batch = 3, .n_threads = 1, .all_logits = true};
+    assert_ok(hy__backend_ref.session_create(model, &opts, &session, &err), &err);
+    const hy__step_args args = {.tokens = ids, .n = 3, .n_out = 3, .logits = logits, .cancel = &cancel};
+    assert_ok(hy__backend_ref.step(session, &args, &err), &err);
+    hy__backend_ref.session_destroy(session);
+    hy__backend_ref.model_destroy(model);
+    hy__plan_finish(&plan);
+    return logits;
+}
+
+static void test_every_rule(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < HY_COUNT(models); m++) {
+        loaded all;
+        load(&all, models[m].path, HY__ALL_RULES);
+        const uint32_t per_layer = hy__phases_per_layer(&all.fusion, all.graph.n_layer);
+        print_message("%s: %u phases per layer, %u outside\n", models[m].path, per_layer, hy__phases_outside(&all.fusion));
+        assert_in_range(per_layer, 1, models[m].per_layer);
+        assert_in_range(hy__phases_outside(&all.fusion), 1, models[m].outside);
+        float *want = logits_of(&all);
+        uint32_t masks[HY__N_RULES + 1] = {0};
+        for (uint32_t r = 0; r < HY__N_RULES; r++) {
+            masks[r] = HY__ALL_RULES & ~(1u << r);
+        }
+        for (size_t k = 0; k < HY_COUNT(masks); k++) {
+            loaded l;
+            load(&l, models[m].path, masks[k]);
+            assert_true(l.fusion.n_phases >= all.fusion.n_phases);
+            float *got = logits_of(&l);
+            assert_memory_equal(got, want, 3 * (size_t)l.graph.values[l.graph.logits].n * sizeof *got);
+            if (masks[k] == 0) {
+                assert_int_equal(l.fusion.n_phases, l.graph.n_nodes);
+            }
+            free(got);
+            unload(&l);
+        }
+        free(want);
+        unload(&all);
+    }
+}
+
+/* Every rule joins something somewhere: one that does not is dead. */
+static void test_every_rule_joins(void **state)
+{
+    (void)state;
+    bool seen[HY__N_RULES] = {false};
+    for (size_t m = 0; m < HY_COUNT(models); m++) {
+        loaded l;
+        load(&l, models[m].path, HY__ALL_RULES);
+        for (uint32_t i = 0; i < l.graph.n_nodes; i++) {
+            const hy__reason *r = &l.fusion.reasons[i];
+            if (r->rule < HY__N_RULES && r->joined) {
+                seen[r->rule] = true;
+            }
+            assert_true(r->joined || r->why);
+        }
+        unload(&l);
+    }
+    for (uint32_t r = 0; r < HY__N_RULES; r++) {
+        if (!seen[r]) {
+            fail_msg("rule %s joins nothing", hy__rules[r].name);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_rule),
+        cmocka_unit_test(test_every_rule_joins),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
