@@ -20,6 +20,9 @@ HY_API bool hy_backend_supports(const char *backend, size_t op, hy_type type);
 
 /* ---- what a model does for a token */
 
+/* Where an operation runs within its phase. */
+typedef enum hy_plan_role { HY_PROLOGUE = 0, HY_ANCHOR = 1, HY_EPILOGUE = 2 } hy_plan_role;
+
 typedef struct hy_plan_op {
     size_t size;        /* set by the caller */
     const char *op;     /* name of the operation */
@@ -33,7 +36,23 @@ typedef struct hy_plan_op {
     uint64_t weight_bytes;   /* read from weights for one token: the matrix, or one row of an
                                 embedding, and vectors */
     uint64_t state_bytes;    /* recurrent state read and written for one token */
+    uint32_t phase;          /* number of the phase it runs in */
+    hy_plan_role role;
+    const char *rule;      /* of the fusion compiler: the rule that was asked; NULL: none */
+    const char *rule_text; /* what the rule does */
+    const char *refusal;   /* why the rule did not join it; NULL: it did */
 } hy_plan_op;
+
+/* One pass over some weights or state, with the work before it (prologue) and behind it (epilogue).
+ */
+typedef struct hy_plan_phase {
+    size_t size;      /* set by the caller */
+    const char *kind; /* "matmul", "wkv7", "attention", "embed", or "map": a single operation */
+    int32_t layer;    /* -1: outside of the layers */
+    bool per_output;
+    uint32_t first_op; /* its operations are first_op and those behind it, in this order: */
+    uint32_t n_prologue, n_anchor, n_epilogue;
+} hy_plan_phase;
 
 typedef struct hy_plan_info {
     size_t size; /* set by the caller */
@@ -44,10 +63,15 @@ typedef struct hy_plan_info {
     uint64_t kv_bytes_per_token;
     uint64_t scratch_bytes_per_token;  /* activations alive at once, per token of a step */
     uint64_t scratch_bytes_per_output; /* per position whose logits are wanted, logits included */
+    uint32_t n_phases;
+    uint32_t phases_per_layer; /* of the layer that has most */
+    uint32_t phases_outside;   /* outside of the layers */
 } hy_plan_info;
 
 HY_API void hy_model_plan(const hy_model *m, hy_plan_info *info);
-/* Operation 0 <= i < n_ops. Strings belong to the model. */
+/* Phase 0 <= i < n_phases. */
+HY_API void hy_model_plan_phase(const hy_model *m, uint32_t i, hy_plan_phase *phase);
+/* Operation 0 <= i < n_ops, in the order in which they run. Strings belong to the model. */
 HY_API void hy_model_plan_op(const hy_model *m, uint32_t i, hy_plan_op *op);
 
 /* ---- intermediate values */

@@ -16,6 +16,16 @@ bool hy_op_reads_matrix(size_t i)
     return i == HY__OP_MATMUL || i == HY__OP_EMBED;
 }
 
+/* The phase of node i. */
+static uint32_t phase_of(const hy__fusion *f, uint32_t i)
+{
+    uint32_t phase = 0;
+    while (phase + 1 < f->n_phases && f->phases[phase + 1].first <= i) {
+        phase++;
+    }
+    return phase;
+}
+
 void hy_model_plan(const hy_model *m, hy_plan_info *info)
 {
     const hy__plan *p = &m->plan;
@@ -28,8 +38,27 @@ void hy_model_plan(const hy_model *m, hy_plan_info *info)
         .kv_bytes_per_token = m->info.kv_bytes_per_token,
         .scratch_bytes_per_token = p->per_token * sizeof(float),
         .scratch_bytes_per_output = (p->per_output + m->info.n_vocab) * sizeof(float),
+        .n_phases = m->fusion.n_phases,
+        .phases_per_layer = hy__phases_per_layer(&m->fusion, m->graph.n_layer),
+        .phases_outside = hy__phases_outside(&m->fusion),
     };
     memcpy(info, &full, HY_MIN(info->size, sizeof full));
+}
+
+void hy_model_plan_phase(const hy_model *m, uint32_t i, hy_plan_phase *phase)
+{
+    const hy__phase *p = &m->fusion.phases[i];
+    const hy_plan_phase full = {
+        .size = phase->size,
+        .kind = hy__phase_kinds[p->kind],
+        .layer = p->layer == HY__NO_LAYER ? -1 : (int32_t)p->layer,
+        .per_output = p->cols == HY__PER_OUT,
+        .first_op = p->first,
+        .n_prologue = p->n_prologue,
+        .n_anchor = p->n_anchor,
+        .n_epilogue = p->n_epilogue,
+    };
+    memcpy(phase, &full, HY_MIN(phase->size, sizeof full));
 }
 
 void hy_model_plan_op(const hy_model *m, uint32_t i, hy_plan_op *op)
@@ -48,6 +77,17 @@ void hy_model_plan_op(const hy_model *m, uint32_t i, hy_plan_op *op)
         .weight_bytes = hy__node_weight_bytes(g, node),
         .state_bytes = hy__node_state_bytes(g, node),
     };
+    full.phase = phase_of(&m->fusion, i);
+    const hy__phase *p = &m->fusion.phases[full.phase];
+    full.role = i < p->first + p->n_prologue                 ? HY_PROLOGUE
+                : i < p->first + p->n_prologue + p->n_anchor ? HY_ANCHOR
+                                                             : HY_EPILOGUE;
+    const hy__reason *reason = &m->fusion.reasons[i];
+    if (reason->rule < HY__N_RULES) {
+        full.rule = hy__rules[reason->rule].name;
+        full.rule_text = hy__rules[reason->rule].text;
+        full.refusal = reason->joined ? NULL : reason->why;
+    }
     for (uint32_t k = 0; k < full.n_inputs; k++) {
         const hy__value *v = &g->values[node->in[k]];
         full.inputs[k] = v->name;

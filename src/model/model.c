@@ -104,6 +104,9 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
     HY_TRY(hy__backend_find(opts->backend, &m->backend, err));
     HY_TRY(hy__model_build(m->gguf, &m->graph, &b, err));
     m->arch = b.arch;
+    HY_TRY(hy__fuse(&m->fusion, &m->graph, HY__ALL_RULES, err));
+    HY_TRY(hy__fusion_apply(&m->fusion, &m->graph, err));
+    HY_TRY(hy__fusion_verify(&m->fusion, &m->graph, err));
     HY_TRY(hy__plan_make(&m->plan, &m->graph, err));
     HY_TRY(load_tokenizer(m, err));
     fill_info(m, &b);
@@ -174,6 +177,7 @@ void hy_model_destroy(hy_model *m)
     if (m->plan.place) {
         hy__plan_finish(&m->plan);
     }
+    hy__fusion_finish(&m->fusion);
     hy__graph_finish(&m->graph);
     hy_gguf_close(m->gguf);
     hy__free(&env, m);

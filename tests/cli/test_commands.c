@@ -424,7 +424,12 @@ static void test_plan(void **state)
     assert_int_equal(by_type, json_integer_value(json_object_get(root, "weight_bytes")));
     assert_int_equal(json_array_size(json_object_get(root, "ops")),
                      json_integer_value(json_object_get(root, "n_ops")));
+    assert_int_equal(json_integer_value(json_object_get(root, "phases_per_layer")), 6);
     json_decref(root);
+    ran_free(&r);
+    r = run(NULL, "plan", EMBEDDED_MODEL, "--why");
+    expect_code(r, 0);
+    expect_has(r.out, "group: matrices that are ready at the same time are one phase");
     ran_free(&r);
 }
 

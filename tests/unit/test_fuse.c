@@ -1,5 +1,6 @@
-/* test_fuse.c: the fusion compiler on every architecture: with all rules, with none, and with each one off in turn, every node is
- * in one phase, the order can run, and the reference backend computes the same bits. */
+/* test_fuse.c: the fusion compiler on every architecture: with all rules, with none, and with each
+ * one off in turn, every node is in one phase, the order can run, and the reference backend
+ * computes the same bits. */
 #include "backend/backend.h"
 #include "fuse/fuse.h"
 #include "model/builder.h"
@@ -65,7 +66,8 @@ static float *logits_of(const loaded *l)
     assert_ok(hy__backend_ref.model_create(&l->graph, &plan, &env, &model, &err), &err);
     const hy__backend_opts opts = {.n_ctx = 16, .n_batch = 3, .n_threads = 1, .all_logits = true};
     assert_ok(hy__backend_ref.session_create(model, &opts, &session, &err), &err);
-    const hy__step_args args = {.tokens = ids, .n = 3, .n_out = 3, .logits = logits, .cancel = &cancel};
+    const hy__step_args args = {
+        .tokens = ids, .n = 3, .n_out = 3, .logits = logits, .cancel = &cancel};
     assert_ok(hy__backend_ref.step(session, &args, &err), &err);
     hy__backend_ref.session_destroy(session);
     hy__backend_ref.model_destroy(model);
@@ -80,7 +82,8 @@ static void test_every_rule(void **state)
         loaded all;
         load(&all, models[m].path, HY__ALL_RULES);
         const uint32_t per_layer = hy__phases_per_layer(&all.fusion, all.graph.n_layer);
-        print_message("%s: %u phases per layer, %u outside\n", models[m].path, per_layer, hy__phases_outside(&all.fusion));
+        print_message("%s: %u phases per layer, %u outside\n", models[m].path, per_layer,
+                      hy__phases_outside(&all.fusion));
         assert_in_range(per_layer, 1, models[m].per_layer);
         assert_in_range(hy__phases_outside(&all.fusion), 1, models[m].outside);
         float *want = logits_of(&all);
@@ -93,7 +96,8 @@ static void test_every_rule(void **state)
             load(&l, models[m].path, masks[k]);
             assert_true(l.fusion.n_phases >= all.fusion.n_phases);
             float *got = logits_of(&l);
-            assert_memory_equal(got, want, 3 * (size_t)l.graph.values[l.graph.logits].n * sizeof *got);
+            assert_memory_equal(got, want,
+                                3 * (size_t)l.graph.values[l.graph.logits].n * sizeof *got);
             if (masks[k] == 0) {
                 assert_int_equal(l.fusion.n_phases, l.graph.n_nodes);
             }
@@ -129,11 +133,105 @@ static void test_every_rule_joins(void **state)
     }
 }
 
+/* ---- the verifier on damaged fusions */
+
+static void damaged(void (*damage)(hy__fusion *f, hy__graph *g), const char *sentence)
+{
+    loaded l;
+    hy_error err;
+    load(&l, models[0].path, HY__ALL_RULES);
+    damage(&l.fusion, &l.graph);
+    assert_fails(hy__fusion_verify(&l.fusion, &l.graph, &err), HY_E_INTERNAL, &err, sentence);
+    unload(&l);
+}
+
+static void drop_last_phase(hy__fusion *f, hy__graph *g)
+{
+    (void)g;
+    f->n_phases--;
+}
+
+static void twice(hy__fusion *f, hy__graph *g)
+{
+    (void)g;
+    f->order[1] = f->order[0];
+}
+
+static void gap(hy__fusion *f, hy__graph *g)
+{
+    (void)g;
+    f->phases[1].first++;
+}
+
+static void no_anchor(hy__fusion *f, hy__graph *g)
+{
+    (void)g;
+    f->phases[1].n_epilogue += f->phases[1].n_anchor;
+    f->phases[1].n_anchor = 0;
+}
+
+/* The first phase of a layer ends one operation earlier, the next one begins with it. */
+static void late_epilogue(hy__fusion *f, hy__graph *g)
+{
+    (void)g;
+    f->phases[1].n_epilogue--;
+    f->phases[2].first--;
+    f->phases[2].n_prologue++;
+}
+
+static void epilogue_as_anchor(hy__fusion *f, hy__graph *g)
+{
+    (void)g;
+    f->phases[1].n_epilogue--;
+    f->phases[1].n_anchor++;
+}
+
+/* Phases 2 and 3 change places. */
+static void wrong_order(hy__fusion *f, hy__graph *g)
+{
+    uint32_t order[1024], at = 0;
+    const hy__phase a = f->phases[2], b = f->phases[3];
+    assert_in_range(g->n_nodes, 1, HY_COUNT(order));
+    const uint32_t na = a.n_prologue + a.n_anchor + a.n_epilogue;
+    const uint32_t nb = b.n_prologue + b.n_anchor + b.n_epilogue;
+    for (uint32_t i = 0; i < nb; i++) {
+        order[at++] = f->order[b.first + i];
+    }
+    for (uint32_t i = 0; i < na; i++) {
+        order[at++] = f->order[a.first + i];
+    }
+    memcpy(f->order + a.first, order, at * sizeof *order);
+    f->phases[2] = b;
+    f->phases[2].first = a.first;
+    f->phases[3] = a;
+    f->phases[3].first = a.first + nb;
+}
+
+static void other_columns(hy__fusion *f, hy__graph *g)
+{
+    (void)g;
+    f->phases[1].cols = HY__PER_OUT;
+}
+
+static void test_damaged(void **state)
+{
+    (void)state;
+    damaged(drop_last_phase, "are in no phase");
+    damaged(twice, "is there twice");
+    damaged(gap, "begins at node");
+    damaged(no_anchor, "has no anchor");
+    damaged(late_epilogue, "needs the prologue of another phase");
+    damaged(epilogue_as_anchor, "is no operation for its place");
+    damaged(wrong_order, "runs before one of its inputs");
+    damaged(other_columns, "has other columns than its phase");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_rule),
         cmocka_unit_test(test_every_rule_joins),
+        cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
