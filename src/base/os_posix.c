@@ -180,6 +180,11 @@ static void os_unmap(void *user, const void *data, uint64_t file_bytes)
 static hy_status os_rename(void *user, const char *from, const char *to, hy_error *err)
 {
     (void)user;
+    struct stat old;
+    /* A name that leads to a device or a folder is never replaced: /dev/null would become a file. */
+    if (stat(to, &old) == 0 && !S_ISREG(old.st_mode)) {
+        return hy__fail(err, HY_E_IO, "%s is not a regular file and stays as it is", to);
+    }
     return rename(from, to) == 0 ? HY_OK : io_error(err, "cannot rename to", to);
 }
 

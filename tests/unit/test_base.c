@@ -611,6 +611,13 @@ static void file_errors_name_the_file(void **state)
     assert_ok(hy__out_open(&out, &env, folder, &err), &err);
     assert_fails(hy__out_commit(&out, &err), HY_E_IO, &err, "folder");
     assert_int_equal(access(temp_path("folder.part"), F_OK), -1);
+    /* A pipe, or a device, is not replaced by a file. */
+    assert_ok(hy__out_open(&out, &env, pipe_path, &err), &err);
+    assert_fails(hy__out_commit(&out, &err), HY_E_IO, &err, "not a regular file");
+    struct stat kept;
+    assert_int_equal(stat(pipe_path, &kept), 0);
+    assert_true(S_ISFIFO(kept.st_mode));
+    assert_int_equal(access(temp_path("pipe.part"), F_OK), -1);
     write_file(temp_path("empty"), "", 0);
     assert_ok(hy__read_file(&env, temp_path("empty"), 0, &data, &n, &err), &err);
     assert_true(data != NULL && n == 0);
