@@ -33,6 +33,13 @@ if(IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
 else()
     set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
+# Who links a static library links what it needs too, whether or not pkg-config was told --static.
+set(pc_libs "")
+set(pc_libs_private "-lm -pthread")
+if(NOT BUILD_SHARED_LIBS)
+    set(pc_libs " ${pc_libs_private}")
+    set(pc_libs_private "")
+endif()
 configure_file(cmake/halyard.pc.in ${CMAKE_BINARY_DIR}/halyard.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/halyard.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
