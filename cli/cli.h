@@ -25,8 +25,10 @@ HY_PRINTF(2, 3) int cli_fail(const options *o, const char *fmt, ...);
 HY_PRINTF(2, 3) int cli_usage(const options *o, const char *fmt, ...);
 int cli_error(const options *o, const hy_error *err);
 
-/* CLI_OK, or CLI_FAILURE if something could not be written to standard output (quiet: the reader
- * has gone). */
+/* Writes to standard output at once; false if that failed. cli_finish_output says why. */
+bool cli_write(const char *data, size_t len);
+/* CLI_OK, or CLI_FAILURE if something could not be written to standard output, with a sentence
+ * unless its reader has gone. */
 int cli_finish_output(void);
 
 /* Bytes as a JSON string, what is no UTF-8 replaced. NULL if memory is out. */
@@ -37,6 +39,9 @@ json_t *json_number(double x);
 /* Prints one line on standard output and drops the reference. False if root is NULL or memory is
  * out. */
 bool json_print(json_t *root);
+
+/* The bytes of a file, "-" for standard input. CLI_OK, or a code with a line printed. */
+int cli_read_file(const options *o, const char *path, text *t);
 
 /* The text that --prompt, --file or standard input gives, in this order. CLI_OK, or a code with a
  * line printed. use_stdin: read standard input if neither is given and it is no terminal (or

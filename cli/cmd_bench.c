@@ -294,7 +294,7 @@ static int plan_tests(bench *b)
                 const uint32_t n = (uint32_t)sizes[kind]->ints[k];
                 t->n_prompt = kind == 0 ? n : 0;
                 t->n_gen = kind == 1 ? n : 0;
-                t->n_threads = threads->n ? (uint32_t)threads->ints[i] : term_cores();
+                t->n_threads = threads->n ? (uint32_t)threads->ints[i] : hy_cpu_count();
                 b->n += n > 0;
             }
         }

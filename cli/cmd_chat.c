@@ -106,8 +106,7 @@ static bool emit(void *user, const char *data, size_t len)
         len--;
     }
     c->in_text = c->in_text || len > 0;
-    fwrite(data, 1, len, stdout);
-    return fflush(stdout) == 0 && !ferror(stdout);
+    return cli_write(data, len);
 }
 
 static void say(const chat *c, const hy_error *err)
@@ -150,8 +149,7 @@ static after answer(chat *c, gen_result *r)
     if (r->stop == GEN_OUTPUT) {
         return LEAVE;
     }
-    printf("\n");
-    if (fflush(stdout) != 0) {
+    if (!cli_write("\n", 1)) {
         return LEAVE;
     }
     if (r->stop == GEN_ERROR) {

@@ -1,4 +1,5 @@
 /* cmd_logits.c: `halyard logits`: the scores after each position.  One thread. */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +87,7 @@ static int print_row(printer *p, const float *row)
         }
     }
     p->pos++;
-    return ferror(stdout) ? CLI_FAILURE : CLI_OK;
+    return ferror(stdout) ? cli_finish_output() : CLI_OK;
 }
 
 static int queue_input(engine *e)
@@ -170,7 +171,7 @@ static int with_session(engine *e)
     if (code == CLI_OK && path) {
         p.raw = fopen(path, "wb");
         if (!p.raw) {
-            code = cli_fail(o, "%s cannot be opened for writing", path);
+            code = cli_fail(o, "%s cannot be opened for writing: %s", path, strerror(errno));
         }
     }
     if (code == CLI_OK) {

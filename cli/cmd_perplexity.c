@@ -110,14 +110,13 @@ int cmd_perplexity(const options *o)
     hy_token *ids = NULL;
     size_t n = 0;
     memset(&e, 0, sizeof e);
-    char message[512] = "";
     const char *file = OPT(o, FILE)->s;
     if (!file && term_is_tty(stdin)) {
         return cli_usage(o, "a text is needed: -f FILE or standard input");
     }
     int code = engine_load(&e, o, true);
-    if (code == CLI_OK && !text_read_file(&t, file ? file : "-", message, sizeof message)) {
-        code = cli_fail(o, "%s", message);
+    if (code == CLI_OK) {
+        code = cli_read_file(o, file ? file : "-", &t);
     }
     if (code == CLI_OK) {
         code = engine_session(&e, (uint32_t)OPT(o, CHUNK)->i, engine_threads(OPT(o, THREADS)->i),

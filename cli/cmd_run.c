@@ -117,8 +117,7 @@ static int save_state(engine *e, gen_result *r, const hy_state *before)
 static bool emit(void *user, const char *data, size_t len)
 {
     (void)user;
-    fwrite(data, 1, len, stdout);
-    return fflush(stdout) == 0 && !ferror(stdout);
+    return cli_write(data, len);
 }
 
 static bool print_json(const engine *e, const prompt *p, const gen_result *r)
@@ -142,7 +141,8 @@ static int report(const engine *e, const prompt *p, const gen_result *r)
 {
     const options *o = e->o;
     if (r->stop == GEN_OUTPUT) {
-        return CLI_FAILURE; /* nobody reads any more: quiet */
+        (void)cli_finish_output(); /* says why */
+        return CLI_FAILURE;
     }
     if (OPT(o, JSON)->on) {
         if (r->stop != GEN_ERROR && !print_json(e, p, r)) {
@@ -183,7 +183,7 @@ static int generate(engine *e, prompt *p)
     }
     if (streams && OPT(o, DISPLAY_PROMPT)->on && p->shown.len > 0
         && !emit(NULL, p->shown.data, p->shown.len)) {
-        return CLI_FAILURE;
+        return cli_finish_output();
     }
     if (!OPT(o, DISPLAY_PROMPT)->on) {
         text_free(&p->shown);
@@ -221,6 +221,11 @@ int cmd_run(const options *o)
     prompt p;
     memset(&e, 0, sizeof e);
     memset(&p, 0, sizeof p);
+    const char *state_out = OPT(o, STATE_OUT)->s;
+    const char *why = state_out ? term_why_no_file(state_out) : NULL;
+    if (why) { /* now, not after minutes of generation */
+        return cli_fail(o, "the state cannot be saved as \"%s\": %s", state_out, why);
+    }
     int code = engine_load(&e, o, true);
     if (code == CLI_OK) {
         code = read_prompt(&e, &p);

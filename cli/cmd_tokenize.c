@@ -62,7 +62,9 @@ static int print_tokens(const options *o, const hy_tokenizer *t, const hy_token 
 {
     if (OPT(o, JSON)->on) {
         json_t *root = json_object();
-        if (json_object_set_new(root, "tokens", json_tokens(ids, n)) != 0) {
+        if (json_object_set_new(root, "tokens", json_tokens(ids, n)) != 0
+            || (OPT(o, SHOW_COUNT)->on
+                && json_object_set_new(root, "count", json_integer((json_int_t)n)) != 0)) {
             json_decref(root);
             root = NULL;
         }
@@ -80,7 +82,7 @@ static int print_tokens(const options *o, const hy_tokenizer *t, const hy_token 
             return code;
         }
     }
-    if (OPT(o, SHOW_COUNT)->on) {
+    if (OPT(o, SHOW_COUNT)->on && !OPT(o, JSON)->on) {
         printf("Total number of tokens: %zu\n", n);
     }
     return cli_finish_output();
@@ -166,10 +168,8 @@ static int read_ids(const options *o, int64_t **ids, size_t *n)
     }
     text t = {0};
     const char *file = OPT(o, FILE)->s;
-    int code = CLI_OK;
-    if (!text_read_file(&t, file ? file : "-", message, sizeof message)) {
-        code = cli_fail(o, "%s", message);
-    } else {
+    int code = cli_read_file(o, file ? file : "-", &t);
+    if (code == CLI_OK) {
         code = ids_from_text(o, &t, ids, n);
     }
     text_free(&t);

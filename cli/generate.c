@@ -77,11 +77,17 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
 
 uint32_t engine_threads(int64_t asked)
 {
-    return asked > 0 ? (uint32_t)asked : term_cores();
+    return asked > 0 ? (uint32_t)asked : hy_cpu_count();
 }
 
 int engine_session(engine *e, uint32_t n_ctx, uint32_t n_threads, bool all_logits)
 {
+    const uint64_t trained = e->info.n_ctx_train;
+    if (trained > 0 && n_ctx > trained) {
+        fprintf(stderr,
+                "halyard %s: -c %u is more than the %llu tokens that the model was trained on\n",
+                cli_commands[e->o->command].name, n_ctx, (unsigned long long)trained);
+    }
     hy_session_opts opts;
     memset(&opts, 0, sizeof opts);
     opts.size = sizeof opts;

@@ -37,18 +37,45 @@ int cli_usage(const options *o, const char *fmt, ...)
     return CLI_USAGE;
 }
 
+static int interrupted(const options *o)
+{
+    fprintf(stderr, "halyard %s: interrupted\n", cli_commands[o->command].name);
+    return CLI_INTERRUPTED;
+}
+
 int cli_error(const options *o, const hy_error *err)
 {
     if (err->code == HY_E_CANCELLED && term_interrupted()) {
-        fprintf(stderr, "halyard %s: interrupted\n", cli_commands[o->command].name);
-        return CLI_INTERRUPTED;
+        return interrupted(o);
     }
-    return cli_fail(o, "%s", err->text);
+    const bool has_size = (opt_table[OPT_ID_CTX].commands & 1u << o->command) != 0;
+    return cli_fail(o, "%s%s", err->text,
+                    err->code == HY_E_CONTEXT && has_size ? "; -c sets its size" : "");
+}
+
+static int output_errno; /* of the first flush that failed: a second one no longer knows why */
+
+bool cli_write(const char *data, size_t len)
+{
+    errno = 0;
+    fwrite(data, 1, len, stdout);
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return true;
+    }
+    output_errno = output_errno ? output_errno : errno;
+    return false;
 }
 
 int cli_finish_output(void)
 {
-    return fflush(stdout) == 0 && !ferror(stdout) ? CLI_OK : CLI_FAILURE;
+    if (cli_write("", 0)) {
+        return CLI_OK;
+    }
+    if (output_errno != EPIPE) {
+        fprintf(stderr, "halyard: standard output cannot be written%s%s\n",
+                output_errno ? ": " : "", output_errno ? strerror(output_errno) : "");
+    }
+    return CLI_FAILURE;
 }
 
 json_t *json_bytes(const char *data, size_t len)
@@ -93,6 +120,15 @@ bool json_print(json_t *root)
     return true;
 }
 
+int cli_read_file(const options *o, const char *path, text *t)
+{
+    char message[512] = "";
+    if (text_read_file(t, path, message, sizeof message)) {
+        return CLI_OK;
+    }
+    return term_interrupted() ? interrupted(o) : cli_fail(o, "%s", message);
+}
+
 int cli_input_text(const options *o, bool use_stdin, bool force, text *t, bool *given)
 {
     const char *prompt = OPT(o, PROMPT)->s;
@@ -115,11 +151,7 @@ int cli_input_text(const options *o, bool use_stdin, bool force, text *t, bool *
         *given = false;
         return CLI_OK;
     }
-    char message[512] = "";
-    if (!text_read_file(t, file ? file : "-", message, sizeof message)) {
-        return cli_fail(o, "%s", message);
-    }
-    return CLI_OK;
+    return cli_read_file(o, file ? file : "-", t);
 }
 
 int cli_model_path(const options *o, const char **path)

@@ -1,8 +1,6 @@
 /* term.c: see term.h.  The interrupt state is process-wide and written by the signal handler; all
  * else has no state. */
-#if defined(__linux__)
-#define _GNU_SOURCE /* sched_getaffinity */
-#elif defined(__APPLE__)
+#if defined(__APPLE__)
 #define _DARWIN_C_SOURCE
 #else
 #define _POSIX_C_SOURCE 200809L
@@ -11,6 +9,7 @@
 #include "term.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -20,9 +19,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
 #include "options.h"
 
@@ -44,6 +40,12 @@ static void on_interrupt(int signal_number)
 
 void term_start(void)
 {
+    /* Otherwise the next file that is opened would be a standard stream, and get its lines. */
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) {
+            _exit(CLI_FAILURE);
+        }
+    }
     struct sigaction action;
     memset(&action, 0, sizeof action);
     sigemptyset(&action.sa_mask);
@@ -104,19 +106,6 @@ uint32_t term_random(void)
         value = (uint32_t)(mixed >> 32);
     }
     return value;
-}
-
-uint32_t term_cores(void)
-{
-#if defined(__linux__)
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) {
-        return (uint32_t)CPU_COUNT(&set);
-    }
-#endif
-    const long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (uint32_t)n : 1;
 }
 
 void term_cpu_name(char *buf, size_t cap)
@@ -184,6 +173,23 @@ bool term_readable(const char *path)
     return access(path, R_OK) == 0;
 }
 
+const char *term_why_no_file(const char *path)
+{
+    char folder[4096];
+    struct stat old;
+    const char *slash = strrchr(path, '/');
+    const size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+    if (!*path || len >= sizeof folder) {
+        return strerror(*path ? ENAMETOOLONG : ENOENT);
+    }
+    if (stat(path, &old) == 0 && !S_ISREG(old.st_mode)) {
+        return "there is something of this name that is not a regular file";
+    }
+    memcpy(folder, path, len);
+    folder[len] = '\0';
+    return access(len ? folder : ".", W_OK | X_OK) == 0 ? NULL : strerror(errno);
+}
+
 bool term_program_folder(char *buf, size_t cap)
 {
     const ssize_t n = cap > 1 ? readlink("/proc/self/exe", buf, cap - 1) : -1;
@@ -240,7 +246,8 @@ bool term_parallel(uint32_t n, void (*work)(void *arg, uint32_t i), void *arg)
 void progress_start(progress *p, const char *title)
 {
     p->title = title;
-    p->shown = term_is_tty(stderr);
+    const char *terminal = getenv("TERM");
+    p->shown = term_is_tty(stderr) && terminal && strcmp(terminal, "dumb") != 0;
     p->last = -1;
 }
 

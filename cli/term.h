@@ -14,8 +14,8 @@
 #include "halyard/session.h"
 
 bool term_is_tty(FILE *f);
-/* A write to a closed pipe becomes an error of the stream, Ctrl-C is caught. Call once at the
- * start. */
+/* A write to a closed pipe becomes an error of the stream, Ctrl-C is caught, a standard stream that
+ * is closed fails. Call once at the start. */
 void term_start(void);
 
 /* Ctrl-C: counts; cancels the session given here, if any (NULL: none). A third Ctrl-C without
@@ -30,8 +30,6 @@ void term_utc(char *buf, size_t cap);
 /* 32 bits that differ from run to run. */
 uint32_t term_random(void);
 
-/* Cores that this process may use, at least 1. */
-uint32_t term_cores(void);
 /* "AMD EPYC 7763", or "". */
 void term_cpu_name(char *buf, size_t cap);
 /* Largest resident memory of this process so far. */
@@ -43,6 +41,8 @@ uint64_t term_memory_bytes(void);
 /* True if both names lead to the same existing file. */
 bool term_same_file(const char *a, const char *b);
 bool term_readable(const char *path);
+/* NULL if a file of this name can be made or replaced, as far as can be told, else why not. */
+const char *term_why_no_file(const char *path);
 /* Writes the path of this program's folder with a final slash; false if unknown. */
 bool term_program_folder(char *buf, size_t cap);
 
@@ -50,7 +50,7 @@ bool term_program_folder(char *buf, size_t cap);
  * started (those started have ended). */
 bool term_parallel(uint32_t n, void (*work)(void *arg, uint32_t i), void *arg);
 
-/* A bar on standard error, shown only if that is a terminal. */
+/* A bar on standard error, shown only if that is a terminal that can take it back. */
 typedef struct progress {
     const char *title;
     bool shown;

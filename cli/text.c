@@ -68,8 +68,8 @@ void text_free(text *t)
 bool text_read(text *t, FILE *f)
 {
     char buf[16384];
-    for (size_t n = fread(buf, 1, sizeof buf, f); n > 0; n = fread(buf, 1, sizeof buf, f)) {
-        if (!text_add(t, buf, n)) {
+    while (!feof(f) && !ferror(f)) { /* asked again, a terminal would want a second Ctrl-D */
+        if (!text_add(t, buf, fread(buf, 1, sizeof buf, f))) {
             return false;
         }
     }

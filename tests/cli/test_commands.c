@@ -1,8 +1,12 @@
 /* test_commands.c: the commands that do not generate text, run as a user runs them, on the model of
  * the repository. */
+#define _XOPEN_SOURCE 700
+
 #include "cli/run_program.h"
 
 #include <math.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void test_no_arguments(void **state)
 {
@@ -242,6 +246,10 @@ static void test_tokenize(void **state)
     assert_string_equal(
         r.out, "   926 -> 'hel'\n   463 -> 'lo'\n    11 -> '\\n'\nTotal number of tokens: 3\n");
     ran_free(&r);
+    r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-p", "hello", "--show-count", "--json");
+    expect_code(r, 0);
+    assert_string_equal(r.out, "{\"tokens\":[926,463],\"count\":2}\n");
+    ran_free(&r);
     r = run(NULL, "tokenize", "-m", EMBEDDED_MODEL, "-p", "hello\\n", "--ids", "--no-escape",
             "--no-special", "--no-bos");
     expect_code(r, 0);
@@ -282,6 +290,46 @@ static void test_detokenize(void **state)
         expect_code(r, 1);
         assert_int_equal(r.out_len, 0);
         ran_free(&r);
+    }
+}
+
+/* Standard input that is a terminal: one Ctrl-D ends it, Ctrl-C ends the program with its own code. */
+static void test_typed_input(void **state)
+{
+    (void)state;
+    on_terminal t =
+        terminal_run((const char *const[]){"detokenize", "-m", EMBEDDED_MODEL, "-f", "-", NULL});
+    terminal_type(&t, "926 463\n");
+    const size_t at = terminal_expect(&t, 0, "926 463");
+    terminal_type(&t, "\x04");
+    terminal_expect(&t, at, "hello");
+    assert_int_equal(terminal_end(&t), 0);
+    t = terminal_run((const char *const[]){"run", "-m", EMBEDDED_MODEL, "-f", "-", NULL});
+    terminal_expect(&t, 0, "\x1B[K"); /* loaded */
+    terminal_type(&t, "\x03");
+    terminal_expect(&t, 0, "interrupted");
+    assert_int_equal(terminal_end(&t), 130);
+}
+
+/* Output that cannot be written is a failure with a sentence, for text that is streamed too. */
+static void test_full_output(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"version", "run -m " EMBEDDED_MODEL " -p Once -n 2",
+                                           "logits -m " EMBEDDED_MODEL " --tokens 1,2 --top 3000"};
+    const bool has_full = access("/dev/full", W_OK) == 0;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        for (int closed = has_full ? 0 : 1; closed < 2; closed++) {
+            char line[2048];
+            snprintf(line, sizeof line, "%s %s >%s 2>%s", HALYARD_PROGRAM, commands[i],
+                     closed ? "&-" : "/dev/full", temp_path("full.err"));
+            const int status = system(line);
+            assert_true(WIFEXITED(status));
+            assert_int_equal(WEXITSTATUS(status), 1);
+            char *err = read_file(temp_path("full.err"), NULL);
+            expect_has(err, "standard output cannot be written: ");
+            free(err);
+        }
     }
 }
 
@@ -501,6 +549,8 @@ int main(void)
         cmocka_unit_test(test_matrix),
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_detokenize),
+        cmocka_unit_test(test_typed_input),
+        cmocka_unit_test(test_full_output),
         cmocka_unit_test(test_logits),
         cmocka_unit_test(test_perplexity),
         cmocka_unit_test(test_plan),

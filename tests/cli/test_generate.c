@@ -255,9 +255,15 @@ static void test_states(void **state)
     expect_code(r, 1);
     expect_has(r.err, "nowhere.state");
     ran_free(&r);
-    r = run(NULL, "run", MODEL, "-p", "a", "-n", "1", "--state-out", "nowhere/dir/s.state");
-    expect_code(r, 1);
-    ran_free(&r);
+    /* Where no state can be saved is said before anything is generated. */
+    static const char *const no_files[] = {"nowhere/dir/s.state", "tests", "/dev/null", ""};
+    for (size_t i = 0; i < sizeof no_files / sizeof no_files[0]; i++) {
+        r = run(NULL, "run", MODEL, "-p", "a", "-n", "1", "--state-out", no_files[i]);
+        expect_code(r, 1);
+        expect_has(r.err, "the state cannot be saved");
+        assert_int_equal(r.out_len, 0);
+        ran_free(&r);
+    }
 }
 
 #define MINI "-m", "tests/golden/mini/llama-mini-Q3_K_M.gguf"
@@ -271,6 +277,7 @@ static void test_context(void **state)
     expect_code(r, 1);
     expect_has(r.err, "9 tokens");
     expect_has(r.err, "context of 8");
+    expect_has(r.err, "-c sets its size");
     assert_int_equal(r.out_len, 0);
     ran_free(&r);
     r = run(NULL, "run", MINI, "--tokens", "1,2,3", "-c", "8", "-s", "1", "--ignore-eos", "--json");
