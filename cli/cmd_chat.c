@@ -297,6 +297,9 @@ static after do_save(chat *c, const char *arg)
 {
     hy_error err = {HY_OK, ""};
     hy_state *state = NULL;
+    if (engine_keep_model(&c->e, arg) != CLI_OK) {
+        return GO_ON;
+    }
     if (hy_session_snapshot(c->e.session, &state, &err) != HY_OK
         || hy_state_save(state, arg, &err) != HY_OK) {
         say(c, &err);

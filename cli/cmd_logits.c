@@ -167,7 +167,10 @@ static int with_session(engine *e)
     p.k = k < e->info.n_vocab ? (uint32_t)k : e->info.n_vocab;
     p.top = malloc(((size_t)p.k + 1) * sizeof *p.top);
     p.bytes = malloc((size_t)e->info.n_vocab * 4);
-    int code = p.top && p.bytes ? queue_input(e) : cli_fail(o, "out of memory");
+    int code = p.top && p.bytes ? engine_keep_model(e, path) : cli_fail(o, "out of memory");
+    if (code == CLI_OK) {
+        code = queue_input(e);
+    }
     if (code == CLI_OK && path) {
         p.raw = fopen(path, "wb");
         if (!p.raw) {

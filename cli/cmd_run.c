@@ -228,6 +228,9 @@ int cmd_run(const options *o)
     }
     int code = engine_load(&e, o, true);
     if (code == CLI_OK) {
+        code = engine_keep_model(&e, state_out);
+    }
+    if (code == CLI_OK) {
         code = read_prompt(&e, &p);
     }
     if (code == CLI_OK) {

@@ -35,11 +35,10 @@ static bool default_model(char *path, size_t cap)
 int engine_load(engine *e, const options *o, bool needs_tokenizer)
 {
     e->o = o;
-    char built_in[2048];
     const char *path = NULL;
     const bool may_default = o->command == CMD_RUN || o->command == CMD_CHAT;
-    if (may_default && !OPT(o, MODEL)->s && default_model(built_in, sizeof built_in)) {
-        path = built_in;
+    if (may_default && !OPT(o, MODEL)->s && default_model(e->built_in, sizeof e->built_in)) {
+        path = e->built_in;
         fprintf(stderr, "halyard %s: no -m given, using the small built-in model %s\n",
                 cli_commands[o->command].name, path);
     } else {
@@ -48,6 +47,7 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
             return code;
         }
     }
+    e->path = path;
     progress bar;
     progress_start(&bar, "loading");
     hy_model_opts opts;
@@ -73,6 +73,14 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
                         path);
     }
     return CLI_OK;
+}
+
+int engine_keep_model(const engine *e, const char *path)
+{
+    if (!path || !term_same_file(e->path, path)) {
+        return CLI_OK;
+    }
+    return cli_fail(e->o, "%s is the model's own file; it would be lost", path);
 }
 
 uint32_t engine_threads(int64_t asked)

@@ -16,6 +16,8 @@ typedef struct engine {
     hy_model_info info;
     uint64_t seed;
     uint64_t load_ns;
+    const char *path; /* of the model: an argument, or built_in */
+    char built_in[2048];
 } engine;
 
 /* All three print a line and return an exit code other than 0 if they fail.
@@ -29,6 +31,8 @@ void engine_close(engine *e);
 /* The seed of the options, chosen now if it is -1. */
 void engine_seed(engine *e);
 uint32_t engine_threads(int64_t asked);
+/* Writing to path (or NULL) must not destroy the model: CLI_OK, or a code with a line printed. */
+int engine_keep_model(const engine *e, const char *path);
 
 typedef enum gen_stop {
     GEN_RUNNING,

@@ -51,6 +51,7 @@ void term_start(void)
     sigemptyset(&action.sa_mask);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL); /* beyond ulimit -f: an error like a full disk */
     action.sa_handler = on_interrupt;
     sigaction(SIGINT, &action, NULL); /* without SA_RESTART: a blocked read returns */
 }

@@ -14,7 +14,7 @@
 #include "halyard/session.h"
 
 bool term_is_tty(FILE *f);
-/* A write to a closed pipe becomes an error of the stream, Ctrl-C is caught, a standard stream that
+/* A write to a closed pipe or beyond a size limit becomes an error of the stream, Ctrl-C is caught, a standard stream that
  * is closed fails. Call once at the start. */
 void term_start(void);
 

@@ -266,6 +266,38 @@ static void test_states(void **state)
     }
 }
 
+/* Neither a state nor logits are written over the model that they come from. */
+static void test_model_is_kept(void **state)
+{
+    (void)state;
+    static const char small[] = "tests/golden/mini/llama-mini-Q3_K_M.gguf";
+    char path[512];
+    char link_path[512];
+    snprintf(path, sizeof path, "%s", temp_path("kept.gguf"));
+    snprintf(link_path, sizeof link_path, "%s", temp_path("link.gguf"));
+    size_t n = 0;
+    char *bytes = read_file(small, &n);
+    write_file(path, bytes, n);
+    assert_int_equal(symlink(path, link_path), 0);
+    const char *const names[] = {path, link_path};
+    for (size_t i = 0; i < 2; i++) {
+        ran r = run(NULL, "run", "-m", path, "--tokens", "1", "-n", "1", "--state-out", names[i]);
+        expect_code(r, 1);
+        expect_has(r.err, "the model's own file");
+        ran_free(&r);
+        r = run(NULL, "logits", "-m", path, "--tokens", "1", "-o", names[i]);
+        expect_code(r, 1);
+        expect_has(r.err, "the model's own file");
+        ran_free(&r);
+    }
+    size_t n_after = 0;
+    char *after = read_file(path, &n_after);
+    assert_int_equal(n_after, n);
+    assert_memory_equal(after, bytes, n);
+    free(after);
+    free(bytes);
+}
+
 #define MINI "-m", "tests/golden/mini/llama-mini-Q3_K_M.gguf"
 
 /* A transformer's context: a prompt that does not fit is an error with both numbers, a text that
@@ -417,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_sampling_options),
         cmocka_unit_test(test_stop_text),
         cmocka_unit_test(test_states),
+        cmocka_unit_test(test_model_is_kept),
         cmocka_unit_test(test_context),
         cmocka_unit_test(test_transformer_state),
         cmocka_unit_test(test_interrupt),
