@@ -93,7 +93,7 @@ int engine_session(engine *e, uint32_t n_ctx, uint32_t n_threads, bool all_logit
     const uint64_t trained = e->info.n_ctx_train;
     if (trained > 0 && n_ctx > trained) {
         fprintf(stderr,
-                "halyard %s: -c %u is more than the %llu tokens that the model was trained on\n",
+                "halyard %s: a context of %u tokens is more than the %llu of the model's training\n",
                 cli_commands[e->o->command].name, n_ctx, (unsigned long long)trained);
     }
     hy_session_opts opts;
