@@ -32,13 +32,19 @@ const char *hy_status_text(hy_status status)
     return "unknown status";
 }
 
-/* A sentence is one line: names and paths inside it may hold anything. */
+/* A sentence is one line of UTF-8: names and paths inside it may hold anything, and a character at
+ * the end may have been cut. */
 static void one_line(char *s)
 {
-    for (; *s; s++) {
-        if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+    for (size_t left = strlen(s); left > 0;) {
+        uint32_t cp = 0;
+        unsigned n = hy__utf8_decode(s, left, &cp);
+        if (n == 0 || cp < 0x20 || cp == 0x7f) {
             *s = '?';
+            n = 1;
         }
+        s += n;
+        left -= n;
     }
 }
 
