@@ -25,24 +25,26 @@ hy_status hy__out_open(hy__out_file *f, const hy_env *env, const char *path, hy_
         status = env->file_open(env->user, f->part, HY_FILE_WRITE, &f->file, &bytes, err);
     }
     if (status != HY_OK) {
-        f->file = NULL;
         hy__free(env, f->path);
         hy__free(env, f->part);
-        f->path = f->part = NULL;
+        memset(f, 0, sizeof *f);
     }
     return status;
 }
 
 hy_status hy__out_write(hy__out_file *f, const void *data, size_t n, hy_error *err)
 {
-    return n == 0 ? HY_OK : f->env.file_write(f->env.user, f->file, data, n, err);
+    const hy_status status =
+        n == 0 ? HY_OK : f->env.file_write(f->env.user, f->file, data, n, err);
+    return status == HY_OK ? HY_OK : hy__wrap(err, status, "%s", f->part);
 }
 
 hy_status hy__out_commit(hy__out_file *f, hy_error *err)
 {
     hy_status status = f->env.file_close(f->env.user, f->file, err);
-    f->file = NULL;
-    if (status == HY_OK) {
+    if (status != HY_OK) {
+        status = hy__wrap(err, status, "%s", f->part);
+    } else {
         status = f->env.file_rename(f->env.user, f->part, f->path, err);
     }
     if (status != HY_OK) {
@@ -50,13 +52,13 @@ hy_status hy__out_commit(hy__out_file *f, hy_error *err)
     }
     hy__free(&f->env, f->path);
     hy__free(&f->env, f->part);
-    f->path = f->part = NULL;
+    memset(f, 0, sizeof *f);
     return status;
 }
 
 void hy__out_abandon(hy__out_file *f)
 {
-    if (!f->file) {
+    if (!f->part) { /* the handle is the environment's: it may be NULL and open */
         return;
     }
     /* The file is thrown away: whether its last bytes could be written does not matter. */
@@ -86,6 +88,7 @@ hy_status hy__read_file(const hy_env *env, const char *path, uint64_t limit, voi
     }
     if (status == HY_OK && bytes > 0) {
         status = env->file_read(env->user, file, 0, buf, (size_t)bytes, err);
+        status = status == HY_OK ? HY_OK : hy__wrap(err, status, "%s", path);
     }
     (void)env->file_close(env->user, file, NULL); /* opened for reading: nothing can be lost */
     if (status != HY_OK) {

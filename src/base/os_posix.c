@@ -164,6 +164,9 @@ static hy_status os_map(void *user, void *file, uint64_t file_bytes, const void 
                         (unsigned long long)file_bytes);
     }
     void *p = mmap(NULL, (size_t)file_bytes, PROT_READ, MAP_PRIVATE, fd_of(file), 0);
+    if (p == MAP_FAILED && errno == ENODEV) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "this file system cannot map files");
+    }
     if (p == MAP_FAILED) {
         return io_error(err, "cannot map the file", NULL);
     }

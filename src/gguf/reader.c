@@ -98,7 +98,10 @@ static hy_status open_bytes(const hy_env *env, const char *path, bool no_mmap, g
 {
     void *handle = NULL;
     HY_TRY(env->file_open(env->user, path, HY_FILE_READ, &handle, &f->bytes, err));
-    const hy_status status = load_bytes(env, handle, no_mmap, f, err);
+    hy_status status = load_bytes(env, handle, no_mmap, f, err);
+    if (status == HY_E_IO) { /* the system knows the handle only; what opening says has the path */
+        status = hy__wrap(err, status, "%s", path);
+    }
     (void)env->file_close(env->user, handle, NULL); /* opened for reading: nothing can be lost */
     return status;
 }

@@ -68,6 +68,8 @@ static void fail_writes_code_and_sentence(void **state)
     assert_int_equal(hy__fail(NULL, HY_E_IO, "nobody listens %d", 1), HY_E_IO);
     hy__fail(&err, HY_E_IO, "two\nlines\tand %s", "\x1b[31m");
     assert_string_equal(err.text, "two?lines?and ?[31m");
+    hy__fail(&err, HY_E_IO, "%s", "\xc3\xa9 \xff\xc3 \xed\xa0\x80\xe2\x82");
+    assert_string_equal(err.text, "\xc3\xa9 ?? ?????");
 }
 
 static void long_sentences_are_cut(void **state)
@@ -93,6 +95,11 @@ static void long_sentences_are_cut(void **state)
     for (size_t i = 0; i < sizeof box.guard; i++) {
         assert_int_equal(box.guard[i], 0x5a);
     }
+    /* A character at the end is not cut in two. */
+    memset(longest, 'x', sizeof box.err.text - 2);
+    memcpy(longest + sizeof box.err.text - 2, "\xc3\xa9", 3);
+    hy__fail(&box.err, HY_E_IO, "%s", longest);
+    assert_string_equal(box.err.text + sizeof box.err.text - 3, "x?");
 }
 
 static void wrap_puts_a_prefix(void **state)
@@ -618,6 +625,19 @@ static void file_errors_name_the_file(void **state)
     assert_int_equal(stat(pipe_path, &kept), 0);
     assert_true(S_ISFIFO(kept.st_mode));
     assert_int_equal(access(temp_path("pipe.part"), F_OK), -1);
+    /* What the system says of an open file does not name it. */
+    failing_env f;
+    for (uint64_t at = 4; at <= 5; at++) { /* two names, open, then: write, close */
+        failing_env_init(&f, at);
+        assert_ok(hy__out_open(&out, &f.env, temp_path("full"), &err), &err);
+        hy_status status = hy__out_write(&out, "x", 1, &err);
+        status = status == HY_OK ? hy__out_commit(&out, &err) : status;
+        hy__out_abandon(&out);
+        assert_int_equal(f.failed, 1);
+        assert_fails(status, HY_E_IO, &err, "full.part: ");
+        assert_int_equal(access(temp_path("full.part"), F_OK), -1);
+        assert_int_equal(f.live_blocks, 0);
+    }
     write_file(temp_path("empty"), "", 0);
     assert_ok(hy__read_file(&env, temp_path("empty"), 0, &data, &n, &err), &err);
     assert_true(data != NULL && n == 0);
@@ -643,6 +663,24 @@ static void reading_past_the_end_says_so(void **state)
     assert_ok(env.file_close(env.user, file, &err), &err);
     assert_memory_equal(view, "0123456789", 10); /* also after close */
     env.file_unmap(env.user, view, bytes);
+}
+
+/* Some file systems map nothing; then the library reads such files. */
+static void files_that_cannot_be_mapped_are_told_apart(void **state)
+{
+    (void)state;
+    static const char path[] = "/sys/kernel/uevent_seqnum";
+    const hy_env env = os_env();
+    hy_error err = {HY_OK, ""};
+    void *file = NULL;
+    uint64_t bytes = 0;
+    const void *view = NULL;
+    if (access(path, R_OK) != 0) {
+        skip();
+    }
+    assert_ok(env.file_open(env.user, path, HY_FILE_READ, &file, &bytes, &err), &err);
+    assert_fails(env.file_map(env.user, file, bytes, &view, &err), HY_E_UNSUPPORTED, &err, "map");
+    assert_ok(env.file_close(env.user, file, &err), &err);
 }
 
 /* ---- mathematics */
@@ -916,6 +954,7 @@ int main(void)
         cmocka_unit_test(files_appear_when_complete),
         cmocka_unit_test(file_errors_name_the_file),
         cmocka_unit_test(reading_past_the_end_says_so),
+        cmocka_unit_test(files_that_cannot_be_mapped_are_told_apart),
         cmocka_unit_test(exponentials_are_exact_enough),
         cmocka_unit_test(exponentials_at_the_edges),
         cmocka_unit_test(powers_are_exact_enough),
