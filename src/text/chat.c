@@ -287,10 +287,6 @@ hy_status hy_chat_render(const hy_chat_format *f, const hy_tokenizer *t,
 
 /* ---- ids */
 
-/* Turn markers that are "user-defined" tokens are found in every text, special tokens on or off. In
- * bodies they are broken after their first byte. */
-enum { MAX_GUARDS = 16 };
-
 typedef struct encoder {
     const hy_tokenizer *t;
     const hy_env *env;
@@ -300,7 +296,9 @@ typedef struct encoder {
     hy_token *ids;
     size_t n;
     size_t cap;
-    hy_str guards[MAX_GUARDS]; /* owned by t */
+    /* Turn markers that are "user-defined" tokens are found in every text, special tokens on or
+     * off. In bodies they are broken after their first byte. */
+    hy_str *guards; /* [n_guards], their bytes are owned by t */
     size_t n_guards;
 } encoder;
 
@@ -377,6 +375,23 @@ static bool is_guard(const hy_str s)
     return s.len >= 2 && !blank;
 }
 
+/* Once each: how many there are is up to the vocabulary, and none may be left out. */
+static hy_status add_guard(encoder *e, hy_str entry)
+{
+    for (size_t g = 0; g < e->n_guards; g++) {
+        if (e->guards[g].data == entry.data) {
+            return HY_OK;
+        }
+    }
+    hy_str *grown = hy__realloc(e->env, e->guards, e->n_guards + 1, sizeof *grown, e->err);
+    if (!grown) {
+        return HY_E_NOMEM;
+    }
+    e->guards = grown;
+    e->guards[e->n_guards++] = entry;
+    return HY_OK;
+}
+
 static hy_status add_guards(encoder *e, const char *marker)
 {
     if (!marker || !marker[0]) {
@@ -385,14 +400,15 @@ static hy_status add_guards(encoder *e, const char *marker)
     hy_token *ids;
     size_t n;
     HY_TRY(hy_tokenize(e->t, marker, strlen(marker), HY_TOKENIZE_PARSE_SPECIAL, &ids, &n, e->err));
-    for (size_t i = 0; i < n && e->n_guards < MAX_GUARDS; i++) {
+    hy_status s = HY_OK;
+    for (size_t i = 0; i < n && s == HY_OK; i++) {
         const hy_str entry = hy_tokenizer_entry(e->t, ids[i]);
         if (hy_tokenizer_kind(e->t, ids[i]) == HY_TOKEN_USER_DEFINED && is_guard(entry)) {
-            e->guards[e->n_guards++] = entry; /* a few twice: harmless */
+            s = add_guard(e, entry);
         }
     }
     hy_tokenizer_free(e->t, ids);
-    return HY_OK;
+    return s;
 }
 
 static void cut_guard(const encoder *e, size_t *i, size_t end)
@@ -474,6 +490,7 @@ hy_status hy_chat_encode(const hy_chat_format *f, const hy_tokenizer *t,
         s = e.ids ? HY_OK : HY_E_NOMEM;
     }
     composer_finish(&c);
+    hy__free(e.env, e.guards);
     if (s != HY_OK) {
         hy__free(e.env, e.ids);
         return s;
