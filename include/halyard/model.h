@@ -20,7 +20,8 @@ typedef struct hy_model_opts {
 } hy_model_opts;
 
 /* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create;
- * HY_E_UNSUPPORTED (architecture, tensor type or backend, named), HY_E_FORMAT (a hyper-parameter
+ * HY_E_UNSUPPORTED (architecture, tensor type or backend, named), HY_E_NOT_FOUND (there is no
+ * backend of this name), HY_E_CANCELLED (by progress), HY_E_FORMAT (a hyper-parameter
  * out of range, a tensor missing, of the wrong shape or unknown, named). A file without vocabulary
  * loads; hy_model_tokenizer is then NULL. */
 HY_API HY_CHECK hy_status hy_model_load(const char *path, const hy_model_opts *opts,

@@ -40,7 +40,8 @@ enum {
 
 /* The tokenizer of an open file.  g is not needed afterwards.
  * Errors: HY_E_NOT_FOUND (the file has no vocabulary), HY_E_UNSUPPORTED (tokenizer or pre-tokenizer
- * not known, named), HY_E_FORMAT (with the key and index), HY_E_NOMEM. */
+ * not known, named), HY_E_FORMAT (with the key and index), HY_E_LIMIT (the same; also a token of
+ * an rwkv vocabulary of over 1024 bytes), HY_E_NOMEM. */
 HY_API HY_CHECK hy_status hy_tokenizer_create(const hy_gguf *g, const hy_env *env,
                                               hy_tokenizer **out, hy_error *err);
 HY_API void hy_tokenizer_destroy(hy_tokenizer *t);

@@ -4,6 +4,10 @@
  * text here. What it makes belongs to the tokenizer; constant afterwards. */
 #include "tokenizer.h"
 
+/* Bytes of an ordinary token.  Looking for the longest token reads up to this far at every place of
+ * a text, so an author of a file must not choose it; the longest of the World vocabulary has 128. */
+#define MAX_WORD 1024u
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9') {
@@ -58,6 +62,11 @@ static hy_status add_words(hy_tokenizer *t, hy__trie_builder *builder, hy_error 
                 return hy__fail(err, HY_E_FORMAT,
                                 "tokenizer.ggml.tokens[%u] \"%s\" has a wrong or unfinished escape",
                                 (unsigned)id, hy__printable(entry, text, sizeof text));
+            }
+            if (n > MAX_WORD) {
+                return hy__fail(err, HY_E_LIMIT,
+                                "tokenizer.ggml.tokens[%u] stands for %zu bytes, the limit is %u",
+                                (unsigned)id, n, MAX_WORD);
             }
             uint32_t old = HY__TRIE_NONE;
             if (n) {

@@ -442,6 +442,15 @@ static void refused_rwkv(void **state)
     vocab_str(&v, "tokenizer.ggml.model", "rwkv");
     vocab_strs(&v, "tokenizer.ggml.tokens", two_tokens, 2);
     check_refused(&v, HY_E_FORMAT, "single byte 0x00");
+    /* One such token would make tokenizing a text of its letters quadratic. */
+    char long_word[1025];
+    memset(long_word, 'a', sizeof long_word);
+    for (size_t more = 0; more < 2; more++) {
+        const hy_str texts[] = {{"a", 1}, {long_word, 1024 + more}};
+        vocab_str(&v, "tokenizer.ggml.model", "rwkv");
+        vocab_strs(&v, "tokenizer.ggml.tokens", texts, 2);
+        check_refused(&v, more ? HY_E_LIMIT : HY_E_FORMAT, more ? "tokens[1]" : "single byte");
+    }
 }
 
 /* ---- ids to text */
