@@ -203,43 +203,57 @@ static uint32_t role_of(const work *w, uint32_t i)
     return w->level[i] < w->level[w->phase[i]] ? 0 : 2;
 }
 
-static void write_phase(hy__fusion *f, const work *w, uint32_t anchor, uint32_t *at)
+/* Turns how many there are of each of n kinds into where those of each begin. */
+static void begins(uint32_t *counts, uint32_t n)
 {
-    const hy__graph *g = w->g;
-    const hy__node *node = &g->nodes[anchor];
-    hy__phase *p = &f->phases[f->n_phases];
-    *p = (hy__phase){.kind = HY__PHASE_MAP, .layer = node->layer, .first = *at};
-    if (!w->alone[anchor]) {
-        (void)hy__anchor_kind(node->op, &p->kind);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t count = counts[i];
+        counts[i] = at;
+        at += count;
     }
-    p->cols = g->values[node->out].cols;
-    uint32_t *const counts[] = {&p->n_prologue, &p->n_anchor, &p->n_epilogue};
-    for (uint32_t role = 0; role < 3; role++) {
-        for (uint32_t i = 0; i < g->n_nodes; i++) {
-            if (w->phase[i] == anchor && role_of(w, i) == role) {
-                f->order[(*at)++] = i;
-                (*counts[role])++;
-            }
-        }
-    }
-    f->n_phases++;
 }
 
-/* Phases in the order of their levels, within a level in the order of the graph. */
-static void write_phases(hy__fusion *f, const work *w)
+/* Phases in the order of their levels, within a level in the order of the graph.  number[i]: that
+ * of the phase whose anchor is node i; scratch: [3 * (n_nodes + 2)]. */
+static void write_phases(hy__fusion *f, const work *w, uint32_t *number, uint32_t *scratch)
 {
-    uint32_t at = 0, highest = 0;
-    for (uint32_t i = 0; i < w->g->n_nodes; i++) {
-        highest = HY_MAX(highest, w->level[i]);
+    const hy__graph *g = w->g;
+    const uint32_t n = g->n_nodes;
+    memset(scratch, 0, ((size_t)n + 2) * sizeof *scratch);
+    for (uint32_t i = 0; i < n; i++) {
+        scratch[w->level[i]] += w->phase[i] == i;
     }
-    for (uint32_t level = 0; level <= highest; level++) {
-        for (uint32_t i = 0; i < w->g->n_nodes; i++) {
-            if (w->level[i] == level && w->phase[i] == i) {
-                write_phase(f, w, i, &at);
-            }
+    begins(scratch, n + 2);
+    for (uint32_t i = 0; i < n; i++) {
+        if (w->phase[i] != i) {
+            continue;
         }
+        number[i] = scratch[w->level[i]]++;
+        hy__phase *p = &f->phases[number[i]];
+        *p = (hy__phase){.kind = HY__PHASE_MAP, .layer = g->nodes[i].layer};
+        if (!w->alone[i]) {
+            (void)hy__anchor_kind(g->nodes[i].op, &p->kind);
+        }
+        p->cols = g->values[g->nodes[i].out].cols;
+        f->n_phases++;
     }
-    memcpy(f->reasons, w->reasons, w->g->n_nodes * sizeof *f->reasons);
+    memset(scratch, 0, 3 * (size_t)f->n_phases * sizeof *scratch);
+    for (uint32_t i = 0; i < n; i++) {
+        hy__phase *p = &f->phases[number[w->phase[i]]];
+        uint32_t *const counts[] = {&p->n_prologue, &p->n_anchor, &p->n_epilogue};
+        const uint32_t role = role_of(w, i);
+        (*counts[role])++;
+        scratch[3 * number[w->phase[i]] + role]++;
+    }
+    begins(scratch, 3 * f->n_phases);
+    for (uint32_t i = 0; i < f->n_phases; i++) {
+        f->phases[i].first = scratch[3 * i];
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        f->order[scratch[3 * number[w->phase[i]] + role_of(w, i)]++] = i;
+    }
+    memcpy(f->reasons, w->reasons, n * sizeof *f->reasons);
 }
 
 hy_status hy__fuse(hy__fusion *f, const hy__graph *g, uint32_t rules, hy_error *err)
@@ -248,8 +262,8 @@ hy_status hy__fuse(hy__fusion *f, const hy__graph *g, uint32_t rules, hy_error *
     f->env = g->env;
     const uint32_t n = g->n_nodes;
     work w = {.g = g, .rules = rules};
-    /* made_by, level, phase, wanted, group */
-    const size_t words = (size_t)g->n_values + 3 * (size_t)n + 2 * ((size_t)n + 2);
+    /* made_by, level, phase, group, wanted (then the phases' numbers), scratch */
+    const size_t words = (size_t)g->n_values + 3 * (size_t)n + 5 * ((size_t)n + 2);
     uint32_t *block = hy__calloc(&g->env, words, sizeof *block, err);
     w.alone = block ? hy__calloc(&g->env, n, sizeof *w.alone, err) : NULL;
     w.reasons = w.alone ? hy__calloc(&g->env, n, sizeof *w.reasons, err) : NULL;
@@ -265,8 +279,9 @@ hy_status hy__fuse(hy__fusion *f, const hy__graph *g, uint32_t rules, hy_error *
         for (uint32_t i = 0; i < n; i++) {
             w.made_by[g->nodes[i].out] = i;
         }
-        settle(&w, w.group + 2 * ((size_t)n + 2));
-        write_phases(f, &w);
+        uint32_t *wanted = w.group + 2 * ((size_t)n + 2);
+        settle(&w, wanted);
+        write_phases(f, &w, wanted, wanted + n);
     } else {
         hy__fusion_finish(f);
     }
