@@ -40,6 +40,11 @@ hy_status hy__wrap(hy_error *err, hy_status status, const char *fmt, ...);
  * end if it was cut. Returns buf. */
 char *hy__printable(hy_str s, char *buf, size_t cap);
 
+static inline bool hy__str_is(hy_str s, const char *text)
+{
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
 /* ---- environment and memory (env.c) */
 
 /* *dst = *src with every NULL callback replaced by the operating system's. src may be NULL or

@@ -159,7 +159,7 @@ uint32_t hy__hparam_choice(hy__builder *b, const char *name, const char *const *
         return absent;
     }
     for (uint32_t i = 0; choices[i]; i++) {
-        if (s.len == strlen(choices[i]) && memcmp(s.data, choices[i], s.len) == 0) {
+        if (hy__str_is(s, choices[i])) {
             return i;
         }
     }
@@ -412,7 +412,7 @@ static hy_status find_arch(const hy_gguf *g, size_t *out, hy_error *err)
     }
     HY_TRY(status);
     for (size_t i = 0; i < HY_COUNT(archs); i++) {
-        if (strlen(archs[i].name) == arch.len && memcmp(archs[i].name, arch.data, arch.len) == 0) {
+        if (hy__str_is(arch, archs[i].name)) {
             *out = i;
             return HY_OK;
         }

@@ -265,22 +265,17 @@ static hy_status model_number(const hy_gguf *g, hy_str arch, const char *suffix,
     return HY_OK;
 }
 
-static bool str_is(hy_str s, const char *text)
-{
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
-}
-
 /* Models whose 80 layers have far fewer value heads than heads: their attn_v is small, and more
  * bits cost little. */
 static bool has_wide_values(hy_str arch, const hy__mix_state *s, bool shared)
 {
-    if (str_is(arch, "llama")) {
+    if (hy__str_is(arch, "llama")) {
         return s->n_layer == 80 && s->n_expert != 8 && shared;
     }
-    if (str_is(arch, "qwen2") || str_is(arch, "deci") || str_is(arch, "olmo")) {
+    if (hy__str_is(arch, "qwen2") || hy__str_is(arch, "deci") || hy__str_is(arch, "olmo")) {
         return s->n_layer == 80;
     }
-    return str_is(arch, "jais2") && s->n_layer == 68;
+    return hy__str_is(arch, "jais2") && s->n_layer == 68;
 }
 
 hy_status hy__mix_begin(hy__mix_state *s, const hy__mix *mix, const hy_gguf *g, hy_error *err)
@@ -294,7 +289,7 @@ hy_status hy__mix_begin(hy__mix_state *s, const hy__mix *mix, const hy_gguf *g, 
         return status;
     }
     for (size_t i = 0; i < HY_COUNT(special); i++) {
-        if (str_is(arch, special[i])) {
+        if (hy__str_is(arch, special[i])) {
             return hy__fail(err, HY_E_UNSUPPORTED,
                             "the mixes have rules of their own for architecture '%s'", special[i]);
         }

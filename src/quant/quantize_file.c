@@ -207,11 +207,6 @@ static hy_status plan(converter *c, const hy__mix *mix, hy_error *err)
     return HY_OK;
 }
 
-static bool key_is(hy_str key, const char *name)
-{
-    return key.len == strlen(name) && memcmp(key.data, name, key.len) == 0;
-}
-
 /* All keys but those about the encoding, which come last. */
 static hy_status declare(converter *c, const hy__mix *mix, hy_error *err)
 {
@@ -221,7 +216,7 @@ static hy_status declare(converter *c, const hy__mix *mix, hy_error *err)
     HY_TRY(hy_gguf_writer_create(&c->env, &c->out, err));
     for (size_t k = 0; k < hy_gguf_n_keys(c->in); k++) {
         hy_str name = hy_gguf_key_name(c->in, k);
-        if (!key_is(name, version) && !key_is(name, file_type)) {
+        if (!hy__str_is(name, version) && !hy__str_is(name, file_type)) {
             HY_TRY(hy_gguf_writer_copy_key(c->out, c->in, k, err));
         }
     }

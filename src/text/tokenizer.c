@@ -24,25 +24,20 @@ hy_status hy__ids_push(const hy_env *env, hy__ids *ids, hy_token id, hy_error *e
 
 /* ---- making one */
 
-static bool str_is(hy_str s, const char *text)
-{
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
-}
-
 static hy_status read_model(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
 {
     hy_str name;
     const hy_status status = hy_gguf_get_str(g, "tokenizer.ggml.model", &name, err);
     if (status == HY_E_NOT_FOUND ||
-        (status == HY_OK && (str_is(name, "none") || str_is(name, "no_vocab")))) {
+        (status == HY_OK && (hy__str_is(name, "none") || hy__str_is(name, "no_vocab")))) {
         return hy__fail(err, HY_E_NOT_FOUND, "the file has no vocabulary (tokenizer.ggml.model)");
     }
     HY_TRY(status);
-    if (str_is(name, "rwkv")) {
+    if (hy__str_is(name, "rwkv")) {
         t->model = HY__VOCAB_RWKV;
-    } else if (str_is(name, "gpt2")) {
+    } else if (hy__str_is(name, "gpt2")) {
         t->model = HY__VOCAB_GPT2;
-    } else if (str_is(name, "llama")) {
+    } else if (hy__str_is(name, "llama")) {
         t->model = HY__VOCAB_LLAMA;
     } else {
         char text[80];
