@@ -5,7 +5,8 @@
 #include "tokenizer.h"
 
 /* Bytes of an ordinary token.  Looking for the longest token reads up to this far at every place of
- * a text, so an author of a file must not choose it; the longest of the World vocabulary has 128. */
+ * a text, so an author of a file must not choose it; the longest of the World vocabulary has 128.
+ */
 #define MAX_WORD 1024u
 
 static int hex_digit(char c)

@@ -757,7 +757,8 @@ static void test_injection(void **state)
     }
 }
 
-/* A vocabulary that cuts the markers into many user-defined tokens: the last one is guarded, too. */
+/* A vocabulary that cuts the markers into many user-defined tokens: the last one is guarded,
+ * too. */
 static void test_many_guards(void **state)
 {
     (void)state;
