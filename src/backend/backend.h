@@ -12,6 +12,11 @@
 #include "halyard/unstable.h"
 #include "plan/plan.h"
 
+/* What a caller may ask of a backend's model. */
+typedef struct hy__backend_model_opts {
+    const char *cpu_level; /* as in hy_model_opts; read by the CPU backend alone */
+} hy__backend_model_opts;
+
 typedef struct hy__backend_opts {
     uint32_t n_ctx;   /* positions that KV caches hold; 0 for recurrent models */
     uint32_t n_batch; /* most tokens in a step */
@@ -36,8 +41,9 @@ typedef struct hy__backend {
     /* Whether it runs the operation, on a matrix of this type where it reads one. */
     bool (*supports)(hy__opcode op, hy_type type);
 
-    /* Prepares the weights. graph and plan outlive the result. */
-    hy_status (*model_create)(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out,
+    /* Prepares the weights. graph and plan outlive the result, opts need not. */
+    hy_status (*model_create)(const hy__graph *g, const hy__plan *p,
+                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
                               hy_error *err);
     void (*model_destroy)(void *model);
 

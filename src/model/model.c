@@ -113,7 +113,9 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
     if (opts->progress && !opts->progress(opts->progress_user, 0, m->info.weight_bytes)) {
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
-    HY_TRY(m->backend->model_create(&m->graph, &m->plan, &m->env, &m->backend_model, err));
+    const hy__backend_model_opts backend = {.cpu_level = opts->cpu_level};
+    HY_TRY(
+        m->backend->model_create(&m->graph, &m->plan, &backend, &m->env, &m->backend_model, err));
     if (opts->progress &&
         !opts->progress(opts->progress_user, m->info.weight_bytes, m->info.weight_bytes)) {
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");

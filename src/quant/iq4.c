@@ -8,16 +8,16 @@
 
 enum { SUB = 32, HALF = 16, LEVELS = 16, XS_BLOCK = 256, XS_SUBS = 8 };
 
-static const int8_t levels[LEVELS] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                      1,    13,   25,  38,  53,  69,  89,  113};
+const int8_t hy__iq4_levels[LEVELS] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                       1,    13,   25,  38,  53,  69,  89,  113};
 
 /* ---- decoding */
 
 static inline void decode_codes(const uint8_t *codes, float d, float *dst)
 {
     for (size_t e = 0; e < HALF; e++) {
-        dst[e] = d * (float)levels[codes[e] & 15];
-        dst[HALF + e] = d * (float)levels[codes[e] >> 4];
+        dst[e] = d * (float)hy__iq4_levels[codes[e] & 15];
+        dst[HALF + e] = d * (float)hy__iq4_levels[codes[e] >> 4];
     }
 }
 
@@ -46,23 +46,23 @@ void hy__dequantize_IQ4_XS(const uint8_t *src, float *dst, size_t n)
 /* The level nearest to x, the higher of two that are equally near. */
 static uint32_t nearest_level(float x)
 {
-    if (x <= (float)levels[0]) {
+    if (x <= (float)hy__iq4_levels[0]) {
         return 0;
     }
-    if (x >= (float)levels[LEVELS - 1]) {
+    if (x >= (float)hy__iq4_levels[LEVELS - 1]) {
         return LEVELS - 1;
     }
     uint32_t below = 0;
     uint32_t above = LEVELS - 1;
-    while (above - below > 1) { /* levels[below] <= x < levels[above] */
+    while (above - below > 1) { /* hy__iq4_levels[below] <= x < hy__iq4_levels[above] */
         uint32_t middle = (below + above) / 2;
-        if (x < (float)levels[middle]) {
+        if (x < (float)hy__iq4_levels[middle]) {
             above = middle;
         } else {
             below = middle;
         }
     }
-    return x - (float)levels[below] < (float)levels[above] - x ? below : above;
+    return x - (float)hy__iq4_levels[below] < (float)hy__iq4_levels[above] - x ? below : above;
 }
 
 /* With weights w = x^2 and levels q of this inverse scale: *xq = sum w q x, *qq = sum w q q. */
@@ -71,7 +71,7 @@ static void level_sums(const float *x, float inverse, float *xq, float *qq)
     float sum_xq = 0.0f;
     float sum_qq = 0.0f;
     for (size_t e = 0; e < SUB; e++) {
-        float q = (float)levels[nearest_level(inverse * x[e])];
+        float q = (float)hy__iq4_levels[nearest_level(inverse * x[e])];
         float w = x[e] * x[e];
         sum_xq += w * q * x[e];
         sum_qq += w * q * q;
@@ -89,7 +89,7 @@ static float fit_levels(const float *x)
     if (fabsf(extreme) < HY__FIT_EPSILON) {
         return 0.0f;
     }
-    float lowest = (float)levels[0];
+    float lowest = (float)hy__iq4_levels[0];
     float d = -extreme / lowest;
     float xq;
     float qq;

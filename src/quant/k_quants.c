@@ -127,15 +127,6 @@ size_t hy__quantize_Q2_K(const float *src, uint8_t *dst, size_t n)
 
 /* ---- Q3_K: third bits 32 (bit e / 32 of byte e % 32), low bits 64, scales 12, d */
 
-/* Scale g of 16: 6 bits, biased by 32; the low 4 bits of 0..7 and 8..15 share bytes 0..7, the high
- * 2 of g are in byte 8 + g % 4. */
-static inline int32_t q3_scale(const uint8_t *s, size_t g)
-{
-    int32_t low = g < 8 ? s[g] & 15 : s[g - 8] >> 4;
-    int32_t high = s[8 + g % 4] >> (2 * (g / 4)) & 3;
-    return (low | high << 4) - 32;
-}
-
 static void put_q3_scale(uint8_t *s, size_t g, uint32_t biased)
 {
     if (g < 8) {
@@ -154,7 +145,7 @@ void hy__dequantize_Q3_K(const uint8_t *src, float *dst, size_t n)
             const uint8_t *low = src + 32 + group_2bit(g);
             const uint8_t *high = src + 16 * (g % 2);
             const int low_shift = shift_2bit(g), high_shift = (int)(g / 2);
-            float scale = d * (float)q3_scale(src + 96, g);
+            float scale = d * (float)hy__q3_scale(src + 96, g);
             for (size_t e = 0; e < 16; e++) {
                 int32_t code = (low[e] >> low_shift & 3) | (high[e] >> high_shift & 1) << 2;
                 dst[i + 16 * g + e] = scale * (float)(code - 4);
@@ -197,7 +188,8 @@ size_t hy__quantize_Q3_K(const float *src, uint8_t *dst, size_t n)
         }
         float d = hy__load_f16(dst + 108);
         for (size_t g = 0; g < 16; g++) {
-            recode_symmetric(16, x + 16 * g, d * (float)q3_scale(dst + 96, g), 4, codes + 16 * g);
+            recode_symmetric(16, x + 16 * g, d * (float)hy__q3_scale(dst + 96, g), 4,
+                             codes + 16 * g);
         }
         for (size_t e = 0; e < BLOCK; e++) {
             dst[e % 32] = (uint8_t)(dst[e % 32] | (codes[e] >> 2) << (e / 32));
@@ -209,19 +201,6 @@ size_t hy__quantize_Q3_K(const float *src, uint8_t *dst, size_t n)
 
 /* ---- Q4_K and Q5_K: d, dmin, scales 12; Q5_K: fifth bits 32 (bit e / 32 of byte e % 32); codes
  * 128 */
-
-/* Scale and minimum g of 8, 6 bits each.  Bytes 0..3 and 4..7 hold those of 0..3; the low halves
- * of 4..7 are in bytes 8..11, their top two bits in the top bits of bytes 0..7. */
-static inline void get_scale_min(const uint8_t *s, size_t g, uint32_t *scale, uint32_t *min)
-{
-    if (g < 4) {
-        *scale = s[g] & 63u;
-        *min = s[g + 4] & 63u;
-    } else {
-        *scale = (s[g + 4] & 15u) | (uint32_t)(s[g - 4] >> 6) << 4;
-        *min = (uint32_t)(s[g + 4] >> 4) | (uint32_t)(s[g] >> 6) << 4;
-    }
-}
 
 /* For g = 0..7 in this order. */
 static void put_scale_min(uint8_t *s, size_t g, uint32_t scale, uint32_t min)
@@ -245,7 +224,7 @@ static inline void decode_q45(const uint8_t *src, const uint8_t *fifth, const ui
     for (size_t g = 0; g < 8; g++) {
         uint32_t s;
         uint32_t m;
-        get_scale_min(src + 4, g, &s, &m);
+        hy__q45_scale_min(src + 4, g, &s, &m);
         float scale = d * (float)s;
         float min = dmin * (float)m;
         for (size_t l = 0; l < 32; l++) {
@@ -309,7 +288,7 @@ static bool encode_q45(const float *x, int32_t top, const hy__affine_search *sea
     for (size_t g = 0; g < 8; g++) {
         uint32_t s;
         uint32_t m;
-        get_scale_min(dst + 4, g, &s, &m);
+        hy__q45_scale_min(dst + 4, g, &s, &m);
         recode_affine(32, x + 32 * g, d * (float)s, dmin * (float)m, top, codes + 32 * g);
     }
     return true;

@@ -41,6 +41,33 @@ HY_TYPE_LIST(HY__DECLARE)
 /* Index of the first element that is not finite; n if all are. */
 size_t hy__first_not_finite(const float *x, size_t n);
 
+/* ---- how blocks are laid out, for codecs and kernels */
+
+/* IQ4_NL and IQ4_XS: what the codes stand for. */
+extern const int8_t hy__iq4_levels[16];
+
+/* Q3_K: scale g of 16: 6 bits, biased by 32; the low 4 bits of 0..7 and 8..15 share bytes 0..7, the
+ * high 2 of g are in byte 8 + g % 4. */
+static inline int32_t hy__q3_scale(const uint8_t *s, size_t g)
+{
+    int32_t low = g < 8 ? s[g] & 15 : s[g - 8] >> 4;
+    int32_t high = s[8 + g % 4] >> (2 * (g / 4)) & 3;
+    return (low | high << 4) - 32;
+}
+
+/* Q4_K and Q5_K: scale and minimum g of 8, 6 bits each.  Bytes 0..3 and 4..7 hold those of 0..3;
+ * the low halves of 4..7 are in bytes 8..11, their top two bits in the top bits of bytes 0..7. */
+static inline void hy__q45_scale_min(const uint8_t *s, size_t g, uint32_t *scale, uint32_t *min)
+{
+    if (g < 4) {
+        *scale = s[g] & 63u;
+        *min = s[g + 4] & 63u;
+    } else {
+        *scale = (s[g + 4] & 15u) | (uint32_t)(s[g - 4] >> 6) << 4;
+        *min = (uint32_t)(s[g + 4] >> 4) | (uint32_t)(s[g] >> 6) << 4;
+    }
+}
+
 /* ---- small steps of the reference arithmetic */
 
 /* The f16 at p. */

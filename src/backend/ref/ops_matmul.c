@@ -96,10 +96,12 @@ void hy__ref_matmul(hy__ref_session *s, const hy__node *node)
     const hy_type_info *t = hy_type_find((uint32_t)w->tensor->type);
     const float *x = hy__ref_data(s, node->in[1]);
     const uint32_t cols = hy__ref_cols(s, node->in[1]);
-    for (size_t i = 0; i < (size_t)cols * w->n; i++) {
-        s->wide[i] = (double)x[i];
+    double *wide = s->columns;
+    for (size_t i = 0; s->columns_of != node->in[1] && i < (size_t)cols * w->n; i++) {
+        wide[i] = (double)x[i];
     }
-    job j = {.s = s, .type = w->tensor->type, .n = w->n, .m = w->m, .cols = cols, .x = s->wide};
+    s->columns_of = node->in[1];
+    job j = {.s = s, .type = w->tensor->type, .n = w->n, .m = w->m, .cols = cols, .x = wide};
     j.row_bytes = (size_t)w->n / t->block_elems * t->block_bytes;
     j.rows = (const char *)w->tensor->data + w->first / w->n * j.row_bytes;
     j.y = hy__ref_data(s, node->out);

@@ -9,7 +9,7 @@ static const hy__ref_fn functions[HY__N_OPS] = {
 #undef HY_OP
 };
 
-static bool supports(hy__opcode op, hy_type type)
+bool hy__ref_supports(hy__opcode op, hy_type type)
 {
     const hy_type_info *info = hy_type_find((uint32_t)type);
     return functions[op] != NULL && info != NULL && info->can_decode;
@@ -17,18 +17,13 @@ static bool supports(hy__opcode op, hy_type type)
 
 /* ---- model */
 
-static void model_destroy(void *model)
+void hy__ref_model_finish(hy__ref_model *m)
 {
-    hy__ref_model *m = model;
-    if (!m) {
-        return;
-    }
-    const hy_env env = m->env;
     for (uint32_t i = 0; m->vectors && i < m->g->n_values; i++) {
-        hy__free(&env, m->vectors[i]);
+        hy__free(&m->env, m->vectors[i]);
     }
-    hy__free(&env, m->vectors);
-    hy__free(&env, m);
+    hy__free(&m->env, m->vectors);
+    m->vectors = NULL;
 }
 
 /* Vectors are short and used everywhere: they are decoded once. */
@@ -49,17 +44,14 @@ static hy_status decode_vector(hy__ref_model *m, hy__id id, hy_error *err)
     return hy_dequantize(v->tensor->type, data, m->vectors[id], v->n, err);
 }
 
-static hy_status model_create(const hy__graph *g, const hy__plan *p, const hy_env *env, void **out,
-                              hy_error *err)
+hy_status hy__ref_model_init(hy__ref_model *m, const hy__graph *g, const hy__plan *p,
+                             const hy_env *env, hy_error *err)
 {
-    *out = NULL;
-    hy__ref_model *m = hy__calloc(env, 1, sizeof *m, err);
-    if (!m) {
-        return HY_E_NOMEM;
-    }
+    memset(m, 0, sizeof *m);
     m->env = *env;
     m->g = g;
     m->p = p;
+    memcpy(m->functions, functions, sizeof functions);
     m->vectors = hy__calloc(env, g->n_values, sizeof *m->vectors, err);
     hy_status status = m->vectors ? HY_OK : HY_E_NOMEM;
     for (uint32_t i = 0; i < g->n_nodes && status == HY_OK; i++) {
@@ -77,16 +69,46 @@ static hy_status model_create(const hy__graph *g, const hy__plan *p, const hy_en
         }
     }
     if (status != HY_OK) {
-        model_destroy(m);
+        hy__ref_model_finish(m);
+        return status;
+    }
+    m->column_bytes = m->widest * (uint64_t)sizeof(double);
+    return HY_OK;
+}
+
+static hy_status model_create(const hy__graph *g, const hy__plan *p,
+                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
+                              hy_error *err)
+{
+    (void)opts;
+    *out = NULL;
+    hy__ref_model *m = hy__calloc(env, 1, sizeof *m, err);
+    if (!m) {
+        return HY_E_NOMEM;
+    }
+    const hy_status status = hy__ref_model_init(m, g, p, env, err);
+    if (status != HY_OK) {
+        hy__free(env, m);
         return status;
     }
     *out = m;
     return HY_OK;
 }
 
+static void model_destroy(void *model)
+{
+    hy__ref_model *m = model;
+    if (!m) {
+        return;
+    }
+    const hy_env env = m->env;
+    hy__ref_model_finish(m);
+    hy__free(&env, m);
+}
+
 /* ---- session */
 
-static void session_destroy(void *session)
+void hy__ref_session_destroy(void *session)
 {
     hy__ref_session *s = session;
     if (!s) {
@@ -101,7 +123,7 @@ static void session_destroy(void *session)
     hy__free_aligned(&env, s->recurrent[0]);
     hy__free_aligned(&env, s->recurrent[1]);
     hy__free(&env, s->scratch);
-    hy__free(&env, s->wide);
+    hy__free_aligned(&env, s->columns);
     hy__free(&env, s->arena[0]);
     hy__free(&env, s->arena[1]);
     hy__free(&env, s);
@@ -130,19 +152,19 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     const hy_env *env = &m->env;
     const hy__backend_opts *o = &s->opts;
     const uint32_t n_out = o->all_logits ? o->n_batch : 1;
-    const uint64_t wide = (uint64_t)m->widest * o->n_batch; /* both are 32 bits wide */
     const uint64_t scratch = scratch_need(m, o->n_ctx);
-    uint64_t arena0, arena1, all_scratch;
+    uint64_t arena0, arena1, columns, all_scratch;
     if (!hy__mul_u64(m->p->per_token, o->n_batch, &arena0) ||
         !hy__mul_u64(m->p->per_output, n_out, &arena1) ||
+        !hy__mul_u64(m->column_bytes, o->n_batch, &columns) ||
         !hy__mul_u64(scratch, o->n_threads, &all_scratch) || HY_MAX(arena0, arena1) > SIZE_MAX ||
-        HY_MAX(wide, all_scratch) > SIZE_MAX || m->p->recurrent > SIZE_MAX) {
+        HY_MAX(columns, all_scratch) > SIZE_MAX || m->p->recurrent > SIZE_MAX) {
         return hy__fail(err, HY_E_NOMEM, "out of memory: activations of %u tokens", o->n_batch);
     }
     s->scratch_len = (size_t)scratch;
     if (!(s->arena[0] = hy__alloc(env, (size_t)arena0, sizeof(float), err)) ||
         !(s->arena[1] = hy__alloc(env, (size_t)arena1, sizeof(float), err)) ||
-        !(s->wide = hy__alloc(env, (size_t)wide, sizeof(double), err)) ||
+        !(s->columns = hy__calloc_aligned(env, (size_t)columns, 1, err)) ||
         !(s->scratch = hy__alloc(env, (size_t)all_scratch, sizeof(double), err)) ||
         !(s->recurrent[0] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
         !(s->recurrent[1] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
@@ -166,8 +188,8 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     return hy__pool_create(env, o->n_threads, &s->pool, err);
 }
 
-static hy_status session_create(void *model, const hy__backend_opts *opts, void **out,
-                                hy_error *err)
+hy_status hy__ref_session_create(void *model, const hy__backend_opts *opts, void **out,
+                                 hy_error *err)
 {
     const hy__ref_model *m = model;
     *out = NULL;
@@ -179,7 +201,7 @@ static hy_status session_create(void *model, const hy__backend_opts *opts, void 
     s->opts = *opts;
     const hy_status status = allocate(s, err);
     if (status != HY_OK) {
-        session_destroy(s);
+        hy__ref_session_destroy(s);
         return status;
     }
     *out = s;
@@ -233,17 +255,18 @@ double *hy__ref_scratch(const hy__ref_session *s, uint32_t thread)
     return s->scratch + s->scratch_len * thread;
 }
 
-static hy_status step(void *session, const hy__step_args *args, hy_error *err)
+hy_status hy__ref_step(void *session, const hy__step_args *args, hy_error *err)
 {
     hy__ref_session *s = session;
     const hy__graph *g = s->model->g;
     s->args = *args;
+    s->columns_of = 0;
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         const hy__node *node = &g->nodes[i];
         if (hy__ref_cols(s, node->out) == 0) {
             continue;
         }
-        functions[node->op](s, node);
+        s->model->functions[node->op](s, node);
         if (hy__ref_cancelled(s)) {
             return hy__fail(err, HY_E_CANCELLED, "cancelled");
         }
@@ -257,13 +280,13 @@ static hy_status step(void *session, const hy__step_args *args, hy_error *err)
     return HY_OK;
 }
 
-static void commit(void *session)
+void hy__ref_commit(void *session)
 {
     hy__ref_session *s = session;
     s->current = 1 - s->current;
 }
 
-static hy_status state_read(void *session, uint64_t n_pos, float *data, hy_error *err)
+hy_status hy__ref_state_read(void *session, uint64_t n_pos, float *data, hy_error *err)
 {
     const hy__ref_session *s = session;
     const hy__graph *g = s->model->g;
@@ -280,7 +303,7 @@ static hy_status state_read(void *session, uint64_t n_pos, float *data, hy_error
     return HY_OK;
 }
 
-static hy_status state_write(void *session, uint64_t n_pos, const float *data, hy_error *err)
+hy_status hy__ref_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err)
 {
     hy__ref_session *s = session;
     const hy__graph *g = s->model->g;
@@ -305,13 +328,13 @@ static hy_status state_write(void *session, uint64_t n_pos, const float *data, h
 
 const hy__backend hy__backend_ref = {
     .name = "ref",
-    .supports = supports,
+    .supports = hy__ref_supports,
     .model_create = model_create,
     .model_destroy = model_destroy,
-    .session_create = session_create,
-    .session_destroy = session_destroy,
-    .step = step,
-    .commit = commit,
-    .state_read = state_read,
-    .state_write = state_write,
+    .session_create = hy__ref_session_create,
+    .session_destroy = hy__ref_session_destroy,
+    .step = hy__ref_step,
+    .commit = hy__ref_commit,
+    .state_read = hy__ref_state_read,
+    .state_write = hy__ref_state_write,
 };
