@@ -29,3 +29,11 @@ if(HALYARD_COVERAGE)
     target_compile_options(halyard_options INTERFACE --coverage -Og -fprofile-update=atomic)
     target_link_options(halyard_options INTERFACE --coverage)
 endif()
+
+# x86 or not is the compiler's business (-m32, cross compilers), so it is asked.
+include(CheckCSourceCompiles)
+check_c_source_compiles("
+#if !(defined(__x86_64__) || defined(__i386__)) || !defined(__GNUC__)
+#error
+#endif
+int main(void) { return 0; }" HALYARD_X86)

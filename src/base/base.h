@@ -234,7 +234,14 @@ uint32_t hy__pool_size(const hy__pool *p);
 typedef void (*hy__pool_fn)(void *arg, size_t begin, size_t end, uint32_t thread);
 void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *arg);
 
-/* ---- machine (os_posix.c) */
+/* ---- machine (os_posix.c, cpu.c) */
+
+/* Sets of instructions that kernels are written for, as bits. */
+enum {
+    HY__CPU_AVX2 = 1,       /* AVX2, FMA, F16C */
+    HY__CPU_AVX512_VNNI = 2 /* AVX-512 F, DQ, BW, VL, VNNI */
+};
+uint32_t hy__cpu_features(void);
 
 void hy__os_env(hy_env *env); /* all callbacks of the operating system; log NULL */
 

@@ -45,13 +45,8 @@ extern const hy__cpu_table hy__cpu_plain;  /* plain.c; complete */
 extern const hy__cpu_table hy__cpu_avx2;   /* x86/avx2.c: AVX2, FMA, F16C */
 extern const hy__cpu_table hy__cpu_avx512; /* x86/avx512.c: AVX-512 F, BW, DQ, VL, VNNI, and those of AVX2 */
 
-/* The levels, the least first. */
-#define HY__CPU_LEVELS(X) X(plain) X(avx2) X(avx512)
-enum {
-#define HY__CPU_LEVEL(name) HY__CPU_LEVEL_##name,
-    HY__CPU_LEVELS(HY__CPU_LEVEL) HY__CPU_N_LEVELS
-#undef HY__CPU_LEVEL
-};
+/* The levels, the least first: plain, avx2, avx512. */
+enum { HY__CPU_N_LEVELS = 3 };
 
 /* dispatch.c.  Names by number, NULL behind the last; whether this machine (and this build) has a level; the table of
  * a level alone, which may have gaps; and one without gaps, of the level and those below it. */
@@ -61,7 +56,7 @@ const hy__cpu_table *hy__cpu_level_table(size_t level);
 void hy__cpu_fill(size_t level, hy__cpu_table *out);
 /* By name, NULL: the best one here.  HY_E_UNSUPPORTED if this machine lacks it, HY_E_NOT_FOUND lists the names. */
 hy_status hy__cpu_level_find(const char *name, size_t *level, hy_error *err);
-/* Position in the list of dot or dot_f32, or -1. */
+/* Position of a type in the list of dot or dot_f32, or -1. */
 int hy__cpu_dot_index(hy_type type);
 int hy__cpu_dot_f32_index(hy_type type);
 
