@@ -65,7 +65,7 @@ static void every_architecture_runs(void **state)
         assert_ok(load(&t, &m, &bytes, &err), &err);
         hy_model_get_info(m, &info);
         assert_string_equal(hy_model_arch(m), tiny_arch_name(arch));
-        assert_string_equal(hy_model_backend(m), "ref");
+        assert_string_equal(hy_model_backend(m), "cpu");
         assert_null(hy_model_tokenizer(m));
         assert_int_equal(info.n_layer, 2);
         assert_int_equal(info.n_embd, 16);

@@ -5,10 +5,16 @@
 
 #include <stdio.h>
 
-#if defined(HY__CPU_X86)
-#define TABLE_OF(x86) (x86)
+/* The build says which levels it has. */
+#if defined(HY__CPU_HAS_AVX2)
+#define AVX2 &hy__cpu_avx2
 #else
-#define TABLE_OF(x86) NULL
+#define AVX2 NULL
+#endif
+#if defined(HY__CPU_HAS_AVX512)
+#define AVX512 &hy__cpu_avx512
+#else
+#define AVX512 NULL
 #endif
 
 /* What a level needs from the processor; without a table it is not in this build. */
@@ -18,8 +24,8 @@ static const struct level {
     const hy__cpu_table *table;
 } levels[HY__CPU_N_LEVELS] = {
     {"plain", 0, &hy__cpu_plain},
-    {"avx2", HY__CPU_AVX2, TABLE_OF(&hy__cpu_avx2)},
-    {"avx512", HY__CPU_AVX2 | HY__CPU_AVX512_VNNI, TABLE_OF(&hy__cpu_avx512)},
+    {"avx2", HY__CPU_AVX2, AVX2},
+    {"avx512", HY__CPU_AVX2 | HY__CPU_AVX512_VNNI, AVX512},
 };
 
 const char *hy__cpu_level_name(size_t level)
