@@ -153,8 +153,8 @@ static inline __m512 scales_18(const uint8_t *row)
 /* Scales, then minima, of 8 blocks of 20 bytes: from their words 0..31 and 40..71. */
 static inline __m512 scales_20(const uint8_t *row)
 {
-    const __m512i from = index_16(
-        _mm256_setr_epi16(0, 10, 20, 30, 32, 42, 52, 62, 1, 11, 21, 31, 33, 43, 53, 63));
+    const __m512i from =
+        index_16(_mm256_setr_epi16(0, 10, 20, 30, 32, 42, 52, 62, 1, 11, 21, 31, 33, 43, 53, 63));
     return f16_of(_mm512_permutex2var_epi16(load(row), from, load(row + 80)));
 }
 
@@ -235,8 +235,7 @@ static inline __m512i dots_Q5_1(const uint8_t *a, const uint8_t *b, __m512i x)
 
 static inline __m512i dots_Q8_0(const uint8_t *a, const uint8_t *b, __m512i x)
 {
-    __m512i v =
-        _mm512_inserti64x4(_mm512_castsi256_si512(load_256(a + 2)), load_256(b + 2), 1);
+    __m512i v = _mm512_inserti64x4(_mm512_castsi256_si512(load_256(a + 2)), load_256(b + 2), 1);
     return dot_4_biased(_mm512_xor_si512(v, _mm512_set1_epi8(-128)), -128, x);
 }
 
@@ -264,14 +263,14 @@ static inline __m512 two_factors(float a, float b)
         size_t b = 0;                                                                              \
         for (; b + 8 <= blocks; b += 8, row += 8 * (bytes)) {                                      \
             const int8_t *q = x->q + 32 * b;                                                       \
-            __m512i dots = sums_of(                                                                \
-                dots_##type(row, row + (bytes), load(q)),                                          \
-                dots_##type(row + 2 * (bytes), row + 3 * (bytes), load(q + 64)),                   \
-                dots_##type(row + 4 * (bytes), row + 5 * (bytes), load(q + 128)),                  \
-                dots_##type(row + 6 * (bytes), row + 7 * (bytes), load(q + 192)));                 \
-            __m512 factors = _mm512_mul_ps(scales_of(row),                                         \
-                                           (has_min) ? column_scales_sums(x->d + b, x->s + b)      \
-                                                     : column_scales(x->d + b));                   \
+            __m512i dots =                                                                         \
+                sums_of(dots_##type(row, row + (bytes), load(q)),                                  \
+                        dots_##type(row + 2 * (bytes), row + 3 * (bytes), load(q + 64)),           \
+                        dots_##type(row + 4 * (bytes), row + 5 * (bytes), load(q + 128)),          \
+                        dots_##type(row + 6 * (bytes), row + 7 * (bytes), load(q + 192)));         \
+            __m512 factors =                                                                       \
+                _mm512_mul_ps(scales_of(row), (has_min) ? column_scales_sums(x->d + b, x->s + b)   \
+                                                        : column_scales(x->d + b));                \
             if (has_min) {                                                                         \
                 mins = _mm512_add_ps(mins, factors);                                               \
             }                                                                                      \
@@ -319,8 +318,9 @@ static inline __m128i scales_mins(__m128i head)
 static inline __m512 factors_of_q45(const uint8_t *row, const hy__q8 *x, size_t b)
 {
     __m128i head = load_128(row);
-    __m512 d = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
-                                     _mm512_cvtph_ps(_mm256_castsi128_si256(head)));
+    __m512 d =
+        _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
+                              _mm512_cvtph_ps(_mm256_castsi128_si256(head)));
     __m512 sm = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(scales_mins(head)));
     return _mm512_mul_ps(_mm512_mul_ps(sm, column_scales_sums(x->d + 8 * b, x->s + 8 * b)), d);
 }
@@ -382,7 +382,8 @@ static float hy__dot_Q5_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n
     return sum_16(sum) - sum_8(high_half(mins));
 }
 
-/* Scales of 16 sub-blocks (signed bytes in lane order) times that of the block, d, and the column's. */
+/* Scales of 16 sub-blocks (signed bytes in lane order) times that of the block, d, and the
+ * column's. */
 static inline __m512 factors_of_16(__m128i scales, float d, const float *column)
 {
     __m512 s = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales));
@@ -420,8 +421,8 @@ static float hy__dot_Q6_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n
  * and 2c + 1 of `third`. */
 static inline __m512i dots_Q3_K(const uint8_t *codes, __m512i third, const int8_t *q, int c)
 {
-    __m512i low = _mm512_srlv_epi64(load_twice(codes + 32 * (c / 2)),
-                                    halves(4 * (c % 2), 4 * (c % 2) + 2));
+    __m512i low =
+        _mm512_srlv_epi64(load_twice(codes + 32 * (c / 2)), halves(4 * (c % 2), 4 * (c % 2) + 2));
     __m512i high = _mm512_rolv_epi64(third, halves((2 - 2 * c) & 63, (1 - 2 * c) & 63));
     __m512i v = select(_mm512_set1_epi8(3), low, high);
     return dot_4_biased(_mm512_and_si512(v, _mm512_set1_epi8(7)), 4, load(q + 64 * c));
@@ -431,7 +432,8 @@ static inline __m512i dots_Q3_K(const uint8_t *codes, __m512i third, const int8_
 static inline __m128i scales_Q3_K(__m128i tail)
 {
     const __m128i low_at = _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9);
-    const __m128i top_at = _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13);
+    const __m128i top_at =
+        _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13);
     __m128i low = _mm_srlv_epi32(_mm_shuffle_epi8(tail, low_at), _mm_setr_epi32(0, 0, 4, 4));
     __m128i top = _mm_rolv_epi32(_mm_shuffle_epi8(tail, top_at), _mm_setr_epi32(4, 2, 0, 30));
     low = _mm_and_si128(low, _mm_set1_epi8(15));
@@ -456,8 +458,8 @@ static float hy__dot_Q3_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n
 
 static inline __m512i dots_Q2_K(const uint8_t *codes, const int8_t *q, int c)
 {
-    __m512i v = _mm512_srlv_epi64(load_twice(codes + 32 * (c / 2)),
-                                  halves(4 * (c % 2), 4 * (c % 2) + 2));
+    __m512i v =
+        _mm512_srlv_epi64(load_twice(codes + 32 * (c / 2)), halves(4 * (c % 2), 4 * (c % 2) + 2));
     return dot_4(_mm512_and_si512(v, _mm512_set1_epi8(3)), load(q + 64 * c));
 }
 
