@@ -353,7 +353,7 @@ static float hy__dot_Q4_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n
 }
 
 /* mask ? a : b, bit by bit. */
-static inline __m512i select(__m512i mask, __m512i a, __m512i b)
+static inline __m512i blend(__m512i mask, __m512i a, __m512i b)
 {
     return _mm512_ternarylogic_epi64(mask, a, b, 0xCA);
 }
@@ -362,7 +362,7 @@ static inline __m512i select(__m512i mask, __m512i a, __m512i b)
 static inline __m512i dots_Q5_K(const uint8_t *row, __m512i fifth, const int8_t *q, int c)
 {
     __m512i high = _mm512_rolv_epi64(fifth, halves((4 - 2 * c) & 63, (3 - 2 * c) & 63));
-    __m512i codes = select(_mm512_set1_epi8(15), nibbles_of_32(row + 48 + 32 * c), high);
+    __m512i codes = blend(_mm512_set1_epi8(15), nibbles_of_32(row + 48 + 32 * c), high);
     return dot_4(_mm512_and_si512(codes, _mm512_set1_epi8(31)), load(q + 64 * c));
 }
 
@@ -396,7 +396,7 @@ static inline __m512 factors_of_16(__m128i scales, float d, const float *column)
 static inline __m512i dots_Q6_K(__m512i low, __m512i high, int j, const int8_t *q)
 {
     high = _mm512_rolv_epi64(high, halves((4 - 2 * j) & 63, (2 - 2 * j) & 63));
-    __m512i codes = select(_mm512_set1_epi8(15), low, high);
+    __m512i codes = blend(_mm512_set1_epi8(15), low, high);
     return dot_4_biased(_mm512_and_si512(codes, _mm512_set1_epi8(63)), 32, load(q));
 }
 
@@ -424,7 +424,7 @@ static inline __m512i dots_Q3_K(const uint8_t *codes, __m512i third, const int8_
     __m512i low =
         _mm512_srlv_epi64(load_twice(codes + 32 * (c / 2)), halves(4 * (c % 2), 4 * (c % 2) + 2));
     __m512i high = _mm512_rolv_epi64(third, halves((2 - 2 * c) & 63, (1 - 2 * c) & 63));
-    __m512i v = select(_mm512_set1_epi8(3), low, high);
+    __m512i v = blend(_mm512_set1_epi8(3), low, high);
     return dot_4_biased(_mm512_and_si512(v, _mm512_set1_epi8(7)), 4, load(q + 64 * c));
 }
 
