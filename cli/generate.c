@@ -54,6 +54,7 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     memset(&opts, 0, sizeof opts);
     opts.size = sizeof opts;
     opts.backend = OPT(o, BACKEND)->s;
+    opts.cpu_level = OPT(o, CPU_LEVEL)->s ? OPT(o, CPU_LEVEL)->s : getenv("HALYARD_CPU");
     opts.no_mmap = !OPT(o, MMAP)->on;
     opts.progress = progress_update;
     opts.progress_user = &bar;

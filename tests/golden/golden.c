@@ -71,6 +71,19 @@ hy_model *load_model(const char *path)
     return m;
 }
 
+hy_model *load_model_cpu(const char *path, const char *level)
+{
+    hy_model *m;
+    hy_error err;
+    const hy_model_opts opts = {.size = sizeof opts, .backend = "cpu", .cpu_level = level};
+    const hy_status status = hy_model_load(path, &opts, NULL, &m, &err);
+    if (status == HY_E_UNSUPPORTED && level && strstr(err.text, level)) {
+        return NULL;
+    }
+    assert_ok(status, &err);
+    return m;
+}
+
 uint32_t vocab_of(const hy_model *m)
 {
     hy_model_info info = {.size = sizeof info};

@@ -22,7 +22,10 @@ float *run_all_logits(const hy_model *m, const hy_token *ids, size_t n, uint32_t
                       uint32_t n_threads);
 /* Greedy continuation of n_ids tokens. */
 void run_greedy(const hy_model *m, const hy_token *ids, size_t n_ids, hy_token *out, size_t n_out);
+/* On the reference backend; on the CPU backend at a level (NULL: the best), NULL if this machine
+ * has not got it. */
 hy_model *load_model(const char *path);
+hy_model *load_model_cpu(const char *path, const char *level);
 uint32_t vocab_of(const hy_model *m);
 
 #endif
