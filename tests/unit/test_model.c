@@ -768,6 +768,12 @@ static void backends_are_chosen_by_name(void **state)
     assert_fails(hy_model_load_memory(bytes, len, &unknown, NULL, &m, &err), HY_E_NOT_FOUND, &err,
                  "\"abacus\"; these are: auto,");
     assert_non_null(hy_backend_absent_reason("abacus"));
+    const hy_model_opts plain = {.size = sizeof plain, .backend = "cpu", .cpu_level = "plain"};
+    assert_ok(hy_model_load_memory(bytes, len, &plain, NULL, &m, &err), &err);
+    hy_model_destroy(m);
+    const hy_model_opts level = {.size = sizeof level, .backend = "cpu", .cpu_level = "abacus"};
+    assert_fails(hy_model_load_memory(bytes, len, &level, NULL, &m, &err), HY_E_NOT_FOUND, &err,
+                 "there is no CPU level \"abacus\"; these are:");
     const hy_model_opts null = {.size = sizeof null, .backend = "null"};
     hy_session *s;
     assert_ok(hy_model_load_memory(bytes, len, &null, NULL, &m, &err), &err);
