@@ -314,15 +314,19 @@ static inline __m128i scales_mins(__m128i head)
     return _mm_or_si128(low, top);
 }
 
-/* Of the block b at row: d S times the scales of the column, and dmin M times its sums. */
-static inline __m512 factors_of_q45(const uint8_t *row, const hy__q8 *x, size_t b)
+/* Of the block b at row: d S times the scales of the column; dmin M times its sums is added to
+ * *mins. */
+static inline __m512 factors_of_q45(const uint8_t *row, const hy__q8 *x, size_t b, __m256 *mins)
 {
-    __m128i head = load_128(row);
-    __m512 d =
-        _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
-                              _mm512_cvtph_ps(_mm256_castsi128_si256(head)));
-    __m512 sm = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(scales_mins(head)));
-    return _mm512_mul_ps(_mm512_mul_ps(sm, column_scales_sums(x->d + 8 * b, x->s + 8 * b)), d);
+    const __m128i head = load_128(row);
+    const __m128 d = _mm_cvtph_ps(head);
+    const __m128i sm = scales_mins(head);
+    __m256 s = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(sm));
+    __m256 m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(sm, 8)));
+    m = _mm256_mul_ps(m, _mm256_broadcastss_ps(_mm_movehdup_ps(d)));
+    *mins = _mm256_fmadd_ps(m, _mm256_loadu_ps(x->s + 8 * b), *mins);
+    s = _mm256_mul_ps(s, _mm256_loadu_ps(x->d + 8 * b));
+    return _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_broadcastss_ps(d)));
 }
 
 /* The low halves of the 32 bytes at codes, then the high ones. */
@@ -340,16 +344,15 @@ static inline __m512i dots_Q4_K(const uint8_t *row, const int8_t *q, size_t c)
 static float hy__dot_Q4_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n)
 {
     __m512 sum = _mm512_setzero_ps();
-    __m512 mins = _mm512_setzero_ps();
+    __m256 mins = _mm256_setzero_ps();
     for (size_t b = 0; b < n / 256; b++, row += 144) {
         const int8_t *q = x->q + 256 * b;
-        __m512 factors = factors_of_q45(row, x, b);
+        __m512 factors = factors_of_q45(row, x, b, &mins);
         __m512i dots = sum_lanes_16(dots_Q4_K(row, q, 0), dots_Q4_K(row, q, 1),
                                     dots_Q4_K(row, q, 2), dots_Q4_K(row, q, 3));
-        mins = _mm512_add_ps(mins, factors);
         sum = multiply_add(dots, to_lanes(factors), sum);
     }
-    return sum_16(sum) - sum_8(high_half(mins));
+    return sum_16(sum) - sum_8(mins);
 }
 
 /* mask ? a : b, bit by bit. */
@@ -369,17 +372,16 @@ static inline __m512i dots_Q5_K(const uint8_t *row, __m512i fifth, const int8_t 
 static float hy__dot_Q5_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n)
 {
     __m512 sum = _mm512_setzero_ps();
-    __m512 mins = _mm512_setzero_ps();
+    __m256 mins = _mm256_setzero_ps();
     for (size_t b = 0; b < n / 256; b++, row += 176) {
         const int8_t *q = x->q + 256 * b;
         const __m512i fifth = load_twice(row + 16);
-        __m512 factors = factors_of_q45(row, x, b);
+        __m512 factors = factors_of_q45(row, x, b, &mins);
         __m512i dots = sum_lanes_16(dots_Q5_K(row, fifth, q, 0), dots_Q5_K(row, fifth, q, 1),
                                     dots_Q5_K(row, fifth, q, 2), dots_Q5_K(row, fifth, q, 3));
-        mins = _mm512_add_ps(mins, factors);
         sum = multiply_add(dots, to_lanes(factors), sum);
     }
-    return sum_16(sum) - sum_8(high_half(mins));
+    return sum_16(sum) - sum_8(mins);
 }
 
 /* Scales of 16 sub-blocks (signed bytes in lane order) times that of the block, d, and the
