@@ -88,22 +88,20 @@ static inline float f16_at(const uint8_t *p)
 
 /* ---- types with blocks of 32 */
 
-/* The codes of 16 bytes: low halves, then high halves. */
-static inline __m256i nibbles(const uint8_t *p)
+/* 16 bytes at a in the low lane, 16 at b in the high one. */
+static inline __m256i load_two(const void *a, const void *b)
 {
-    __m128i v = load_128(p);
-    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(v), _mm_srli_epi16(v, 4), 1);
-    return and_bytes(both, 15);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_128(a)), load_128(b), 1);
 }
 
-/* 16 in each byte e whose bit e of the 4 bytes at p is set. */
-static inline __m256i fifth_bits(const uint8_t *p)
+static inline __m256i low_nibbles(__m256i v)
 {
-    const __m256i byte = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
-                                          2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201ull);
-    __m256i v = _mm256_shuffle_epi8(_mm256_set1_epi32((int)hy__load_u32(p)), byte);
-    return and_bytes(_mm256_cmpeq_epi8(_mm256_and_si256(v, bit), bit), 16);
+    return and_bytes(v, 15);
+}
+
+static inline __m256i high_nibbles(__m256i v)
+{
+    return and_bytes(_mm256_srli_epi16(v, 4), 15);
 }
 
 /* The levels of IQ4_NL and IQ4_XS. */
@@ -114,77 +112,162 @@ static inline __m256i levels_of(__m256i codes)
     return _mm256_shuffle_epi8(levels, codes);
 }
 
-static inline __m256i dot_Q4_0(const uint8_t *block, __m256i x)
+/* 16 in each byte of a lane whose bit is set in two bytes of that lane: `byte` and the next. */
+static inline __m256i fifth_bits(__m256i v, char byte)
 {
-    return dot_2_biased(nibbles(block + 2), 8, x);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201ull);
+    const __m256i next = _mm256_setr_epi64x(0, 0x0101010101010101, 0, 0x0101010101010101);
+    v = _mm256_shuffle_epi8(v, _mm256_add_epi8(next, _mm256_set1_epi8(byte)));
+    return and_bytes(_mm256_cmpeq_epi8(_mm256_and_si256(v, bit), bit), 16);
 }
 
-static inline __m256i dot_Q4_1(const uint8_t *block, __m256i x)
+/* pair_*: 32-bit sums of the products of block a and activations x in the low lane, of b and y in
+ * the high one.  As the low halves of a block's 16 bytes are its first elements and the high ones
+ * its last, lanes hold one block each, and half as many vectors have to be summed. */
+static inline __m256i pair_Q4_0(const uint8_t *a, const uint8_t *b, const int8_t *x,
+                                const int8_t *y)
 {
-    return _mm256_maddubs_epi16(nibbles(block + 4), x);
+    const __m256i v = load_two(a + 2, b + 2);
+    __m256i first = dot_2_biased(low_nibbles(v), 8, load_two(x, y));
+    __m256i last = dot_2_biased(high_nibbles(v), 8, load_two(x + 16, y + 16));
+    return pairs(_mm256_add_epi16(first, last));
 }
 
-static inline __m256i dot_Q5_0(const uint8_t *block, __m256i x)
+static inline __m256i pair_Q4_1(const uint8_t *a, const uint8_t *b, const int8_t *x,
+                                const int8_t *y)
 {
-    return dot_2_biased(_mm256_or_si256(nibbles(block + 6), fifth_bits(block + 2)), 16, x);
+    const __m256i v = load_two(a + 4, b + 4);
+    __m256i first = _mm256_maddubs_epi16(low_nibbles(v), load_two(x, y));
+    __m256i last = _mm256_maddubs_epi16(high_nibbles(v), load_two(x + 16, y + 16));
+    return pairs(_mm256_add_epi16(first, last));
 }
 
-static inline __m256i dot_Q5_1(const uint8_t *block, __m256i x)
+static inline __m256i pair_Q5_0(const uint8_t *a, const uint8_t *b, const int8_t *x,
+                                const int8_t *y)
 {
-    return _mm256_maddubs_epi16(_mm256_or_si256(nibbles(block + 8), fifth_bits(block + 4)), x);
+    const __m256i v = load_two(a + 6, b + 6), fifth = load_two(a + 2, b + 2);
+    __m256i first = _mm256_or_si256(low_nibbles(v), fifth_bits(fifth, 0));
+    __m256i last = _mm256_or_si256(high_nibbles(v), fifth_bits(fifth, 2));
+    first = dot_2_biased(first, 16, load_two(x, y));
+    last = dot_2_biased(last, 16, load_two(x + 16, y + 16));
+    return pairs(_mm256_add_epi16(first, last));
 }
 
-static inline __m256i dot_Q8_0(const uint8_t *block, __m256i x)
+static inline __m256i pair_Q5_1(const uint8_t *a, const uint8_t *b, const int8_t *x,
+                                const int8_t *y)
 {
-    return dot_2_signed(load(block + 2), x);
+    const __m256i v = load_two(a + 8, b + 8), fifth = load_two(a + 4, b + 4);
+    __m256i first = _mm256_or_si256(low_nibbles(v), fifth_bits(fifth, 0));
+    __m256i last = _mm256_or_si256(high_nibbles(v), fifth_bits(fifth, 2));
+    first = _mm256_maddubs_epi16(first, load_two(x, y));
+    last = _mm256_maddubs_epi16(last, load_two(x + 16, y + 16));
+    return pairs(_mm256_add_epi16(first, last));
 }
 
-static inline __m256i dot_IQ4_NL(const uint8_t *block, __m256i x)
+/* The 16 bytes of codes at a and b themselves: two products fill 16 bits here. */
+static inline __m256i pair_of_levels(const uint8_t *a, const uint8_t *b, const int8_t *x,
+                                     const int8_t *y)
 {
-    return dot_2_signed(levels_of(nibbles(block + 2)), x);
+    const __m256i v = load_two(a, b);
+    __m256i first = dot_2_signed(levels_of(low_nibbles(v)), load_two(x, y));
+    __m256i last = dot_2_signed(levels_of(high_nibbles(v)), load_two(x + 16, y + 16));
+    return _mm256_add_epi32(pairs(first), pairs(last));
 }
 
-/* sum + the products of block k with block b + k of the column. */
-#define BLOCK_32(type, bytes, k, sum)                                                              \
-    multiply_add(pairs(dot_##type(row + (k) * (bytes), load(x->q + 32 * (b + (k))))),              \
-                 _mm256_set1_ps(f16_at(row + (k) * (bytes)) * x->d[b + (k)]), (sum))
+static inline __m256i pair_IQ4_NL(const uint8_t *a, const uint8_t *b, const int8_t *x,
+                                  const int8_t *y)
+{
+    return pair_of_levels(a + 2, b + 2, x, y);
+}
 
-/* A kernel: `bytes` of a block, and whether a minimum is behind its scale.  Four sums in turn. */
+/* The f16 at p and the seven behind it, `step` bytes apart; gathered in general registers, where
+ * there is little else to do. */
+static inline __m256 eight_f16(const uint8_t *p, size_t step)
+{
+    uint64_t low = 0, high = 0;
+    for (size_t i = 0; i < 4; i++) {
+        low |= (uint64_t)hy__load_u16(p + i * step) << (16 * i);
+        high |= (uint64_t)hy__load_u16(p + (4 + i) * step) << (16 * i);
+    }
+    return _mm256_cvtph_ps(_mm_set_epi64x((long long)high, (long long)low));
+}
+
+/* Factors 2k in the low lane, 2k + 1 in the high one. */
+static inline __m256 factors_of_pair(__m256 factors, int k)
+{
+    const int a = 2 * k, b = 2 * k + 1;
+    return _mm256_permutevar8x32_ps(factors, _mm256_setr_epi32(a, a, a, a, b, b, b, b));
+}
+
+/* sum + the products of blocks 2k and 2k + 1 of the 8 at row. */
+#define PAIR_OF_8(type, bytes, k, sum)                                                             \
+    multiply_add(pair_##type(row + 2 * (k) * (bytes), row + (2 * (k) + 1) * (bytes), q + 64 * (k), \
+                             q + 64 * (k) + 32),                                                   \
+                 factors_of_pair(factors, (k)), (sum))
+
+/* A kernel: `bytes` of a block, and whether a minimum is behind its scale.  8 blocks at a time,
+ * then single ones: as a pair with itself whose second factor is 0. */
 #define DOT_32(type, bytes, has_min)                                                               \
     static float hy__dot_##type##_avx2(const uint8_t *row, const hy__q8 *x, uint32_t n)            \
     {                                                                                              \
-        __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;                                \
-        float m0 = 0.0f, m1 = 0.0f;                                                                \
+        __m256 sum = _mm256_setzero_ps(), sum2 = sum, mins = sum;                                  \
+        float min = 0.0f;                                                                          \
+        const int8_t *q = x->q;                                                                    \
         const size_t blocks = n / 32;                                                              \
         size_t b = 0;                                                                              \
-        for (; b + 4 <= blocks; b += 4, row += 4 * (bytes)) {                                      \
-            s0 = BLOCK_32(type, bytes, 0, s0);                                                     \
-            s1 = BLOCK_32(type, bytes, 1, s1);                                                     \
-            s2 = BLOCK_32(type, bytes, 2, s2);                                                     \
-            s3 = BLOCK_32(type, bytes, 3, s3);                                                     \
+        for (; b + 8 <= blocks; b += 8, row += 8 * (bytes), q += 256) {                            \
+            const __m256 factors =                                                                 \
+                _mm256_mul_ps(eight_f16(row, (bytes)), _mm256_loadu_ps(x->d + b));                 \
+            sum = PAIR_OF_8(type, bytes, 0, sum);                                                  \
+            sum2 = PAIR_OF_8(type, bytes, 1, sum2);                                                \
+            sum = PAIR_OF_8(type, bytes, 2, sum);                                                  \
+            sum2 = PAIR_OF_8(type, bytes, 3, sum2);                                                \
             if (has_min) {                                                                         \
-                m0 += f16_at(row + 2) * x->s[b] + f16_at(row + 2 + (bytes)) * x->s[b + 1];         \
-                m1 += f16_at(row + 2 + 2 * (bytes)) * x->s[b + 2] +                                \
-                      f16_at(row + 2 + 3 * (bytes)) * x->s[b + 3];                                 \
+                mins =                                                                             \
+                    _mm256_fmadd_ps(eight_f16(row + 2, (bytes)), _mm256_loadu_ps(x->s + b), mins); \
             }                                                                                      \
         }                                                                                          \
-        for (; b < blocks; b++, row += (bytes)) {                                                  \
-            s0 = BLOCK_32(type, bytes, 0, s0);                                                     \
+        for (; b < blocks; b++, row += (bytes), q += 32) {                                         \
+            const float d = f16_at(row) * x->d[b];                                                 \
+            sum = multiply_add(pair_##type(row, row, q, q),                                        \
+                               _mm256_setr_ps(d, d, d, d, 0, 0, 0, 0), sum);                       \
             if (has_min) {                                                                         \
-                m0 += f16_at(row + 2) * x->s[b];                                                   \
+                min += f16_at(row + 2) * x->s[b];                                                  \
             }                                                                                      \
         }                                                                                          \
-        return sum_8(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3))) + (m0 + m1);     \
+        return sum_8(_mm256_add_ps(_mm256_add_ps(sum, sum2), mins)) + min;                         \
     }
 
 DOT_32(Q4_0, 18, false)
 DOT_32(Q4_1, 20, true)
 DOT_32(Q5_0, 22, false)
 DOT_32(Q5_1, 24, true)
-DOT_32(Q8_0, 34, false)
 DOT_32(IQ4_NL, 18, false)
 #undef DOT_32
-#undef BLOCK_32
+#undef PAIR_OF_8
+
+/* sum + the products of a block of Q8_0. */
+static inline __m256 add_Q8_0(const uint8_t *block, const int8_t *q, float d, __m256 sum)
+{
+    __m256i dots = pairs(dot_2_signed(load(block + 2), load(q)));
+    return multiply_add(dots, _mm256_set1_ps(f16_at(block) * d), sum);
+}
+
+static float hy__dot_Q8_0_avx2(const uint8_t *row, const hy__q8 *x, uint32_t n)
+{
+    __m256 sum = _mm256_setzero_ps(), sum2 = sum;
+    const int8_t *q = x->q;
+    const size_t blocks = n / 32;
+    size_t b = 0;
+    for (; b + 2 <= blocks; b += 2, row += 68, q += 64) {
+        sum = add_Q8_0(row, q, x->d[b], sum);
+        sum2 = add_Q8_0(row + 34, q + 32, x->d[b + 1], sum2);
+    }
+    if (b < blocks) {
+        sum = add_Q8_0(row, q, x->d[b], sum);
+    }
+    return sum_8(_mm256_add_ps(sum, sum2));
+}
 
 /* ---- K types: 256 elements at a time, in two halves of four vectors */
 
@@ -397,17 +480,16 @@ static float hy__dot_IQ4_XS_avx2(const uint8_t *row, const hy__q8 *x, uint32_t n
         low = _mm256_and_si256(low, _mm256_set1_epi32(15));
         top = _mm256_slli_epi32(_mm256_and_si256(top, _mm256_set1_epi32(3)), 4);
         __m256i s = _mm256_sub_epi32(_mm256_or_si256(low, top), _mm256_set1_epi32(32));
-        float factors[8];
-        _mm256_storeu_ps(factors, _mm256_mul_ps(_mm256_cvtepi32_ps(s),
-                                                _mm256_mul_ps(_mm256_set1_ps(f16_at(row)),
-                                                              _mm256_loadu_ps(x->d + 8 * b))));
-        for (size_t g = 0; g < 8; g += 2) {
-            __m256i v = levels_of(nibbles(row + 8 + 16 * g));
-            __m256i v2 = levels_of(nibbles(row + 24 + 16 * g));
-            v = pairs(dot_2_signed(v, load(q + 32 * g)));
-            v2 = pairs(dot_2_signed(v2, load(q + 32 * g + 32)));
-            sum = multiply_add(v, _mm256_set1_ps(factors[g]), sum);
-            sum2 = multiply_add(v2, _mm256_set1_ps(factors[g + 1]), sum2);
+        const __m256 factors =
+            _mm256_mul_ps(_mm256_cvtepi32_ps(s), _mm256_mul_ps(_mm256_set1_ps(f16_at(row)),
+                                                               _mm256_loadu_ps(x->d + 8 * b)));
+        for (int k = 0; k < 4; k += 2) {
+            const uint8_t *codes = row + 8 + 32 * k;
+            const int8_t *c = q + 64 * k;
+            __m256i dots = pair_of_levels(codes, codes + 16, c, c + 32);
+            __m256i dots2 = pair_of_levels(codes + 32, codes + 48, c + 64, c + 96);
+            sum = multiply_add(dots, factors_of_pair(factors, k), sum);
+            sum2 = multiply_add(dots2, factors_of_pair(factors, k + 1), sum2);
         }
     }
     return sum_8(_mm256_add_ps(sum, sum2));
