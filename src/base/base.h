@@ -206,9 +206,6 @@ hy_status hy__out_write(hy__out_file *f, const void *data, size_t n, hy_error *e
 hy_status hy__out_commit(hy__out_file *f, hy_error *err);
 /* Throws an unfinished file away; nothing after commit or a failed open. */
 void hy__out_abandon(hy__out_file *f);
-/* The whole file, at most `limit` bytes (HY_E_LIMIT). *data by hy__free. */
-hy_status hy__read_file(const hy_env *env, const char *path, uint64_t limit, void **data, size_t *n,
-                        hy_error *err);
 
 /* ---- deterministic mathematics (math.c): only IEEE additions, multiplications, divisions and
  * square roots in a fixed order, so that every machine gives the same bits.  Relative error below
@@ -227,7 +224,6 @@ typedef struct hy__pool hy__pool;
 /* n_threads >= 1, the caller's own included.  1 starts none. */
 hy_status hy__pool_create(const hy_env *env, uint32_t n_threads, hy__pool **out, hy_error *err);
 void hy__pool_destroy(hy__pool *p); /* NULL is fine */
-uint32_t hy__pool_size(const hy__pool *p);
 /* Calls run(arg, begin, end, thread) for disjoint ranges that cover [0, n), of at most `grain`
  * items, from all threads, and returns when all are done.  `thread` < pool size tells which scratch
  * memory to use.  p NULL: everything in the caller. */

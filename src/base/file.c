@@ -68,34 +68,3 @@ void hy__out_abandon(hy__out_file *f)
     hy__free(&f->env, f->part);
     memset(f, 0, sizeof *f);
 }
-
-hy_status hy__read_file(const hy_env *env, const char *path, uint64_t limit, void **data, size_t *n,
-                        hy_error *err)
-{
-    void *file = NULL;
-    uint64_t bytes = 0;
-    *data = NULL;
-    *n = 0;
-    HY_TRY(env->file_open(env->user, path, HY_FILE_READ, &file, &bytes, err));
-    hy_status status = HY_OK;
-    char *buf = NULL;
-    if (bytes > limit || bytes >= SIZE_MAX) {
-        status = hy__fail(err, HY_E_LIMIT, "%s: %llu bytes, the limit is %llu", path,
-                          (unsigned long long)bytes, (unsigned long long)limit);
-    } else {
-        buf = hy__alloc(env, (size_t)bytes, 1, err);
-        status = buf ? HY_OK : HY_E_NOMEM;
-    }
-    if (status == HY_OK && bytes > 0) {
-        status = env->file_read(env->user, file, 0, buf, (size_t)bytes, err);
-        status = status == HY_OK ? HY_OK : hy__wrap(err, status, "%s", path);
-    }
-    (void)env->file_close(env->user, file, NULL); /* opened for reading: nothing can be lost */
-    if (status != HY_OK) {
-        hy__free(env, buf);
-        return status;
-    }
-    *data = buf;
-    *n = (size_t)bytes;
-    return HY_OK;
-}

@@ -131,11 +131,6 @@ void hy__pool_destroy(hy__pool *p)
     hy__free(&env, p);
 }
 
-uint32_t hy__pool_size(const hy__pool *p)
-{
-    return p ? p->n_threads : 1;
-}
-
 void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *arg)
 {
     grain = HY_MAX(grain, (size_t)1);
