@@ -15,4 +15,7 @@ unsigned hy__gate_ticket(hy__gate *g);
 void hy__gate_wait(hy__gate *g, unsigned ticket);
 void hy__gate_post(hy__gate *g); /* wakes everyone */
 
+/* Lets another thread have the processor, if one wants it. */
+void hy__yield(void);
+
 #endif

@@ -309,6 +309,11 @@ void hy__gate_post(hy__gate *g)
     pthread_mutex_unlock(&g->mutex);
 }
 
+void hy__yield(void)
+{
+    (void)sched_yield();
+}
+
 /* ---- machine */
 
 #if defined(__linux__)

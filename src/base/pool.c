@@ -31,7 +31,29 @@ struct hy__pool {
     atomic_uint generation;
 };
 
-#define SPINS 2000
+/* Returns once `*now` is `value` (equal), or is not (otherwise).  Looks for about a microsecond,
+ * offers the processor to others between looks, for longer than the small operations between two
+ * loops of a model take; then sleeps.  So neighbours lose nothing, and a loop begins without a
+ * wake-up. */
+enum { LOOKS = 400, YIELDS = 400 };
+
+static void wait_until(atomic_uint *now, unsigned value, bool equal, hy__gate *gate)
+{
+    for (int i = 0; i < LOOKS + YIELDS; i++) {
+        if ((atomic_load_explicit(now, memory_order_acquire) == value) == equal) {
+            return;
+        }
+        if (i >= LOOKS) {
+            hy__yield();
+        }
+    }
+    while ((atomic_load(now) == value) != equal) {
+        const unsigned ticket = hy__gate_ticket(gate);
+        if ((atomic_load(now) == value) != equal) {
+            hy__gate_wait(gate, ticket);
+        }
+    }
+}
 
 static void take_ranges(hy__pool *p, uint32_t thread)
 {
@@ -50,14 +72,7 @@ static void worker_main(void *arg)
     hy__pool *p = w->pool;
     unsigned seen = 0;
     for (;;) {
-        for (int i = 0; i < SPINS && atomic_load(&p->generation) == seen; i++) {
-        }
-        while (atomic_load(&p->generation) == seen) {
-            const unsigned ticket = hy__gate_ticket(p->start);
-            if (atomic_load(&p->generation) == seen) {
-                hy__gate_wait(p->start, ticket);
-            }
-        }
+        wait_until(&p->generation, seen, false, p->start);
         seen++;
         if (p->quit) {
             return;
@@ -148,12 +163,5 @@ void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *ar
     atomic_store(&p->busy, p->n_threads - 1);
     announce(p);
     take_ranges(p, 0);
-    for (int i = 0; i < SPINS && atomic_load(&p->busy) != 0; i++) {
-    }
-    while (atomic_load(&p->busy) != 0) {
-        const unsigned ticket = hy__gate_ticket(p->done);
-        if (atomic_load(&p->busy) != 0) {
-            hy__gate_wait(p->done, ticket);
-        }
-    }
+    wait_until(&p->busy, 0, true, p->done);
 }
