@@ -120,13 +120,31 @@ bool json_print(json_t *root)
     return true;
 }
 
+static int read_input(const options *o, text *t)
+{
+    char buf[16384];
+    for (;;) {
+        const long n = term_read_input(buf, sizeof buf);
+        if (n < 0) {
+            return term_interrupted() ? interrupted(o)
+                                      : cli_fail(o, "standard input: %s", strerror(errno));
+        }
+        if (!text_add(t, buf, (size_t)n)) {
+            return cli_fail(o, "out of memory");
+        }
+        if (n == 0) {
+            return CLI_OK;
+        }
+    }
+}
+
 int cli_read_file(const options *o, const char *path, text *t)
 {
     char message[512] = "";
-    if (text_read_file(t, path, message, sizeof message)) {
-        return CLI_OK;
+    if (strcmp(path, "-") == 0) {
+        return read_input(o, t);
     }
-    return term_interrupted() ? interrupted(o) : cli_fail(o, "%s", message);
+    return text_read_file(t, path, message, sizeof message) ? CLI_OK : cli_fail(o, "%s", message);
 }
 
 int cli_input_text(const options *o, bool use_stdin, bool force, text *t, bool *given)

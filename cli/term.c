@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -69,6 +70,29 @@ bool term_interrupted(void)
 void term_clear_interrupt(void)
 {
     atomic_store(&interrupts, 0);
+}
+
+long term_read_input(void *buf, size_t cap)
+{
+    /* An interrupt between looking and waiting would be lost, so it may come only while waiting. */
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+    long n = -1;
+    int code = EINTR;
+    if (!term_interrupted()) {
+        fd_set set;
+        FD_ZERO(&set);
+        FD_SET(STDIN_FILENO, &set);
+        if (pselect(STDIN_FILENO + 1, &set, NULL, NULL, NULL, &before) == 1) {
+            n = (long)read(STDIN_FILENO, buf, cap);
+        }
+        code = errno;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = code;
+    return n;
 }
 
 bool term_is_tty(FILE *f)

@@ -24,6 +24,10 @@ void term_cancel_on_interrupt(hy_session *s);
 bool term_interrupted(void);
 void term_clear_interrupt(void);
 
+/* At most cap bytes of standard input as they come; 0 at its end; negative with errno on an error,
+ * an interrupt (EINTR) included, also one that came before. */
+long term_read_input(void *buf, size_t cap);
+
 /* Nanoseconds of a clock that never goes back, and "2026-01-31T12:00:00Z". */
 uint64_t term_now_ns(void);
 void term_utc(char *buf, size_t cap);

@@ -68,7 +68,7 @@ void text_free(text *t)
 bool text_read(text *t, FILE *f)
 {
     char buf[16384];
-    while (!feof(f) && !ferror(f)) { /* asked again, a terminal would want a second Ctrl-D */
+    while (!feof(f) && !ferror(f)) {
         if (!text_add(t, buf, fread(buf, 1, sizeof buf, f))) {
             return false;
         }
@@ -78,8 +78,7 @@ bool text_read(text *t, FILE *f)
 
 bool text_read_file(text *t, const char *path, char *message, size_t message_bytes)
 {
-    const bool is_stdin = strcmp(path, "-") == 0;
-    FILE *f = is_stdin ? stdin : fopen(path, "rb");
+    FILE *f = fopen(path, "rb");
     if (!f) {
         snprintf(message, message_bytes, "%s: %s", path, strerror(errno));
         return false;
@@ -87,12 +86,10 @@ bool text_read_file(text *t, const char *path, char *message, size_t message_byt
     errno = 0;
     const bool ok = text_read(t, f);
     if (!ok) {
-        snprintf(message, message_bytes, "%s: %s", is_stdin ? "standard input" : path,
+        snprintf(message, message_bytes, "%s: %s", path,
                  errno ? strerror(errno) : "cannot be read");
     }
-    if (!is_stdin) {
-        fclose(f);
-    }
+    fclose(f);
     return ok;
 }
 

@@ -28,7 +28,7 @@ void text_free(text *t);
 
 /* Everything that is left in f, appended; false if reading or memory failed. */
 bool text_read(text *t, FILE *f);
-/* The file of that name, "-" for standard input. On failure false and a sentence. */
+/* The file of that name. On failure false and a sentence. */
 bool text_read_file(text *t, const char *path, char *message, size_t message_bytes);
 
 /* Replaces \n \r \t \' \" \\ and \xHH in place; other backslashes stay. Returns the new length. */
