@@ -1,6 +1,7 @@
 # Compiler options of everything built here; never part of what is installed.
 add_library(halyard_options INTERFACE)
-target_compile_features(halyard_options INTERFACE c_std_11)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
 
 if(MSVC)

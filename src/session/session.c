@@ -225,7 +225,7 @@ void hy_session_reset(hy_session *s)
 
 hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user, hy_error *err)
 {
-    (void)err; /* the reference backend, the only one that makes sessions, can show everything */
+    (void)err; /* every backend that makes sessions can show everything */
     s->trace = trace;
     s->trace_user = user;
     return HY_OK;
