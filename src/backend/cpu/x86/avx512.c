@@ -10,6 +10,7 @@
 #include <immintrin.h>
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/q45.h"
 
 /* ---- pieces */
 
@@ -301,35 +302,6 @@ DOT_32(IQ4_NL, 18, sum_lanes, scales_18, false)
 
 /* ---- K types: 256 elements at a time; part c of 4 is elements 64c..64c+63 */
 
-/* The 8 scales S of Q4_K and Q5_K, a byte each, and the minima M, from their 12 bytes; in general
- * registers, where there is nothing else to do.
- *
- * Bits 0..5 of the first 8 bytes are S0..S3 and M0..M3; S4..S7 and M4..M7 are the low and high
- * halves of the last 4 bytes below the top bits of the first 8. */
-static inline void scales_mins(const uint8_t *p, __m128i *scales, __m128i *mins)
-{
-    const uint64_t u = hy__load_u64(p), w = hy__load_u32(p + 8);
-    const uint64_t first = u & 0x3f3f3f3f3f3f3f3f;
-    const uint64_t second = ((w | w << 28) & 0x0f0f0f0f0f0f0f0f) | (u >> 2 & 0x3030303030303030);
-    *scales = _mm_set_epi64x(0, (long long)((first & 0xffffffff) | second << 32));
-    *mins = _mm_set_epi64x(0, (long long)(first >> 32 | (second >> 32 << 32)));
-}
-
-/* Of the block b at row: d S times the scales of the column; dmin M times its sums is added to
- * *mins. */
-static inline __m512 factors_of_q45(const uint8_t *row, const hy__q8 *x, size_t b, __m256 *mins)
-{
-    const __m128 d = _mm_cvtph_ps(_mm_cvtsi32_si128((int)hy__load_u32(row)));
-    __m128i scales, minima;
-    scales_mins(row + 4, &scales, &minima);
-    __m256 s = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(scales));
-    __m256 m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(minima));
-    m = _mm256_mul_ps(m, _mm256_broadcastss_ps(_mm_movehdup_ps(d)));
-    *mins = _mm256_fmadd_ps(m, _mm256_loadu_ps(x->s + 8 * b), *mins);
-    s = _mm256_mul_ps(s, _mm256_loadu_ps(x->d + 8 * b));
-    return _mm512_castps256_ps512(_mm256_mul_ps(s, _mm256_broadcastss_ps(d)));
-}
-
 /* The low halves of the 32 bytes at codes, then the high ones. */
 static inline __m512i nibbles_of_32(const uint8_t *codes)
 {
@@ -348,7 +320,7 @@ static float hy__dot_Q4_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n
     __m256 mins = _mm256_setzero_ps();
     for (size_t b = 0; b < n / 256; b++, row += 144) {
         const int8_t *q = x->q + 256 * b;
-        __m512 factors = factors_of_q45(row, x, b, &mins);
+        __m512 factors = _mm512_castps256_ps512(factors_of_q45(row, x, b, &mins));
         __m512i dots = sum_lanes_16(dots_Q4_K(row, q, 0), dots_Q4_K(row, q, 1),
                                     dots_Q4_K(row, q, 2), dots_Q4_K(row, q, 3));
         sum = multiply_add(dots, to_lanes(factors), sum);
@@ -377,7 +349,7 @@ static float hy__dot_Q5_K_avx512(const uint8_t *row, const hy__q8 *x, uint32_t n
     for (size_t b = 0; b < n / 256; b++, row += 176) {
         const int8_t *q = x->q + 256 * b;
         const __m512i fifth = load_twice(row + 16);
-        __m512 factors = factors_of_q45(row, x, b, &mins);
+        __m512 factors = _mm512_castps256_ps512(factors_of_q45(row, x, b, &mins));
         __m512i dots = sum_lanes_16(dots_Q5_K(row, fifth, q, 0), dots_Q5_K(row, fifth, q, 1),
                                     dots_Q5_K(row, fifth, q, 2), dots_Q5_K(row, fifth, q, 3));
         sum = multiply_add(dots, to_lanes(factors), sum);
