@@ -38,3 +38,8 @@ check_c_source_compiles("
 #error
 #endif
 int main(void) { return 0; }" HALYARD_X86)
+check_c_source_compiles("
+#if !defined(__aarch64__) || !defined(__GNUC__)
+#error
+#endif
+int main(void) { return 0; }" HALYARD_AARCH64)

@@ -234,8 +234,11 @@ void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *ar
 
 /* Sets of instructions that kernels are written for, as bits. */
 enum {
-    HY__CPU_AVX2 = 1,       /* AVX2, FMA, F16C */
-    HY__CPU_AVX512_VNNI = 2 /* AVX-512 F, DQ, BW, VL, VNNI */
+    HY__CPU_AVX2 = 1,        /* AVX2, FMA, F16C */
+    HY__CPU_AVX512_VNNI = 2, /* AVX-512 F, DQ, BW, VL, VNNI */
+    HY__CPU_AVXVNNI = 4,     /* the 256-bit VNNI without AVX-512 */
+    HY__CPU_DOTPROD = 8,     /* AArch64: 8-bit dot products */
+    HY__CPU_I8MM = 16        /* AArch64: 8-bit matrix products */
 };
 uint32_t hy__cpu_features(void);
 

@@ -1,0 +1,80 @@
+/* vec.h: everything of the CPU backend that is not a matrix: norms, element-wise work, the recurrence, attention.
+ *
+ * One source (vec.c), compiled once per level of instructions: loops over 16 lanes in a fixed order, without
+ * fused multiply-add, so every level gives the same bits.  Sums over a column go into 16 partial sums (element
+ * i into sum i mod 16) in f32 or wider, combined in a fixed tree.  Functions work in place too (y may be any input)
+ * unless said otherwise; they are pure and may be called from any thread.  Formulas: graph/ops.inc; the oracle is
+ * backend/ref. */
+#ifndef HY_BACKEND_CPU_VEC_H
+#define HY_BACKEND_CPU_VEC_H
+
+#include "base/base.h"
+
+/* One head of the recurrence over T tokens.  Columns lie `stride` floats apart; N = head size.  Reads state_old,
+ * writes state_new ([N][N], may not overlap; row i belongs to value channel i, as in backend/ref). */
+typedef struct hy__vec_wkv7 {
+    const float *r, *w, *k, *v, *kk, *a; /* [T] columns, first channel of the head */
+    float *y;
+    size_t stride;
+    const float *state_old;
+    float *state_new;
+    uint32_t n_tokens, n; /* T, N */
+} hy__vec_wkv7;
+
+typedef enum hy__kv_type { HY__KV_F32, HY__KV_F16, HY__KV_Q8_0 } hy__kv_type;
+
+/* Queries that share one KV head (grouped-query attention): n_head heads for one token at position pos, which sees
+ * positions 0 to pos.  Online softmax.  A row of a cache (one position, this KV head) is `dim` numbers of the cache's
+ * type (Q8_0: blocks of 32 as in GGUF, dim a multiple of 32), rows lie k_stride and v_stride bytes apart. */
+typedef struct hy__vec_attention {
+    const float *q; /* [n_head][dim] */
+    float *y;       /* [n_head][dim], not q */
+    const void *k, *v;
+    size_t k_stride, v_stride;
+    hy__kv_type k_type, v_type;
+    uint32_t n_head, dim;
+    uint64_t pos;
+    float scale;
+    float *scratch; /* hy__vec_attention_scratch(n_head, dim) floats */
+} hy__vec_attention;
+
+#define HY__VEC_FUNCTIONS(X)                                                                                           \
+    X(add, (float *y, const float *a, const float *b, uint32_t n))                                                     \
+    X(mul, (float *y, const float *a, const float *b, uint32_t n))                                                     \
+    X(lerp, (float *y, const float *a, const float *b, const float *t, uint32_t n))                                    \
+    X(tanh, (float *y, const float *x, uint32_t n))                                                                    \
+    X(sigmoid, (float *y, const float *x, uint32_t n))                                                                 \
+    X(silu, (float *y, const float *x, uint32_t n))                                                                    \
+    X(relu2, (float *y, const float *x, uint32_t n))                                                                   \
+    X(rwkv7_decay, (float *y, const float *x, uint32_t n))                                                             \
+    X(rwkv7_key, (float *y, const float *k, const float *a, const float *k_a, uint32_t n))                             \
+    /* over the n channels given: a whole column or one group */                                                       \
+    X(layer_norm, (float *y, const float *x, const float *gain, const float *bias, uint32_t n, float eps))             \
+    X(rms_norm, (float *y, const float *x, const float *gain, uint32_t n, float eps))                                  \
+    X(l2_norm, (float *y, const float *x, uint32_t n, float eps))                                                      \
+    X(rwkv7_bonus, (float *out, const float *y, const float *r, const float *k, const float *v, const float *r_k,      \
+                    uint32_t n))                                                                                       \
+    /* one head: cs [n_rot / 2][2] cosine and sine of the position; n the head's channels */                           \
+    X(rope, (float *y, const float *x, const float *cs, uint32_t n, uint32_t n_rot, bool half_split))                  \
+    X(wkv7, (const hy__vec_wkv7 * args))                                                                               \
+    X(attention, (const hy__vec_attention * args))                                                                     \
+    /* rows of KV caches: n numbers (Q8_0: a multiple of 32) */                                                        \
+    X(kv_write, (hy__kv_type type, const float *x, void *row, uint32_t n))                                             \
+    X(kv_read, (hy__kv_type type, const void *row, float *x, uint32_t n))                                              \
+    /* cols columns stride floats apart to [n][12], missing columns zero */                                            \
+    X(interleave, (const float *x, size_t stride, uint32_t n, uint32_t cols, float *tile))
+
+typedef struct hy__vec {
+#define HY__VEC_MEMBER(name, args) void(*name) args;
+    HY__VEC_FUNCTIONS(HY__VEC_MEMBER)
+#undef HY__VEC_MEMBER
+} hy__vec;
+
+/* The table of each level that the build has: hy__vec_plain, hy__vec_avx2, hy__vec_avx512, hy__vec_neon. */
+extern const hy__vec hy__vec_plain, hy__vec_avx2, hy__vec_avx512, hy__vec_neon;
+
+size_t hy__vec_attention_scratch(uint32_t n_head, uint32_t dim);
+/* Bytes of n numbers of a cache's row. */
+size_t hy__kv_bytes(hy__kv_type type, uint32_t n);
+
+#endif
