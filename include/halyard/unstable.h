@@ -82,6 +82,17 @@ typedef void (*hy_trace)(void *user, const char *name, int32_t layer, uint32_t n
 /* trace NULL: none.  Backends that cannot show intermediate values return HY_E_UNSUPPORTED. */
 HY_API hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user, hy_error *err);
 
+/* ---- times */
+
+/* Called by hy_session_step behind the work of a step, once for each phase that ran, in their
+ * order: its number as of hy_model_plan_phase, the tokens of the step, and when it began and ended
+ * by the clock of the model's environment.  A cancelled step calls nothing. */
+typedef void (*hy_profile)(void *user, uint32_t phase, uint32_t n_tokens, uint64_t begin_ns,
+                           uint64_t end_ns);
+/* profile NULL: none.  HY_E_UNSUPPORTED: the backend does not run phases. */
+HY_API hy_status hy_session_set_profile(hy_session *s, hy_profile profile, void *user,
+                                        hy_error *err);
+
 HY_END_DECLS
 
 #endif

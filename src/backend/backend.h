@@ -34,10 +34,13 @@ typedef struct hy__step_args {
     const atomic_bool *cancel; /* looked at often; set: return HY_E_CANCELLED soon */
     hy_trace trace;            /* or NULL */
     void *trace_user;
+    hy_profile profile; /* or NULL; NULL where the backend does not profile */
+    void *profile_user;
 } hy__step_args;
 
 typedef struct hy__backend {
     const char *name;
+    bool profiles; /* whether steps run phase by phase and call `profile` */
     /* Whether it runs the operation, on a matrix of this type where it reads one. */
     bool (*supports)(hy__opcode op, hy_type type);
 

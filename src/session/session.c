@@ -172,6 +172,8 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
         .cancel = &s->cancel,
         .trace = s->trace,
         .trace_user = s->trace_user,
+        .profile = s->profile,
+        .profile_user = s->profile_user,
     };
     if (atomic_exchange(&s->cancel, false)) {
         return hy__fail(err, HY_E_CANCELLED, "cancelled before the step");
@@ -228,6 +230,18 @@ hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user, hy_err
     (void)err; /* every backend that makes sessions can show everything */
     s->trace = trace;
     s->trace_user = user;
+    return HY_OK;
+}
+
+hy_status hy_session_set_profile(hy_session *s, hy_profile profile, void *user, hy_error *err)
+{
+    if (profile && !s->model->backend->profiles) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "backend %s does not run phases, so it has no times of them",
+                        s->model->backend->name);
+    }
+    s->profile = profile;
+    s->profile_user = user;
     return HY_OK;
 }
 

@@ -16,6 +16,8 @@ struct hy_session {
     atomic_bool cancel;
     hy_trace trace;
     void *trace_user;
+    hy_profile profile;
+    void *profile_user;
 };
 
 struct hy_state {

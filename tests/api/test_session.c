@@ -461,6 +461,78 @@ static void every_operation_can_be_traced(void **state)
     close_tiny(&y);
 }
 
+/* ---- times of phases */
+
+/* The model's backend with a step that says when it ran which phase. */
+static const hy__backend *timed;
+static hy__backend timing;
+static const hy_model *timed_model;
+
+static hy_status timed_step(void *session, const hy__step_args *args, hy_error *err)
+{
+    const hy_status status = timed->step(session, args, err);
+    const hy__fusion *f = &timed_model->fusion;
+    for (uint32_t i = 0; i < f->n_phases && args->profile; i++) {
+        if (f->phases[i].cols != HY__PER_OUT || args->n_out > 0) {
+            args->profile(args->profile_user, i, args->n, 10 * i, 10 * i + 7);
+        }
+    }
+    return status;
+}
+
+typedef struct clock_card {
+    uint32_t n, n_tokens, last;
+} clock_card;
+
+static void stamp(void *user, uint32_t phase, uint32_t n_tokens, uint64_t begin_ns, uint64_t end_ns)
+{
+    clock_card *c = user;
+    assert_true(c->n == 0 || phase > c->last);
+    assert_true(begin_ns == 10 * (uint64_t)phase && end_ns == begin_ns + 7);
+    c->n++;
+    c->n_tokens = n_tokens;
+    c->last = phase;
+}
+
+static void phases_can_be_timed_where_a_backend_runs_them(void **state)
+{
+    (void)state;
+    hy_error err;
+    tiny y = open_tiny(TINY_RWKV7);
+    hy_plan_info plan = {.size = sizeof plan};
+    hy_model_plan(y.model, &plan);
+    timed_model = y.model;
+    timed = y.model->backend;
+    timing = *timed;
+    timing.profiles = false;
+    timing.step = timed_step;
+    y.model->backend = &timing;
+    hy_session *s = new_session(y.model, 4, 1, false);
+    clock_card c = {0, 0, 0};
+    assert_fails(hy_session_set_profile(s, stamp, &c, &err), HY_E_UNSUPPORTED, &err,
+                 "does not run phases");
+    append(s, 0, 4);
+    step_ok(s);
+    assert_int_equal(c.n, 0);
+    assert_ok(hy_session_set_profile(s, NULL, NULL, &err), &err);
+    timing.profiles = true;
+    assert_ok(hy_session_set_profile(s, stamp, &c, &err), &err);
+    append(s, 4, 7);
+    step_ok(s); /* four tokens whose logits nobody wants */
+    assert_true(c.n > 0 && c.n < plan.n_phases && c.n_tokens == 4);
+    c = (clock_card){0, 0, 0};
+    step_ok(s);
+    assert_true(c.n == plan.n_phases && c.n_tokens == 3);
+    c = (clock_card){0, 0, 0};
+    assert_ok(hy_session_set_profile(s, NULL, NULL, &err), &err);
+    append(s, 11, 1);
+    step_ok(s);
+    assert_int_equal(c.n, 0);
+    hy_session_destroy(s);
+    y.model->backend = timed;
+    close_tiny(&y);
+}
+
 /* ---- numbers that are none */
 
 /* Puts `bad` into each matrix and vector in turn, where the second of two tokens meets it. */
@@ -674,6 +746,7 @@ int main(void)
         cmocka_unit_test(a_cancel_before_a_step_leaves_everything),
         cmocka_unit_test(a_cancel_within_a_step_changes_nothing),
         cmocka_unit_test(every_operation_can_be_traced),
+        cmocka_unit_test(phases_can_be_timed_where_a_backend_runs_them),
         cmocka_unit_test(broken_numbers_are_an_error),
         cmocka_unit_test(infinite_logits_are_an_error),
         cmocka_unit_test(a_reset_session_is_as_new),
