@@ -120,7 +120,8 @@ typedef struct hy_env {
     void (*log)(void *user, hy_log_level level, const char *text);
 } hy_env;
 
-/* Processors that this process may use: affinity and cgroup limits counted, at least 1. */
+/* Cores that this process may use, at least 1: the right number of threads.  Affinity and cgroup
+ * limits count (a begun processor as a whole one), processors that share a core count once. */
 HY_API uint32_t hy_cpu_count(void);
 
 /* Progress of a long call: `done` of `total` units (bytes, tokens).  Return false to cancel the

@@ -1,5 +1,5 @@
-/* os.h: the blocking primitive that the thread pool needs, one implementation per operating system.
- */
+/* os.h: what the library asks of the operating system beside hy_env, one implementation per system:
+ * the blocking primitive of the thread pool, and how many cores there are. */
 #ifndef HY_BASE_OS_H
 #define HY_BASE_OS_H
 
@@ -17,5 +17,10 @@ void hy__gate_post(hy__gate *g); /* wakes everyone */
 
 /* Lets another thread have the processor, if one wants it. */
 void hy__yield(void);
+
+/* Cores to which the processors marked in allowed[n] belong (processors that share a core count
+ * once), but not more than the control group of this process grants; at least 1.  `root` stands in
+ * front of /sys and /proc: "", or a test's folder. */
+uint32_t hy__cores(const char *root, const bool *allowed, uint32_t n);
 
 #endif

@@ -184,7 +184,8 @@ static hy_status os_rename(void *user, const char *from, const char *to, hy_erro
 {
     (void)user;
     struct stat old;
-    /* A name that leads to a device or a folder is never replaced: /dev/null would become a file. */
+    /* A name that leads to a device or a folder is never replaced: /dev/null would become a file.
+     */
     if (stat(to, &old) == 0 && !S_ISREG(old.st_mode)) {
         return hy__fail(err, HY_E_IO, "%s is not a regular file and stays as it is", to);
     }
@@ -316,41 +317,137 @@ void hy__yield(void)
 
 /* ---- machine */
 
-#if defined(__linux__)
-/* Whole processors that the cgroup grants, 0 if it sets no limit (or there is none to read). */
-static uint32_t cgroup_cpus(void)
+enum { MOST_CPUS = 8192, MOST_PATH = 4096 };
+
+/* A file below root by its pieces; NULL if there is none. */
+static FILE *open_below(const char *root, const char *folder, const char *path, size_t len,
+                        const char *file)
 {
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (!f) {
-        return 0;
-    }
-    unsigned long long quota = 0, period = 0;
-    const int n = fscanf(f, "%llu %llu", &quota, &period); /* "max 100000" matches nothing */
-    fclose(f);
-    return n == 2 && period > 0 ? (uint32_t)((quota + period - 1) / period) : 0;
+    char name[2 * MOST_PATH];
+    const int n = snprintf(name, sizeof name, "%s%s%.*s/%s", root, folder, (int)len, path, file);
+    return n > 0 && (size_t)n < sizeof name ? fopen(name, "r") : NULL;
 }
-#endif
+
+/* No processor of lower number that we may use shares its core.  The list of those that share one
+ * looks like "0,64" or "0-1". */
+static bool is_first_of_core(const char *root, const bool *allowed, uint32_t cpu)
+{
+    char folder[80];
+    snprintf(folder, sizeof folder, "/sys/devices/system/cpu/cpu%u/topology", (unsigned)cpu);
+    FILE *f = open_below(root, folder, "", 0, "core_cpus_list");
+    f = f ? f : open_below(root, folder, "", 0, "thread_siblings_list");
+    bool first = true;
+    unsigned low, high;
+    while (f && first && fscanf(f, "%u", &low) == 1) {
+        int c = fgetc(f);
+        high = low;
+        if (c == '-') {
+            first = fscanf(f, "%u", &high) == 1;
+            c = fgetc(f);
+        }
+        for (unsigned k = low; first && k <= high && k < cpu; k++) {
+            first = !allowed[k];
+        }
+        if (c != ',') {
+            break;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return first;
+}
+
+/* Lowers *most to what one folder of a control group grants: "quota period" in cpu.max (version 2),
+ * or each in a file (version 1).  Begun processors count as whole ones.  No quota is "max" or -1.
+ */
+static void take_quota(const char *root, const char *folder, const char *path, size_t len,
+                       uint32_t *most)
+{
+    long long quota = 0, period = 0;
+    FILE *f = open_below(root, folder, path, len, "cpu.max");
+    if (f) {
+        (void)(fscanf(f, "%lld %lld", &quota, &period) == 2);
+        fclose(f);
+    } else if ((f = open_below(root, folder, path, len, "cpu.cfs_quota_us")) != NULL) {
+        (void)(fscanf(f, "%lld", &quota) == 1);
+        fclose(f);
+        f = open_below(root, folder, path, len, "cpu.cfs_period_us");
+        if (f) {
+            (void)(fscanf(f, "%lld", &period) == 1);
+            fclose(f);
+        }
+    }
+    if (quota > 0 && period > 0) {
+        const long long cpus = quota / period + (quota % period != 0);
+        *most = cpus < (long long)*most ? (uint32_t)cpus : *most;
+    }
+}
+
+/* A group is bound by its own quota and by those of all groups around it. */
+static void take_quotas(const char *root, const char *folder, const char *path, uint32_t *most)
+{
+    size_t len = strlen(path);
+    take_quota(root, folder, path, len, most);
+    while (len > 0) {
+        while (path[--len] != '/' && len > 0) {
+        }
+        take_quota(root, folder, path, len, most);
+    }
+}
+
+/* Lines of /proc/self/cgroup are "number:controllers:path"; version 2 has no controllers. */
+static void take_group(const char *root, char *line, uint32_t *most)
+{
+    line[strcspn(line, "\n")] = '\0';
+    char *controllers = strchr(line, ':');
+    char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+    if (!path) {
+        return;
+    }
+    controllers++;
+    *path++ = '\0';
+    if (*controllers == '\0') {
+        take_quotas(root, "/sys/fs/cgroup", path, most);
+        take_quotas(root, "/sys/fs/cgroup/unified", path, most);
+    } else if (strcmp(controllers, "cpu") == 0 || strncmp(controllers, "cpu,", 4) == 0 ||
+               strstr(controllers, ",cpu,") || strcmp(controllers, "cpuacct,cpu") == 0) {
+        take_quotas(root, "/sys/fs/cgroup/cpu", path, most);
+    }
+}
+
+uint32_t hy__cores(const char *root, const bool *allowed, uint32_t n)
+{
+    uint32_t count = 0, most = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++) {
+        count += allowed[i] && is_first_of_core(root, allowed, i);
+    }
+    FILE *f = open_below(root, "/proc/self", "", 0, "cgroup");
+    char line[MOST_PATH];
+    while (f && fgets(line, sizeof line, f)) {
+        take_group(root, line, &most);
+    }
+    if (f) {
+        fclose(f);
+    }
+    return HY_MAX(1, HY_MIN(count, most));
+}
 
 uint32_t hy_cpu_count(void)
 {
-    long n = 0;
 #if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        n = CPU_COUNT(&set);
+    bool allowed[MOST_CPUS] = {false};
+    cpu_set_t set[MOST_CPUS / CPU_SETSIZE];
+    memset(set, 0, sizeof set);
+    if (sched_getaffinity(0, sizeof set, set) == 0) {
+        for (uint32_t i = 0; i < MOST_CPUS; i++) {
+            allowed[i] = CPU_ISSET_S(i, sizeof set, set);
+        }
+        return hy__cores("", allowed, MOST_CPUS);
     }
 #endif
-    if (n < 1) {
-        n = sysconf(_SC_NPROCESSORS_ONLN);
-    }
-    uint32_t count = n < 1 ? 1 : (uint32_t)n;
-#if defined(__linux__)
-    const uint32_t granted = cgroup_cpus();
-    if (granted > 0) {
-        count = HY_MIN(count, granted);
-    }
-#endif
-    return count;
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (uint32_t)n;
 }
 
 void hy__os_env(hy_env *env)
