@@ -8,7 +8,7 @@
 
 #include "term.h"
 
-enum { PASSES = 7, LANES = 32 };
+enum { PASSES = 15, LANES = 32 };
 
 typedef struct job {
     uint64_t *words;

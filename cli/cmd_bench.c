@@ -109,8 +109,8 @@ static int run_test(bench *b, test *t)
 static const char *const json_keys_and_ours =
     "model_filename,model_type,model_size,model_n_params,backends,n_batch,n_threads,n_prompt,n_gen,"
     "n_depth,test_time,"
-    "avg_ns,stddev_ns,avg_ts,stddev_ts,bytes_per_token,gb_per_second,read_gb_per_second,bandwidth_"
-    "share,load_ms,"
+    "avg_ns,stddev_ns,avg_ts,stddev_ts,median_ns,median_ts,bytes_per_token,gb_per_second,"
+    "read_gb_per_second,bandwidth_share,load_ms,"
     "peak_bytes,cpu_info,build_version";
 
 static json_t *test_json(const bench *b, const test *t)
@@ -138,18 +138,21 @@ static json_t *test_json(const bench *b, const test *t)
     /* Prompts read the weights once a step, not once a token: bytes and bandwidth are those of
      * generation. */
     const bool gen = t->n_gen > 0;
-    const double rate = t->bytes * ts;
+    const double median = scores_median(t->speed, b->reps);
+    const double rate = t->bytes * median;
     json_t *root = json_pack(
         "{s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:f, s:f, s:o, s:o, "
-        "s:s, s:s, s:f, s:I}",
+        "s:I, s:f, s:s, s:s, s:f, s:I}",
         "model_filename", json_bytes(path, strlen(path)), "model_type", type, "model_size",
         (json_int_t)e->info.weight_bytes, "model_n_params", (json_int_t)e->info.n_params,
         "backends", hy_model_backend(e->model), "n_batch", (json_int_t)(batch ? batch : 64),
         "n_threads", (json_int_t)t->n_threads, "n_prompt", (json_int_t)t->n_prompt, "n_gen",
         (json_int_t)t->n_gen, "n_depth", (json_int_t)0, "test_time", t->time, "avg_ns",
         (json_int_t)ns, "stddev_ns", (json_int_t)ns_dev, "avg_ts", ts, "stddev_ts", ts_dev,
-        "samples_ns", samples_ns, "samples_ts", samples_ts, "cpu_info", cpu, "build_version",
-        hy_version(), "load_ms", (double)e->load_ns / 1e6, "peak_bytes", (json_int_t)b->peak);
+        "samples_ns", samples_ns, "samples_ts", samples_ts, "median_ns",
+        (json_int_t)scores_median(t->ns, b->reps), "median_ts", median, "cpu_info", cpu,
+        "build_version", hy_version(), "load_ms", (double)e->load_ns / 1e6, "peak_bytes",
+        (json_int_t)b->peak);
     if (root) {
         json_object_set_new(root, "bytes_per_token", gen ? json_real(t->bytes) : json_null());
         json_object_set_new(root, "gb_per_second", gen ? json_real(rate / 1e9) : json_null());
@@ -241,11 +244,12 @@ static void print_markdown(const bench *b)
            "-------: | -------: | ------: |\n");
     for (size_t i = 0; i < b->n; i++) {
         const test *t = &b->tests[i];
-        double ts = 0;
+        double mean = 0;
         double dev = 0;
         char name[24];
         char speed[40];
-        scores_mean(t->speed, b->reps, &ts, &dev);
+        scores_mean(t->speed, b->reps, &mean, &dev);
+        const double ts = scores_median(t->speed, b->reps);
         snprintf(name, sizeof name, "%s%u", t->n_prompt ? "pp" : "tg",
                  t->n_prompt ? t->n_prompt : t->n_gen);
         snprintf(speed, sizeof speed, "%.2f \xC2\xB1 %.2f", ts, dev);

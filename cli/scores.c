@@ -86,3 +86,27 @@ void scores_mean(const double *x, size_t n, double *mean, double *deviation)
     }
     *deviation = n > 1 ? sqrt(squares / (double)(n - 1)) : 0;
 }
+
+/* The number that has place k, from 0, in the order by size. */
+static double in_place(const double *x, size_t n, size_t k)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t less = 0;
+        size_t equal = 0;
+        for (size_t j = 0; j < n; j++) {
+            less += x[j] < x[i];
+            equal += x[j] == x[i];
+        }
+        if (less <= k && k < less + equal) {
+            return x[i];
+        }
+    }
+    return 0;
+}
+
+double scores_median(const double *x, size_t n)
+{
+    return n % 2 ? in_place(x, n, n / 2)
+           : n   ? (in_place(x, n, n / 2 - 1) + in_place(x, n, n / 2)) / 2
+                 : 0;
+}

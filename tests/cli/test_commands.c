@@ -293,7 +293,8 @@ static void test_detokenize(void **state)
     }
 }
 
-/* Standard input that is a terminal: one Ctrl-D ends it, Ctrl-C ends the program with its own code. */
+/* Standard input that is a terminal: one Ctrl-D ends it, Ctrl-C ends the program with its own code.
+ */
 static void test_typed_input(void **state)
 {
     (void)state;
@@ -440,8 +441,8 @@ static void test_perplexity(void **state)
         assert_true(fabs(json_number_value(json_object_get(root, "nll")) - nll / counted) < 1e-4);
     }
     const double total = json_number_value(json_object_get(root, "nll"));
-    assert_true(fabs(json_number_value(json_object_get(root, "ppl")) - exp(total))
-                < 1e-6 * exp(total));
+    assert_true(fabs(json_number_value(json_object_get(root, "ppl")) - exp(total)) <
+                1e-6 * exp(total));
     json_decref(root);
     ran_free(&r);
     r = run(NULL, "perplexity", "-m", EMBEDDED_MODEL, "-f", path);
@@ -497,6 +498,17 @@ static void test_bench(void **state)
     assert_int_equal(json_integer_value(json_object_get(tg, "n_threads")), 1);
     assert_int_equal(json_array_size(json_object_get(tg, "samples_ts")), 2);
     assert_true(json_number_value(json_object_get(tg, "avg_ts")) > 0);
+    const json_t *samples = json_object_get(tg, "samples_ts");
+    const double median = json_number_value(json_object_get(tg, "median_ts"));
+    assert_float_equal(median,
+                       (json_number_value(json_array_get(samples, 0)) +
+                        json_number_value(json_array_get(samples, 1))) /
+                           2,
+                       1e-6 * median);
+    assert_float_equal(json_number_value(json_object_get(tg, "bandwidth_share")),
+                       median * json_number_value(json_object_get(tg, "bytes_per_token")) / 1e9 /
+                           json_number_value(json_object_get(tg, "read_gb_per_second")),
+                       1e-6);
     assert_true(json_number_value(json_object_get(tg, "bytes_per_token")) > 1e7);
     assert_true(json_number_value(json_object_get(tg, "read_gb_per_second")) > 0);
     assert_true(json_number_value(json_object_get(tg, "bandwidth_share")) > 0);
@@ -507,6 +519,7 @@ static void test_bench(void **state)
     r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "1", "-r", "1", "-t", "1", "-o",
             "csv", "--no-warmup");
     expect_code(r, 0);
+    expect_has(r.out, ",median_ns,median_ts,bytes_per_token,");
     expect_has(r.out, "model_filename,model_type");
     expect_has(r.out, "\"rwkv7 Q4_K_M\"");
     ran_free(&r);

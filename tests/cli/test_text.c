@@ -139,6 +139,15 @@ static void test_scores(void **state)
     assert_true(fabs(deviation - sqrt(32.0 / 7)) < 1e-12);
     scores_mean(x, 1, &mean, &deviation);
     assert_true(mean == 2 && deviation == 0);
+    assert_float_equal(scores_median(x, 8), 4.5, 1e-12);
+    assert_float_equal(scores_median(x, 7), 4, 1e-12);
+    assert_float_equal(scores_median(x, 1), 2, 1e-12);
+    assert_float_equal(scores_median(x, 0), 0, 1e-12);
+    const double shuffled[] = {9, -1, 30, 9, 2};
+    assert_float_equal(scores_median(shuffled, 5), 9, 1e-12);
+    assert_float_equal(scores_median(shuffled, 4), 9, 1e-12);
+    assert_float_equal(scores_median(shuffled, 3), 9, 1e-12);
+    assert_float_equal(scores_median(shuffled, 2), 4, 1e-12);
 }
 
 int main(void)
