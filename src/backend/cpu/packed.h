@@ -106,7 +106,7 @@ typedef void (*hy__gemm_fn)(const hy__panel *w, const hy__q8_tile *x, uint32_t n
 typedef void (*hy__gemm_f32_fn)(const float *w, const float *x, uint32_t n, uint32_t cols, float *sums);
 /* A column to 8 bits; cols columns that lie stride floats apart to a tile.  A block with an element that is not finite
  * becomes NaN (d, s, s16 NaN, q 0); a block smaller than 2^-100 becomes 0. */
-typedef void (*hy__quantize_fn)(const float *x, uint32_t n, void *memory);
+typedef void (*hy__quantize_column_fn)(const float *x, uint32_t n, void *memory);
 typedef void (*hy__quantize_tile_fn)(const float *x, size_t stride, uint32_t n, uint32_t cols, void *memory);
 
 typedef struct hy__packed_table {
@@ -116,7 +116,7 @@ typedef struct hy__packed_table {
     hy__expand_f32_fn expand_f32[HY__N_PACKED_F32]; /* of F32 itself: NULL, a packed panel is its own expansion */
     hy__gemm_fn gemm16, gemm32;                     /* by B */
     hy__gemm_f32_fn gemm_f32;
-    hy__quantize_fn quantize;
+    hy__quantize_column_fn quantize;
     hy__quantize_tile_fn quantize_tile;
 } hy__packed_table;
 
