@@ -23,9 +23,13 @@
 #define HY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 /* The result must not be ignored: it is a status or owned memory. */
 #define HY_CHECK __attribute__((warn_unused_result))
+/* Inlined whatever the compiler's estimate says: the pieces of a kernel, whose constant arguments
+ * and structures must vanish. */
+#define HY_INLINE inline __attribute__((always_inline))
 #else
 #define HY_PRINTF(fmt, args)
 #define HY_CHECK
+#define HY_INLINE inline
 #endif
 
 #ifdef __cplusplus
