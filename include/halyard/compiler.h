@@ -32,6 +32,16 @@
 #define HY_INLINE inline
 #endif
 
+/* In front of a loop: no iteration reads what another writes, whatever the pointers may suggest, so
+ * that it can run in lanes even where the result replaces an input. */
+#if defined(__clang__)
+#define HY_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define HY_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define HY_INDEPENDENT
+#endif
+
 #ifdef __cplusplus
 #define HY_BEGIN_DECLS extern "C" {
 #define HY_END_DECLS }

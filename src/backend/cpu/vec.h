@@ -24,18 +24,18 @@ typedef struct hy__vec_wkv7 {
 typedef enum hy__kv_type { HY__KV_F32, HY__KV_F16, HY__KV_Q8_0 } hy__kv_type;
 
 /* Queries that share one KV head (grouped-query attention): n_head heads for one token at position pos, which sees
- * positions 0 to pos.  Online softmax.  A row of a cache (one position, this KV head) is `dim` numbers of the cache's
- * type (Q8_0: blocks of 32 as in GGUF, dim a multiple of 32), rows lie k_stride and v_stride bytes apart. */
+ * positions 0 to pos.  Online softmax.  A row of a cache (one position, this KV head) is `dim` (keys) or `dim_v` (values)
+ * numbers of the cache's type (Q8_0: blocks of 32 as in GGUF, a multiple of 32), k_stride and v_stride bytes apart. */
 typedef struct hy__vec_attention {
     const float *q; /* [n_head][dim] */
-    float *y;       /* [n_head][dim], not q */
+    float *y;       /* [n_head][dim_v], not q */
     const void *k, *v;
     size_t k_stride, v_stride;
     hy__kv_type k_type, v_type;
-    uint32_t n_head, dim;
+    uint32_t n_head, dim, dim_v;
     uint64_t pos;
     float scale;
-    float *scratch; /* hy__vec_attention_scratch(n_head, dim) floats */
+    float *scratch; /* hy__vec_attention_scratch(n_head, the larger of dim and dim_v) floats */
 } hy__vec_attention;
 
 #define HY__VEC_FUNCTIONS(X)                                                                                           \

@@ -1,0 +1,586 @@
+/* vec.c: the vector functions of vec.h, compiled once per level of instructions.
+ *
+ * Plain C11 that compilers turn into vector code: loops over 16 lanes without branches.  Every
+ * operation is rounded by itself and every sum has its order written down, so the width of the
+ * vectors shows nowhere in the results.  Pure functions; any thread may call them. */
+#include "vec_attention.h"
+
+#include <math.h>
+
+#include "halyard/compiler.h"
+#include "quant/quant.h"
+
+enum { LANES = 16, TILE_COLS = 12, Q8_BLOCK = 32 };
+
+/* ---- exponentials in f32 */
+
+#define INV_LN2 0x1.715476p+0f
+#define LN2_HIGH 0x1.63p-1f /* 9 bits: its products with exponents are exact */
+#define LN2_LOW -0x1.bd0106p-13f
+#define ROUNDER 0x1.8p23f /* adding it leaves the nearest integer in the low bits */
+
+/* x = k ln 2 + r with |r| <= 0.347: returns e^r - 1, *bits = those of ROUNDER + k. |x| < 2^20. */
+static inline float exp_reduced(float x, uint32_t *bits)
+{
+    const float t = x * INV_LN2 + ROUNDER;
+    const float k = t - ROUNDER;
+    const float r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    /* Taylor's series; r^8 / 8! is a tenth of a unit in the last place of the result. */
+    float q = 1.0f / 5040.0f;
+    q = q * r + 1.0f / 720.0f;
+    q = q * r + 1.0f / 120.0f;
+    q = q * r + 1.0f / 24.0f;
+    q = q * r + 1.0f / 6.0f;
+    q = q * r + 0.5f;
+    *bits = hy__f32_bits(t);
+    return r + r * r * q;
+}
+
+/* e^x; 0 and infinity beyond the range of f32, NaN for NaN. */
+static inline float exp_f32(float x)
+{
+    uint32_t bits;
+    x = x > 89.0f ? 89.0f : x;
+    x = x < -104.0f ? -104.0f : x;
+    const float p = exp_reduced(x, &bits);
+    /* 2^k as two factors: the result may be subnormal, or infinite, although 1 + p is neither.
+     * k + 256 = a + b, and each factor's exponent is that of 2^(a - 128). */
+    const uint32_t k = bits - 0x4b400000u + 256u, a = k >> 1, b = k - a;
+    return (1.0f + p) * hy__f32_from_bits((a - 1u) << 23) * hy__f32_from_bits((b - 1u) << 23);
+}
+
+static inline float magnitude(float x)
+{
+    return hy__f32_from_bits(hy__f32_bits(x) & 0x7fffffffu);
+}
+
+static inline float with_sign_of(float x, float sign)
+{
+    return hy__f32_from_bits((hy__f32_bits(x) & 0x7fffffffu) | (hy__f32_bits(sign) & 0x80000000u));
+}
+
+static inline float sigmoid_f32(float x)
+{
+    const float e = exp_f32(-magnitude(x));
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+/* By way of m = e^(-2|x|) - 1, which loses nothing near zero: tanh |x| = -m / (2 + m). */
+static inline float tanh_f32(float x)
+{
+    uint32_t bits;
+    float a = magnitude(x);
+    a = a > 15.0f ? 15.0f : a; /* tanh is 1 from 9.01 on */
+    const float p = exp_reduced(-2.0f * a, &bits);
+    const float scale = hy__f32_from_bits((bits - 0x4b400000u + 127u) << 23);
+    const float m = scale * p + (scale - 1.0f);
+    return with_sign_of(m / (2.0f + m), x);
+}
+
+/* NaN stays NaN, so that a broken weight shows. */
+static inline float positive(float x)
+{
+    return x <= 0.0f ? 0.0f : x;
+}
+
+/* ---- element-wise */
+
+/* y[i] = value for all i; the expression sees i. */
+#define EACH(n, value)                                                                             \
+    HY_INDEPENDENT                                                                                 \
+    for (uint32_t i = 0; i < (n); i++) {                                                           \
+        y[i] = (value);                                                                            \
+    }
+
+static void vec_add(float *y, const float *a, const float *b, uint32_t n)
+{
+    EACH(n, a[i] + b[i])
+}
+
+static void vec_mul(float *y, const float *a, const float *b, uint32_t n)
+{
+    EACH(n, a[i] * b[i])
+}
+
+static void vec_lerp(float *y, const float *a, const float *b, const float *t, uint32_t n)
+{
+    EACH(n, a[i] + (b[i] - a[i]) * t[i])
+}
+
+static void vec_tanh(float *y, const float *x, uint32_t n)
+{
+    EACH(n, tanh_f32(x[i]))
+}
+
+static void vec_sigmoid(float *y, const float *x, uint32_t n)
+{
+    EACH(n, sigmoid_f32(x[i]))
+}
+
+static void vec_silu(float *y, const float *x, uint32_t n)
+{
+    EACH(n, x[i] * sigmoid_f32(x[i]))
+}
+
+static void vec_relu2(float *y, const float *x, uint32_t n)
+{
+    EACH(n, positive(x[i]) * positive(x[i]))
+}
+
+static void vec_rwkv7_decay(float *y, const float *x, uint32_t n)
+{
+    EACH(n, exp_f32(-0x1.368b30p-1f * sigmoid_f32(x[i]))) /* e^(-1/2) */
+}
+
+static void vec_rwkv7_key(float *y, const float *k, const float *a, const float *k_a, uint32_t n)
+{
+    EACH(n, k[i] * (1.0f + (a[i] - 1.0f) * k_a[i]))
+}
+
+/* ---- sums: element i goes into partial sum i mod 16, partial sums are added in halves */
+
+static inline double fold(const double *sum)
+{
+    double s[LANES];
+    memcpy(s, sum, sizeof s);
+    for (uint32_t half = LANES / 2; half > 0; half /= 2) {
+        for (uint32_t l = 0; l < half; l++) {
+            s[l] += s[l + half];
+        }
+    }
+    return s[0];
+}
+
+/* *result = sum of `term`, an expression in i. */
+#define SUM(result, n, term)                                                                       \
+    do {                                                                                           \
+        double sum_[LANES] = {0};                                                                  \
+        uint32_t first_ = 0;                                                                       \
+        for (; (n)-first_ >= LANES; first_ += LANES) {                                             \
+            for (uint32_t l_ = 0; l_ < LANES; l_++) {                                              \
+                const uint32_t i = first_ + l_;                                                    \
+                sum_[l_] += (term);                                                                \
+            }                                                                                      \
+        }                                                                                          \
+        for (uint32_t i = first_; i < (n); i++) {                                                  \
+            sum_[i - first_] += (term);                                                            \
+        }                                                                                          \
+        *(result) = fold(sum_);                                                                    \
+    } while (0)
+
+/* In double precision, which costs little where memory and calls cost most: a sum of squares then
+ * neither overflows nor loses small channels next to large ones. */
+static double sum_of_squares(const float *x, uint32_t n)
+{
+    double sum;
+    SUM(&sum, n, (double)x[i] * (double)x[i]);
+    return sum;
+}
+
+static void vec_layer_norm(float *y, const float *x, const float *gain, const float *bias,
+                           uint32_t n, float eps)
+{
+    double mean, var;
+    SUM(&mean, n, (double)x[i]);
+    mean /= n;
+    SUM(&var, n, ((double)x[i] - mean) * ((double)x[i] - mean));
+    const double scale = 1.0 / sqrt(var / n + (double)eps);
+    EACH(n, (float)(((double)x[i] - mean) * scale * (double)gain[i] + (double)bias[i]))
+}
+
+static void vec_rms_norm(float *y, const float *x, const float *gain, uint32_t n, float eps)
+{
+    const double scale = 1.0 / sqrt(sum_of_squares(x, n) / n + (double)eps);
+    EACH(n, (float)((double)x[i] * scale * (double)gain[i]))
+}
+
+static void vec_l2_norm(float *y, const float *x, uint32_t n, float eps)
+{
+    const double length = sqrt(sum_of_squares(x, n));
+    const double scale = 1.0 / (length < (double)eps ? (double)eps : length);
+    EACH(n, (float)((double)x[i] * scale))
+}
+
+static void vec_rwkv7_bonus(float *y_out, const float *y_in, const float *r, const float *k,
+                            const float *v, const float *r_k, uint32_t n)
+{
+    double sum;
+    SUM(&sum, n, (double)r[i] * (double)k[i] * (double)r_k[i]);
+    float *y = y_out;
+    EACH(n, (float)((double)y_in[i] + sum * (double)v[i]))
+}
+
+/* ---- rotary positions */
+
+static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint32_t n_rot,
+                     bool half_split)
+{
+    const uint32_t pairs = n_rot / 2;
+    if (half_split) {
+        HY_INDEPENDENT
+        for (uint32_t i = 0; i < pairs; i++) {
+            const float a = x[i], b = x[i + pairs], cosine = cs[2 * i], sine = cs[2 * i + 1];
+            y[i] = a * cosine - b * sine;
+            y[i + pairs] = a * sine + b * cosine;
+        }
+    } else {
+        HY_INDEPENDENT
+        for (uint32_t i = 0; i < pairs; i++) {
+            const float a = x[2 * i], b = x[2 * i + 1], cosine = cs[2 * i], sine = cs[2 * i + 1];
+            y[2 * i] = a * cosine - b * sine;
+            y[2 * i + 1] = a * sine + b * cosine;
+        }
+    }
+    for (uint32_t i = 2 * pairs; i < n; i++) {
+        y[i] = x[i];
+    }
+}
+
+/* ---- rows that meet a vector: the recurrence and attention */
+
+/* Four of the 16 partial sums of a row; the rest of the tree is fold_rows. */
+static inline void fold_to_4(const float *restrict sum, float *restrict out)
+{
+    float s[8];
+    for (uint32_t l = 0; l < 8; l++) {
+        s[l] = sum[l] + sum[l + 8];
+    }
+    for (uint32_t l = 0; l < 4; l++) {
+        out[l] = s[l] + s[l + 4];
+    }
+}
+
+static inline void fold_rows(const float (*restrict fours)[4], float *restrict out, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = (fours[i][0] + fours[i][2]) + (fours[i][1] + fours[i][3]);
+    }
+}
+
+enum { ROWS = 4 }; /* that are in registers together */
+
+/* Four partial sums of each of `rows` <= ROWS rows times x. */
+static inline void dot_rows(const float *restrict m, size_t stride, const float *restrict x,
+                            uint32_t n, uint32_t rows, float (*restrict fours)[4])
+{
+    float sum[ROWS][LANES] = {{0}};
+    uint32_t j = 0;
+    for (; n - j >= LANES; j += LANES) {
+        for (uint32_t r = 0; r < rows; r++) {
+            for (uint32_t l = 0; l < LANES; l++) {
+                sum[r][l] += m[r * stride + j + l] * x[j + l];
+            }
+        }
+    }
+    for (uint32_t l = 0; l < n - j; l++) {
+        for (uint32_t r = 0; r < rows; r++) {
+            sum[r][l] += m[r * stride + j + l] * x[j + l];
+        }
+    }
+    for (uint32_t r = 0; r < rows; r++) {
+        fold_to_4(sum[r], fours[r]);
+    }
+}
+
+/* ---- WKV-7 */
+
+/* One token's vectors along a row of S. */
+typedef struct token {
+    const float *r, *w, *k, *kk, *a;
+    uint32_t n;
+} token;
+
+/* Rows of S to their next state, maybe in place: removed is S kk, value v; four partial sums each
+ * of S r. */
+static inline void wkv7_rows(const token *t, const float *from, float *to,
+                             const float *restrict removed, const float *restrict value,
+                             uint32_t rows, float (*restrict fours)[4])
+{
+    const float *restrict r = t->r, *restrict w = t->w, *restrict k = t->k;
+    const float *restrict kk = t->kk, *restrict a = t->a;
+    const uint32_t n = t->n;
+    float sum[ROWS][LANES] = {{0}};
+    uint32_t j = 0;
+    for (; n - j >= LANES; j += LANES) {
+        for (uint32_t i = 0; i < rows; i++) {
+            HY_INDEPENDENT
+            for (uint32_t l = 0; l < LANES; l++) {
+                const uint32_t c = j + l;
+                const float s =
+                    (from[i * n + c] * w[c] - removed[i] * (kk[c] * a[c])) + value[i] * k[c];
+                to[i * n + c] = s;
+                sum[i][l] += s * r[c];
+            }
+        }
+    }
+    for (uint32_t l = 0; l < n - j; l++) {
+        for (uint32_t i = 0; i < rows; i++) {
+            const uint32_t c = j + l;
+            const float s =
+                (from[i * n + c] * w[c] - removed[i] * (kk[c] * a[c])) + value[i] * k[c];
+            to[i * n + c] = s;
+            sum[i][l] += s * r[c];
+        }
+    }
+    for (uint32_t i = 0; i < rows; i++) {
+        fold_to_4(sum[i], fours[i]);
+    }
+}
+
+static void wkv7_token(const token *t, const float *from, float *to, const float *v, float *y)
+{
+    const uint32_t n = t->n;
+    float fours[LANES][4], removed[LANES];
+    for (uint32_t first = 0; first < n; first += LANES) {
+        const uint32_t rows = HY_MIN(n - first, (uint32_t)LANES);
+        const float *s = from + (size_t)first * n;
+        uint32_t i = 0;
+        for (; rows - i >= ROWS; i += ROWS) {
+            dot_rows(s + (size_t)i * n, n, t->kk, n, ROWS, fours + i);
+        }
+        for (; i < rows; i++) {
+            dot_rows(s + (size_t)i * n, n, t->kk, n, 1, fours + i);
+        }
+        fold_rows((const float(*)[4])fours, removed, rows);
+        for (i = 0; rows - i >= ROWS; i += ROWS) {
+            wkv7_rows(t, s + (size_t)i * n, to + (size_t)(first + i) * n, removed + i,
+                      v + first + i, ROWS, fours + i);
+        }
+        for (; i < rows; i++) {
+            wkv7_rows(t, s + (size_t)i * n, to + (size_t)(first + i) * n, removed + i,
+                      v + first + i, 1, fours + i);
+        }
+        fold_rows((const float(*)[4])fours, y + first, rows);
+    }
+}
+
+static void vec_wkv7(const hy__vec_wkv7 *args)
+{
+    const float *from = args->state_old;
+    for (uint32_t i = 0; i < args->n_tokens; i++) {
+        const size_t at = i * args->stride;
+        const token t = {.r = args->r + at,
+                         .w = args->w + at,
+                         .k = args->k + at,
+                         .kk = args->kk + at,
+                         .a = args->a + at,
+                         .n = args->n};
+        wkv7_token(&t, from, args->state_new, args->v + at, args->y + at);
+        from = args->state_new;
+    }
+}
+
+/* ---- rows of KV caches */
+
+/* As hy__f32_to_f16, without branches. */
+static inline uint16_t f16_of(float x)
+{
+    const uint32_t bits = hy__f32_bits(x), abs = bits & 0x7fffffffu;
+    const uint32_t normal = (abs + 0xc8000fffu + (abs >> 13 & 1u)) >> 13;
+    /* Below 2^-14 the sum's last place is that of a subnormal half: the addition rounds. */
+    const uint32_t small = hy__f32_bits(hy__f32_from_bits(abs) + 0.5f) - 0x3f000000u;
+    uint32_t h = abs < 0x38800000u ? small : normal;
+    h = abs >= 0x477ff000u ? 0x7c00u : h;
+    h = abs > 0x7f800000u ? 0x7e00u : h;
+    return (uint16_t)(h | (bits >> 16 & 0x8000u));
+}
+
+static void write_f16(const float *restrict x, uint16_t *restrict row, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        row[i] = f16_of(x[i]);
+    }
+}
+
+static void read_f16(const uint16_t *restrict row, float *restrict x, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = hy__f16_to_f32(row[i]);
+    }
+}
+
+static void write_q8(const float *x, uint8_t *row, uint32_t n)
+{
+    const size_t block_bytes = hy__kv_bytes(HY__KV_Q8_0, Q8_BLOCK);
+    for (uint32_t i = 0; i < n; i += Q8_BLOCK, row += block_bytes) {
+        if (hy__first_not_finite(x + i, Q8_BLOCK) < Q8_BLOCK ||
+            hy__quantize_Q8_0(x + i, row, Q8_BLOCK) < Q8_BLOCK) {
+            /* Nothing that could be encoded: whoever reads it is to notice. */
+            memset(row, 0, block_bytes);
+            hy__store_u16(row, 0x7e00);
+        }
+    }
+}
+
+static void read_q8(const uint8_t *restrict row, float *restrict x, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i += Q8_BLOCK, row += 2 + Q8_BLOCK) {
+        const float d = hy__load_f16(row);
+        int8_t codes[Q8_BLOCK];
+        memcpy(codes, row + 2, sizeof codes);
+        for (uint32_t e = 0; e < Q8_BLOCK; e++) {
+            x[i + e] = d * (float)codes[e];
+        }
+    }
+}
+
+static void vec_kv_write(hy__kv_type type, const float *x, void *row, uint32_t n)
+{
+    switch (type) {
+    case HY__KV_F32:
+        memcpy(row, x, n * sizeof *x);
+        break;
+    case HY__KV_F16:
+        write_f16(x, row, n);
+        break;
+    case HY__KV_Q8_0:
+        write_q8(x, row, n);
+        break;
+    }
+}
+
+static void vec_kv_read(hy__kv_type type, const void *row, float *x, uint32_t n)
+{
+    switch (type) {
+    case HY__KV_F32:
+        memcpy(x, row, n * sizeof *x);
+        break;
+    case HY__KV_F16:
+        read_f16(row, x, n);
+        break;
+    case HY__KV_Q8_0:
+        read_q8(row, x, n);
+        break;
+    }
+}
+
+/* ---- attention */
+
+enum { BLOCK = HY__ATTENTION_BLOCK };
+
+/* Scores of one query for the block's n positions; those behind are out of sight. */
+static void score(const hy__vec_attention *args, const float *q, const float *keys, uint32_t n,
+                  float *scores)
+{
+    float fours[BLOCK][4];
+    uint32_t i = 0;
+    for (; n - i >= ROWS; i += ROWS) {
+        dot_rows(keys + (size_t)i * args->dim, args->dim, q, args->dim, ROWS, fours + i);
+    }
+    for (; i < n; i++) {
+        dot_rows(keys + (size_t)i * args->dim, args->dim, q, args->dim, 1, fours + i);
+    }
+    fold_rows((const float(*)[4])fours, scores, n);
+    for (i = 0; i < n; i++) {
+        scores[i] *= args->scale;
+    }
+    for (; i < BLOCK; i++) {
+        scores[i] = -HUGE_VALF;
+    }
+}
+
+static float larger(float a, float b)
+{
+    return b > a ? b : a;
+}
+
+/* Scores to weights relative to the largest score so far. */
+static void softmax_block(hy__vec_softmax *s)
+{
+    float most[LANES];
+    for (uint32_t l = 0; l < LANES; l++) {
+        most[l] = larger(s->weights[l], s->weights[l + LANES]);
+    }
+    for (uint32_t half = LANES / 2; half > 0; half /= 2) {
+        for (uint32_t l = 0; l < half; l++) {
+            most[l] = larger(most[l], most[l + half]);
+        }
+    }
+    const float now = larger(s->most, most[0]);
+    for (uint32_t l = 0; l < BLOCK; l++) {
+        s->weights[l] = exp_f32(s->weights[l] - now);
+    }
+    s->rescale = exp_f32(s->most - now);
+    s->most = now;
+    for (uint32_t l = 0; l < LANES; l++) {
+        s->sum[l] = s->sum[l] * s->rescale + s->weights[l] + s->weights[l + LANES];
+    }
+}
+
+/* y = y * rescale + the weighted values of n positions, in their order. */
+static void weigh(const hy__vec_softmax *s, const float *restrict values, uint32_t n, uint32_t dim,
+                  float *restrict y)
+{
+    const float *restrict w = s->weights;
+    for (uint32_t c = 0; c < dim; c++) {
+        y[c] *= s->rescale;
+    }
+    uint32_t i = 0;
+    for (; n - i >= ROWS; i += ROWS) {
+        const float *v = values + (size_t)i * dim;
+        const float w0 = w[i], w1 = w[i + 1], w2 = w[i + 2], w3 = w[i + 3];
+        for (uint32_t c = 0; c < dim; c++) {
+            y[c] = (((y[c] + w0 * v[c]) + w1 * v[dim + c]) + w2 * v[2 * dim + c]) +
+                   w3 * v[3 * dim + c];
+        }
+    }
+    for (; i < n; i++) {
+        for (uint32_t c = 0; c < dim; c++) {
+            y[c] += w[i] * values[(size_t)i * dim + c];
+        }
+    }
+}
+
+static void read_rows(hy__kv_type type, const void *rows, size_t stride, uint64_t first, uint32_t n,
+                      uint32_t dim, float *x)
+{
+    const char *row = (const char *)rows + (size_t)first * stride;
+    for (uint32_t i = 0; i < n; i++) {
+        vec_kv_read(type, row + i * stride, x + (size_t)i * dim, dim);
+    }
+}
+
+static void vec_attention(const hy__vec_attention *args)
+{
+    const uint32_t dim = args->dim, dim_v = args->dim_v;
+    float *keys = args->scratch, *values = keys + (size_t)BLOCK * dim;
+    hy__vec_softmax *softmax = (hy__vec_softmax *)(void *)(values + (size_t)BLOCK * dim_v);
+    for (uint32_t h = 0; h < args->n_head; h++) {
+        softmax[h] = (hy__vec_softmax){.most = -HUGE_VALF};
+    }
+    memset(args->y, 0, (size_t)args->n_head * dim_v * sizeof *args->y);
+    for (uint64_t first = 0; first <= args->pos; first += BLOCK) {
+        const uint32_t n = (uint32_t)HY_MIN(args->pos - first + 1, (uint64_t)BLOCK);
+        read_rows(args->k_type, args->k, args->k_stride, first, n, dim, keys);
+        read_rows(args->v_type, args->v, args->v_stride, first, n, dim_v, values);
+        for (uint32_t h = 0; h < args->n_head; h++) {
+            score(args, args->q + (size_t)h * dim, keys, n, softmax[h].weights);
+            softmax_block(&softmax[h]);
+            weigh(&softmax[h], values, n, dim_v, args->y + (size_t)h * dim_v);
+        }
+    }
+    for (uint32_t h = 0; h < args->n_head; h++) {
+        float four[1][4], sum;
+        fold_to_4(softmax[h].sum, four[0]);
+        fold_rows((const float(*)[4])four, &sum, 1);
+        for (uint32_t c = 0; c < dim_v; c++) {
+            args->y[(size_t)h * dim_v + c] /= sum;
+        }
+    }
+}
+
+/* ---- tiles */
+
+static void vec_interleave(const float *x, size_t stride, uint32_t n, uint32_t cols, float *tile)
+{
+    for (uint32_t c = 0; c < TILE_COLS; c++) {
+        for (uint32_t i = 0; i < n; i++) {
+            tile[(size_t)i * TILE_COLS + c] = c < cols ? x[c * stride + i] : 0.0f;
+        }
+    }
+}
+
+#define TABLE(level) TABLE_(level)
+#define TABLE_(level) hy__vec_##level
+#define MEMBER(name, args) .name = vec_##name,
+const hy__vec TABLE(HY__LEVEL) = {HY__VEC_FUNCTIONS(MEMBER)};
