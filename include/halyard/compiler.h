@@ -42,6 +42,15 @@
 #define HY_INDEPENDENT
 #endif
 
+/* Tells the processor that a loop only looks whether something has changed. */
+#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+#define HY_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__) && defined(__GNUC__)
+#define HY_PAUSE() __asm__ volatile("yield" ::: "memory")
+#else
+#define HY_PAUSE() ((void)0)
+#endif
+
 #ifdef __cplusplus
 #define HY_BEGIN_DECLS extern "C" {
 #define HY_END_DECLS }

@@ -58,7 +58,8 @@ void *hy__calloc(const hy_env *env, size_t count, size_t elem, hy_error *err);
 /* On failure NULL and the old block stays valid. */
 void *hy__realloc(const hy_env *env, void *ptr, size_t count, size_t elem, hy_error *err);
 void hy__free(const hy_env *env, void *ptr);
-/* 64-byte aligned, zeroed; free with hy__free_aligned. */
+/* 64-byte aligned; free with hy__free_aligned. */
+void *hy__alloc_aligned(const hy_env *env, size_t count, size_t elem, hy_error *err);
 void *hy__calloc_aligned(const hy_env *env, size_t count, size_t elem, hy_error *err);
 void hy__free_aligned(const hy_env *env, void *ptr);
 /* NUL-terminated copy. */
@@ -230,7 +231,20 @@ void hy__pool_destroy(hy__pool *p); /* NULL is fine */
 typedef void (*hy__pool_fn)(void *arg, size_t begin, size_t end, uint32_t thread);
 void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *arg);
 
+/* Calls run(arg, thread) in every thread of the pool at once, the caller's own included; returns when
+ * all have returned.  p NULL: in the caller alone. */
+typedef void (*hy__team_fn)(void *arg, uint32_t thread);
+void hy__pool_team(hy__pool *p, hy__team_fn run, void *arg);
+/* To be called by every thread of a team: returns when all have called it.  What was written before
+ * is seen by all behind it. */
+void hy__pool_barrier(hy__pool *p);
+
 /* ---- machine (os_posix.c, cpu.c) */
+
+/* Advice about memory; a machine may ignore it.  That [p, p + bytes) should lie in large pages (before it is first
+ * written), and that of a read-only mapping of a file it will not be read again soon: its pages are given back. */
+void hy__advise_huge(void *p, size_t bytes);
+void hy__advise_drop(const void *p, size_t bytes);
 
 /* Sets of instructions that kernels are written for, as bits. */
 enum {

@@ -87,7 +87,7 @@ void hy__free(const hy_env *env, void *ptr)
 /* The block begins somewhere before the aligned pointer; where is kept just in front of it. */
 #define ALIGNMENT ((size_t)64)
 
-void *hy__calloc_aligned(const hy_env *env, size_t count, size_t elem, hy_error *err)
+void *hy__alloc_aligned(const hy_env *env, size_t count, size_t elem, hy_error *err)
 {
     size_t bytes;
     const size_t extra = ALIGNMENT + sizeof(void *);
@@ -98,7 +98,15 @@ void *hy__calloc_aligned(const hy_env *env, size_t count, size_t elem, hy_error 
     char *first = (char *)block + sizeof(void *);
     char *p = first + (ALIGNMENT - (uintptr_t)first % ALIGNMENT) % ALIGNMENT;
     memcpy(p - sizeof(void *), &block, sizeof block);
-    memset(p, 0, count * elem);
+    return p;
+}
+
+void *hy__calloc_aligned(const hy_env *env, size_t count, size_t elem, hy_error *err)
+{
+    void *p = hy__alloc_aligned(env, count, elem, err);
+    if (p) {
+        memset(p, 0, count * elem);
+    }
     return p;
 }
 
