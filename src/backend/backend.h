@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "fuse/fuse.h"
 #include "graph/graph.h"
 #include "halyard/unstable.h"
 #include "plan/plan.h"
@@ -15,6 +16,9 @@
 /* What a caller may ask of a backend's model. */
 typedef struct hy__backend_model_opts {
     const char *cpu_level; /* as in hy_model_opts; read by the CPU backend alone */
+    bool mapped;           /* the tensors lie in a mapped file: pages that were read can be given back */
+    hy_progress progress;  /* or NULL: told the bytes of weights that are ready */
+    void *progress_user;
 } hy__backend_model_opts;
 
 typedef struct hy__backend_opts {
@@ -44,8 +48,8 @@ typedef struct hy__backend {
     /* Whether it runs the operation, on a matrix of this type where it reads one. */
     bool (*supports)(hy__opcode op, hy_type type);
 
-    /* Prepares the weights. graph and plan outlive the result, opts need not. */
-    hy_status (*model_create)(const hy__graph *g, const hy__plan *p,
+    /* Prepares the weights. graph, fusion and plan outlive the result, opts need not. */
+    hy_status (*model_create)(const hy__graph *g, const hy__fusion *f, const hy__plan *p,
                               const hy__backend_model_opts *opts, const hy_env *env, void **out,
                               hy_error *err);
     void (*model_destroy)(void *model);

@@ -3,6 +3,7 @@
 #include "model.h"
 
 #include "builder.h"
+#include "gguf/gguf.h"
 
 /* ---- fingerprint */
 
@@ -107,15 +108,18 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
     HY_TRY(hy__fuse(&m->fusion, &m->graph, HY__ALL_RULES, err));
     HY_TRY(hy__fusion_apply(&m->fusion, &m->graph, err));
     HY_TRY(hy__fusion_verify(&m->fusion, &m->graph, err));
-    HY_TRY(hy__plan_make(&m->plan, &m->graph, err));
+    HY_TRY(hy__plan_make(&m->plan, &m->graph, &m->fusion, err));
     HY_TRY(load_tokenizer(m, err));
     fill_info(m, &b);
     if (opts->progress && !opts->progress(opts->progress_user, 0, m->info.weight_bytes)) {
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
-    const hy__backend_model_opts backend = {.cpu_level = opts->cpu_level};
-    HY_TRY(
-        m->backend->model_create(&m->graph, &m->plan, &backend, &m->env, &m->backend_model, err));
+    const hy__backend_model_opts backend = {.cpu_level = opts->cpu_level,
+                                            .mapped = hy__gguf_is_mapped(m->gguf),
+                                            .progress = opts->progress,
+                                            .progress_user = opts->progress_user};
+    HY_TRY(m->backend->model_create(&m->graph, &m->fusion, &m->plan, &backend, &m->env,
+                                    &m->backend_model, err));
     if (opts->progress &&
         !opts->progress(opts->progress_user, m->info.weight_bytes, m->info.weight_bytes)) {
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");

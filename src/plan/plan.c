@@ -58,29 +58,41 @@ static bool in_arena(const hy__graph *g, hy__id id)
     return g->values[id].kind == HY__RESULT && id != g->logits;
 }
 
-/* Places every result; last[id] is the number of the last node that reads it. */
-static void place_results(hy__plan *p, const hy__graph *g, const uint32_t *last, arena arenas[2])
+/* Gives back what node i is the last to read; last[id] is the number of the last node that reads a
+ * value. */
+static void give_inputs(const hy__plan *p, const hy__graph *g, const uint32_t *last, uint32_t i,
+                        arena arenas[2])
 {
-    for (uint32_t i = 0; i < g->n_nodes; i++) {
-        const hy__node *node = &g->nodes[i];
-        const hy__value *out = &g->values[node->out];
-        if (in_arena(g, node->out)) {
-            p->place[node->out] = take(&arenas[out->cols == HY__PER_OUT], out->n);
+    const hy__node *node = &g->nodes[i];
+    for (uint32_t k = 0; k < hy__ops[node->op].n_inputs; k++) {
+        const hy__id id = node->in[k];
+        bool again = false; /* the same value may be two inputs of one node */
+        for (uint32_t j = 0; j < k; j++) {
+            again |= node->in[j] == id;
         }
-        for (uint32_t k = 0; k < hy__ops[node->op].n_inputs; k++) {
-            const hy__id id = node->in[k];
-            bool again = false; /* the same value may be two inputs of one node */
-            for (uint32_t j = 0; j < k; j++) {
-                again |= node->in[j] == id;
-            }
-            if (in_arena(g, id) && last[id] == i && !again) {
-                give(&arenas[g->values[id].cols == HY__PER_OUT], p->place[id], g->values[id].n);
-            }
+        if (in_arena(g, id) && last[id] == i && !again) {
+            give(&arenas[g->values[id].cols == HY__PER_OUT], p->place[id], g->values[id].n);
         }
     }
 }
 
-static hy_status place_all(hy__plan *p, const hy__graph *g, hy_error *err)
+/* Places the results of nodes first to end, which may run side by side. */
+static void place_results(hy__plan *p, const hy__graph *g, const uint32_t *last, uint32_t first,
+                          uint32_t end, arena arenas[2])
+{
+    for (uint32_t i = first; i < end; i++) {
+        const hy__id id = g->nodes[i].out;
+        const hy__value *out = &g->values[id];
+        if (in_arena(g, id)) {
+            p->place[id] = take(&arenas[out->cols == HY__PER_OUT], out->n);
+        }
+    }
+    for (uint32_t i = first; i < end; i++) {
+        give_inputs(p, g, last, i, arenas);
+    }
+}
+
+static hy_status place_all(hy__plan *p, const hy__graph *g, const hy__fusion *f, hy_error *err)
 {
     uint32_t *last = hy__calloc(&g->env, g->n_values, sizeof *last, err);
     hole *holes =
@@ -93,7 +105,15 @@ static hy_status place_all(hy__plan *p, const hy__graph *g, hy_error *err)
         }
         arena arenas[2] = {{holes, 1, 0}, {holes + g->n_values + 2, 1, 0}};
         arenas[0].holes[0] = arenas[1].holes[0] = (hole){0, UINT64_MAX};
-        place_results(p, g, last, arenas);
+        for (uint32_t i = 0; f && i < f->n_phases; i++) {
+            const hy__phase *phase = &f->phases[i];
+            place_results(p, g, last, phase->first,
+                          phase->first + phase->n_prologue + phase->n_anchor + phase->n_epilogue,
+                          arenas);
+        }
+        for (uint32_t i = 0; !f && i < g->n_nodes; i++) {
+            place_results(p, g, last, i, i + 1, arenas);
+        }
         p->per_token = arenas[0].size;
         p->per_output = arenas[1].size;
     }
@@ -132,14 +152,14 @@ uint64_t hy__node_state_bytes(const hy__graph *g, const hy__node *node)
     return sum;
 }
 
-hy_status hy__plan_make(hy__plan *p, const hy__graph *g, hy_error *err)
+hy_status hy__plan_make(hy__plan *p, const hy__graph *g, const hy__fusion *f, hy_error *err)
 {
     memset(p, 0, sizeof *p);
     p->env = g->env;
     p->place = hy__calloc(&p->env, g->n_values, sizeof *p->place, err);
     p->state_place =
         p->place ? hy__calloc(&p->env, g->n_states, sizeof *p->state_place, err) : NULL;
-    hy_status status = p->state_place ? place_all(p, g, err) : HY_E_NOMEM;
+    hy_status status = p->state_place ? place_all(p, g, f, err) : HY_E_NOMEM;
     if (status != HY_OK) {
         hy__plan_finish(p);
         return status;

@@ -4,7 +4,7 @@
 #ifndef HY_PLAN_PLAN_H
 #define HY_PLAN_PLAN_H
 
-#include "graph/graph.h"
+#include "fuse/fuse.h"
 
 /* Sizes and places are in floats.  Results with a column per token lie in one arena, those with a
  * column per output in a second: value v begins at place[v] * columns of its arena and is
@@ -22,7 +22,10 @@ typedef struct hy__plan {
     uint64_t weight_bytes; /* that decoding one token reads */
 } hy__plan;
 
-hy_status hy__plan_make(hy__plan *p, const hy__graph *g, hy_error *err);
+/* f: phases as ranges of the graph's nodes; memory of a value is given to another one only behind
+ * the phase that reads it last, as the operations of a phase may run side by side.  NULL: they run
+ * one after another. */
+hy_status hy__plan_make(hy__plan *p, const hy__graph *g, const hy__fusion *f, hy_error *err);
 void hy__plan_finish(hy__plan *p);
 
 /* Weight bytes that a node reads for one token. */

@@ -169,7 +169,7 @@ static void test_arwkv7(void **state)
                  2, 0.03, 0.002);
 }
 
-/* Weights in F32: nothing is rounded to 8 bits. */
+/* Weights in F32: nothing is rounded but keys and values, to f16. */
 static void test_qwen2(void **state)
 {
     (void)state;
@@ -182,7 +182,7 @@ static void test_qwen2(void **state)
         snprintf(path, sizeof path, "tests/golden/qwen2/%s.logits.f32", names[i]);
         float *exact = golden_floats(source_path(path), &n_exact);
         snprintf(path, sizeof path, "tests/golden/qwen2/%s.gguf", names[i]);
-        check_model(source_path(path), ids, n, exact, n, 1e-5, 1e-9, NULL);
+        check_model(source_path(path), ids, n, exact, n, 1e-3, 1e-6, NULL);
         free(exact);
     }
 }

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "backend/backend.h"
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/levels.h"
 #include "support/support.h"
 
 enum { N = 768, M = 37, VOCAB = 5 };
@@ -36,8 +36,8 @@ static void fill_row(const hy_type_info *t, uint8_t *row)
 }
 
 /* Logits of all tokens, or false if this machine has not got the level. */
-static bool run(const hy__backend *backend, const char *level, const hy__graph *g, uint32_t threads,
-                float *logits)
+static bool run(const hy__backend *backend, const char *level, const hy__graph *g,
+                const hy__fusion *f, uint32_t threads, float *logits)
 {
     static const hy_token ids[VOCAB] = {3, 1, 4, 0, 2};
     hy_error err;
@@ -45,9 +45,9 @@ static bool run(const hy__backend *backend, const char *level, const hy__graph *
     void *model, *session;
     atomic_bool cancel;
     atomic_init(&cancel, false);
-    assert_ok(hy__plan_make(&plan, g, &err), &err);
+    assert_ok(hy__plan_make(&plan, g, f, &err), &err);
     const hy__backend_model_opts model_opts = {.cpu_level = level};
-    const hy_status status = backend->model_create(g, &plan, &model_opts, &g->env, &model, &err);
+    const hy_status status = backend->model_create(g, f, &plan, &model_opts, &g->env, &model, &err);
     if (status == HY_E_UNSUPPORTED) {
         hy__plan_finish(&plan);
         return false;
@@ -117,23 +117,27 @@ static void check_type(const hy_type_info *t)
     g.logits = hy__graph_add_op(&g, HY__OP_MATMUL, HY__NO_LAYER, "logits", (const hy__id[]){w, out},
                                 &none, &err);
     assert_ok(hy__graph_verify(&g, &err), &err);
+    hy__fusion f;
+    assert_ok(hy__fuse(&f, &g, HY__ALL_RULES, &err), &err);
+    assert_ok(hy__fusion_apply(&f, &g, &err), &err);
 
     float exact[VOCAB * M], got[VOCAB * M], again[VOCAB * M];
-    assert_true(run(&hy__backend_ref, NULL, &g, 1, exact));
+    assert_true(run(&hy__backend_ref, NULL, &g, &f, 1, exact));
     /* Columns are rounded to 8 bits only for kernels of that kind. */
-    const double bound = hy__cpu_dot_index(t->type) < 0 ? 1e-6 : 0.01;
-    for (size_t l = 0; hy__cpu_level_name(l); l++) {
-        if (!run(&hy__backend_cpu, hy__cpu_level_name(l), &g, 1, got)) {
+    const double bound = hy__packed_index(t->type) < 0 ? 1e-6 : 0.01;
+    for (size_t l = 0; hy__level_name(l); l++) {
+        if (!run(&hy__backend_cpu, hy__level_name(l), &g, &f, 1, got)) {
             continue;
         }
         const double off = rms(got, exact, VOCAB * M) / rms(exact, NULL, VOCAB * M);
         if (!(off <= bound)) {
-            fail_msg("%s, %s: relative rms %.3g (bound %.3g)", t->name, hy__cpu_level_name(l), off,
+            fail_msg("%s, %s: relative rms %.3g (bound %.3g)", t->name, hy__level_name(l), off,
                      bound);
         }
-        assert_true(run(&hy__backend_cpu, hy__cpu_level_name(l), &g, 3, again));
+        assert_true(run(&hy__backend_cpu, hy__level_name(l), &g, &f, 3, again));
         assert_memory_equal(got, again, sizeof got);
     }
+    hy__fusion_finish(&f);
     hy__graph_finish(&g);
     free(table);
     free(rows);

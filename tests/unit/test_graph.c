@@ -520,7 +520,7 @@ static void no_memory(void **state)
               : 0;
         hy_status status = g.logits ? hy__graph_verify(&g, &err) : err.code;
         if (status == HY_OK) {
-            status = hy__plan_make(&p, &g, &err);
+            status = hy__plan_make(&p, &g, NULL, &err);
         }
         if (at == 0) {
             assert_ok(status, &err);

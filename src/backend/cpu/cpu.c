@@ -1,29 +1,7 @@
-/* cpu.c: models of the CPU backend.  Everything else is shared with the reference backend: see
- * backend/ref/ref.h. */
+/* cpu.c: models of the CPU backend, and its table of functions.  See cpu.h. */
 #include "cpu.h"
 
-static hy_status model_create(const hy__graph *g, const hy__plan *p,
-                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
-                              hy_error *err)
-{
-    size_t level = 0;
-    *out = NULL;
-    HY_TRY(hy__cpu_level_find(opts->cpu_level, &level, err));
-    hy__cpu_model *m = hy__calloc(env, 1, sizeof *m, err);
-    if (!m) {
-        return HY_E_NOMEM;
-    }
-    const hy_status status = hy__ref_model_init(&m->base, g, p, env, err);
-    if (status != HY_OK) {
-        hy__free(env, m);
-        return status;
-    }
-    hy__cpu_fill(level, &m->kernels);
-    m->base.functions[HY__OP_MATMUL] = hy__cpu_matmul;
-    m->base.column_bytes = hy__cpu_column_bytes(m->base.widest);
-    *out = m;
-    return HY_OK;
-}
+#include "halyard/types.h"
 
 static void model_destroy(void *model)
 {
@@ -31,20 +9,58 @@ static void model_destroy(void *model)
     if (!m) {
         return;
     }
-    const hy_env env = m->base.env;
-    hy__ref_model_finish(&m->base);
+    const hy_env env = m->env;
+    hy__cpu_weights_finish(m);
+    hy__free(&env, m->program.memory);
     hy__free(&env, m);
+}
+
+static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__plan *p,
+                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
+                              hy_error *err)
+{
+    size_t level = 0;
+    *out = NULL;
+    HY_TRY(hy__level_find(opts->cpu_level, &level, err));
+    hy__cpu_model *m = hy__calloc(env, 1, sizeof *m, err);
+    if (!m) {
+        return HY_E_NOMEM;
+    }
+    m->env = *env;
+    m->g = g;
+    m->f = f;
+    m->p = p;
+    m->vec = hy__level_vec(level);
+    hy__level_packed(level, &m->kernels);
+    hy_status status = hy__cpu_weights(m, opts, err);
+    if (status == HY_OK) {
+        status = hy__cpu_program_make(m, err);
+    }
+    if (status != HY_OK) {
+        model_destroy(m);
+        return status;
+    }
+    *out = m;
+    return HY_OK;
+}
+
+/* Every operation, and matrices of every type that can be decoded. */
+static bool supports(hy__opcode op, hy_type type)
+{
+    const hy_type_info *info = hy_type_find((uint32_t)type);
+    return op < HY__N_OPS && info != NULL && info->can_decode;
 }
 
 const hy__backend hy__backend_cpu = {
     .name = "cpu",
-    .supports = hy__ref_supports,
+    .profiles = true,
+    .supports = supports,
     .model_create = model_create,
     .model_destroy = model_destroy,
-    .session_create = hy__ref_session_create,
-    .session_destroy = hy__ref_session_destroy,
-    .step = hy__ref_step,
-    .commit = hy__ref_commit,
-    .state_read = hy__ref_state_read,
-    .state_write = hy__ref_state_write,
+    .session_create = hy__cpu_session_create,
+    .session_destroy = hy__cpu_session_destroy,
+    .step = hy__cpu_step,
+    .commit = hy__cpu_commit,
+    .state_read = hy__cpu_state_read,
+    .state_write = hy__cpu_state_write,
 };

@@ -1,17 +1,203 @@
-/* cpu.h: the CPU backend: models, sessions and states of the reference backend, matrices multiplied
- * by the kernels of this machine. */
+/* cpu.h: the CPU backend: fused phases on packed weights.
+ *
+ * A model holds the weights as the kernels read them (weights.c) and the phases as stages of tasks (program.c).  A
+ * session has a team of threads that goes through all stages of a step together (exec.c): tasks are handed out by a
+ * counter, and a barrier lies between stages.  A phase of matrices has a stage for its prologue, column by column,
+ * quantized at the end, and one for the matrices, panels of rows by panels of rows with their epilogue (matmul.c); a
+ * phase of heads (recurrence, attention) is one stage, heads by heads (heads.c).  What a single operation computes for a
+ * range of columns and channels is in ops.c.
+ *
+ * No result depends on which thread computes it, nor on how many there are. */
 #ifndef HY_BACKEND_CPU_CPU_H
 #define HY_BACKEND_CPU_CPU_H
 
-#include "backend/ref/ref.h"
-#include "kernels.h"
+#include "backend/backend.h"
+#include "levels.h"
+
+/* ---- weights */
+
+/* A matrix [n, m] as it is multiplied. */
+typedef struct hy__cpu_matrix {
+    const uint8_t *data; /* packed panels; rows of the file where no kernel reads the type */
+    hy_type type;
+    int index, f32_index; /* of its kernels (packed.h); both -1: decoded panel by panel */
+    size_t row_bytes;
+    uint32_t n, m;
+} hy__cpu_matrix;
+
+/* ---- phases of matrices */
+
+/* A value that matrices of a phase multiply, and the forms in which they read it. */
+typedef struct hy__cpu_input {
+    hy__id value;
+    bool q8, f32;
+} hy__cpu_input;
+
+/* Matrices with as many rows whose results meet in an epilogue: computed together, rows by rows. */
+typedef struct hy__cpu_cluster {
+    const uint32_t *anchors;  /* [n_anchors] nodes */
+    const uint32_t *epilogue; /* [n_epilogue] nodes, in an order in which they can run */
+    uint32_t n_anchors, n_epilogue;
+    uint32_t m;
+    uint64_t panel_bytes; /* of all its matrices */
+} hy__cpu_cluster;
+
+typedef struct hy__cpu_phase {
+    const hy__phase *p;
+    /* Parts of the prologue that have to be finished for all columns before the next part begins: nodes
+     * cuts[i] to cuts[i + 1]. */
+    const uint32_t *cuts; /* [n_parts + 1] */
+    uint32_t n_parts;
+    const hy__cpu_input *inputs; /* [n_inputs] */
+    uint32_t n_inputs;
+    const hy__cpu_cluster *clusters; /* [n_clusters] */
+    uint32_t n_clusters;
+    uint32_t n_heads; /* of a phase of heads: ranges of channels that are computed on their own */
+} hy__cpu_phase;
+
+/* The phases of a model, in one piece of memory (program.c). */
+typedef struct hy__cpu_program {
+    void *memory;
+    const hy__cpu_phase *phases; /* as many as the fusion has */
+    uint32_t n_phases;
+    uint32_t n_stages; /* most that a step can have */
+} hy__cpu_program;
 
 typedef struct hy__cpu_model {
-    hy__ref_model base;    /* first: sessions know only this part */
-    hy__cpu_table kernels; /* without gaps */
+    hy_env env;
+    const hy__graph *g;
+    const hy__fusion *f;
+    const hy__plan *p;
+    const hy__vec *vec;
+    hy__packed_table kernels;
+    hy__cpu_matrix *matrices; /* [n_values]; data NULL for all that is no matrix */
+    float **vectors;          /* [n_values] decoded weight vectors, NULL for all other values */
+    void *packed;             /* all packed panels */
+    hy__cpu_program program;
 } hy__cpu_model;
 
+/* weights.c: decodes the vectors, packs the matrices in parallel, and gives the pages of the file back while doing so. */
+hy_status hy__cpu_weights(hy__cpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
+void hy__cpu_weights_finish(hy__cpu_model *m);
+
+/* program.c */
+hy_status hy__cpu_program_make(hy__cpu_model *m, hy_error *err);
+
+/* ---- sessions */
+
+/* Panels first to end of a cluster. */
+typedef struct hy__cpu_task {
+    uint32_t cluster, first, end;
+} hy__cpu_task;
+
+typedef struct hy__cpu_tasks {
+    const hy__cpu_task *tasks;
+    uint32_t n;
+} hy__cpu_tasks;
+
+/* Cosines and sines of the positions of a step, for one list of frequencies and one scale. */
+typedef struct hy__cpu_rope {
+    hy__id freqs;
+    float scale;
+    uint32_t n_pairs;
+    float *cs; /* [n_batch][n_pairs][2] */
+} hy__cpu_rope;
+
+typedef struct hy__cpu_session {
+    const hy__cpu_model *model;
+    hy__backend_opts opts;
+    hy__pool *pool;
+    float *arena[2]; /* activations per token, per output; see plan.h */
+    char *inputs; /* the inputs of the matrices of the phase at hand, in the forms in which they are read */
+    char *scratch; /* [threads][scratch_bytes] */
+    size_t scratch_bytes;
+    float *recurrent[2]; /* a step reads the current block and writes the other */
+    unsigned current;
+    char **caches; /* [n_states] KV caches [n_ctx][n] in their types, NULL for recurrent states */
+    hy__cpu_rope *ropes;
+    uint32_t n_ropes;
+    hy__cpu_task *task_memory;
+    hy__cpu_tasks *decode, *prefill; /* [n_phases]: tasks of the phases of matrices, for one column and for many */
+    atomic_bool stopped; /* something was left out of the step */
+    atomic_uint *next;               /* [n_stages] first task nobody has taken */
+    uint64_t *times;                 /* [n_phases + 1] when each phase ended; time 0: when the first began */
+    hy__step_args args;              /* of the step at hand */
+} hy__cpu_session;
+
+/* session.c */
+hy_status hy__cpu_session_create(void *model, const hy__backend_opts *opts, void **out, hy_error *err);
+void hy__cpu_session_destroy(void *session);
+hy_status hy__cpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
+hy_status hy__cpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
+void hy__cpu_commit(void *session);
+/* The type of a KV cache: that of keys or that of values. */
+hy__kv_type hy__cpu_kv_type(const hy__cpu_session *s, hy__id cache);
+
+/* exec.c */
+hy_status hy__cpu_step(void *session, const hy__step_args *args, hy_error *err);
+
+/* ---- values at hand */
+
+/* Columns of a value in this step. */
+static inline uint32_t hy__cpu_cols(const hy__cpu_session *s, hy__id id)
+{
+    const hy__cols cols = s->model->g->values[id].cols;
+    return cols == HY__PER_T ? s->args.n : cols == HY__PER_OUT ? s->args.n_out : 1;
+}
+/* [columns][n] of a result, or [n] of a weight vector. */
+static inline float *hy__cpu_data(const hy__cpu_session *s, hy__id id)
+{
+    const hy__graph *g = s->model->g;
+    const hy__value *v = &g->values[id];
+    if (v->kind == HY__WEIGHT) {
+        return s->model->vectors[id];
+    }
+    if (id == g->logits) {
+        return s->args.logits;
+    }
+    return s->arena[v->cols == HY__PER_OUT] + s->model->p->place[id] * hy__cpu_cols(s, id);
+}
+/* A recurrent state: as it was before the step, and as it will be. */
+static inline float *hy__cpu_state(const hy__cpu_session *s, hy__id id, bool fresh)
+{
+    const size_t place = (size_t)s->model->p->state_place[s->model->g->values[id].state];
+    return s->recurrent[fresh ? 1 - s->current : s->current] + place;
+}
+static inline char *hy__cpu_scratch(const hy__cpu_session *s, uint32_t thread)
+{
+    return s->scratch + s->scratch_bytes * thread;
+}
+/* Whether the work at hand is not to be done; the step then fails. */
+static inline bool hy__cpu_stop(hy__cpu_session *s)
+{
+    const bool stop = atomic_load_explicit(s->args.cancel, memory_order_relaxed);
+    if (stop) {
+        atomic_store_explicit(&s->stopped, true, memory_order_relaxed);
+    }
+    return stop;
+}
+
+/* Columns t0 to t1, channels c0 to c1 of a result. */
+typedef struct hy__cpu_range {
+    uint32_t t0, t1, c0, c1;
+} hy__cpu_range;
+
+/* ops.c: computes a range of a node's result.  Channels begin and end between groups. */
+void hy__cpu_op(hy__cpu_session *s, const hy__node *node, hy__cpu_range r);
+/* Whether an operation reads columns beside the one it computes. */
+bool hy__cpu_crosses_columns(hy__opcode op);
+
 /* matmul.c */
-void hy__cpu_matmul(hy__ref_session *s, const hy__node *node);
+/* Bytes of an input of n elements, in all its forms. */
+size_t hy__cpu_input_bytes(const hy__cpu_input *in, uint32_t n, uint32_t cols);
+/* Brings columns of an input, t0 a multiple of HY__TILE_COLS, into the forms in which the matrices read it. */
+void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input, uint32_t t0, uint32_t t1);
+void hy__cpu_matmul(hy__cpu_session *s, const hy__cpu_phase *p, const hy__cpu_task *task, uint32_t thread);
+/* Scratch bytes that a thread needs for matrices of at most n columns. */
+size_t hy__cpu_matmul_scratch(uint32_t n);
+
+/* heads.c: heads h0 to h1 of a phase of heads. */
+void hy__cpu_heads(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head, uint32_t thread);
+size_t hy__cpu_heads_scratch(const hy__cpu_model *m);
 
 #endif

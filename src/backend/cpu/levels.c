@@ -105,6 +105,9 @@ void hy__level_packed(size_t level, hy__packed_table *out)
     }
     hy__level_packed(levels[level].base, out); /* the list is three deep */
     const hy__packed_table *own = levels[level].packed;
+    if (!own) {
+        return;
+    }
     for (size_t i = 0; i < HY__N_PACKED; i++) {
         TAKE(gemv[i]);
         TAKE(expand[i]);

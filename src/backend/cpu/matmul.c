@@ -1,105 +1,332 @@
-/* matmul.c: matrix times columns by the kernels of a level.
+/* matmul.c: the phases of matrices: activations into the form the kernels read, panels of rows
+ * times columns, epilogue.
  *
- * Threads take ranges of rows; a row is multiplied with every column while it is in the cache.
- * Each product is one call of a kernel, so it depends neither on the threads nor on the other
- * columns. */
+ * One column: each panel is read once, from memory to its 16 sums.  Many: some panels are expanded
+ * to 8 bits a part of the row at a time, and stay in the cache while all columns pass, tile by
+ * tile.  Called by all threads of a session, each with panels of its own. */
 #include "cpu.h"
 
 #include "quant/quant.h"
 
+enum {
+    PANELS = 4,  /* that are expanded together */
+    PART = 1024, /* elements of a row that are expanded together: 4 panels fill half of an L2 of 256
+                    KiB */
+    ROWS = HY__PANEL_ROWS,
+    COLS = HY__TILE_COLS
+};
+
+/* ---- scratch memory of a thread */
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Bytes of an expanded panel of n elements, and its parts.  B is 16 at least. */
+static size_t panel_bytes(uint32_t n)
+{
+    return aligned((size_t)n * ROWS) + 2 * aligned((size_t)(n / 16 + 1) * ROWS * sizeof(float));
+}
+
+static hy__panel panel_at(char *memory, uint32_t n)
+{
+    char *a = memory + aligned((size_t)n * ROWS);
+    return (hy__panel){
+        .u = (uint8_t *)memory,
+        .a = (float *)(void *)a,
+        .c = (float *)(void *)(a + aligned((size_t)(n / 16 + 1) * ROWS * sizeof(float)))};
+}
+
+static size_t f32_panel_bytes(uint32_t n)
+{
+    return aligned((size_t)n * ROWS * sizeof(float));
+}
+
+size_t hy__cpu_matmul_scratch(uint32_t n)
+{
+    const size_t parts = PANELS * panel_bytes(PART);
+    const size_t floats = f32_panel_bytes(n) + aligned(n * sizeof(float)); /* a panel and a row */
+    return HY_MAX(HY_MAX(parts, panel_bytes(n)), floats);
+}
+
+/* ---- inputs */
+
+static size_t f32_tile_bytes(uint32_t n)
+{
+    return aligned((size_t)n * COLS * sizeof(float));
+}
+
+static uint32_t tiles_of(uint32_t cols)
+{
+    return (cols + COLS - 1) / COLS;
+}
+
+/* In 8 bits first, then in f32; a single column in f32 is read where it is. */
+size_t hy__cpu_input_bytes(const hy__cpu_input *in, uint32_t n, uint32_t cols)
+{
+    if (cols == 1) {
+        return in->q8 ? hy__q8_bytes(n, 1) : 0;
+    }
+    return tiles_of(cols) *
+           ((in->q8 ? hy__q8_bytes(n, COLS) : 0) + (in->f32 ? f32_tile_bytes(n) : 0));
+}
+
+/* Where the forms of an input begin: the inputs of a phase lie one behind another. */
+static char *input_at(const hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input)
+{
+    char *at = s->inputs;
+    for (uint32_t i = 0; i < input; i++) {
+        const hy__id value = p->inputs[i].value;
+        at += hy__cpu_input_bytes(&p->inputs[i], s->model->g->values[value].n,
+                                  hy__cpu_cols(s, value));
+    }
+    return at;
+}
+
+static char *q8_tile(char *input, uint32_t n, uint32_t tile)
+{
+    return input + tile * hy__q8_bytes(n, COLS);
+}
+
+static float *f32_tile(char *input, bool q8, uint32_t n, uint32_t cols, uint32_t tile)
+{
+    const size_t behind = q8 ? tiles_of(cols) * hy__q8_bytes(n, COLS) : 0;
+    return (float *)(void *)(input + behind + tile * f32_tile_bytes(n));
+}
+
+void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input, uint32_t t0,
+                     uint32_t t1)
+{
+    const hy__cpu_input *in = &p->inputs[input];
+    const hy__packed_table *kernels = &s->model->kernels;
+    const uint32_t n = s->model->g->values[in->value].n;
+    const uint32_t cols = hy__cpu_cols(s, in->value);
+    const float *x = hy__cpu_data(s, in->value);
+    char *to = input_at(s, p, input);
+    if (cols == 1) {
+        if (in->q8) {
+            kernels->quantize(x, n, to);
+        }
+        return;
+    }
+    for (uint32_t t = t0; t < HY_MIN(t1, cols); t += COLS) {
+        const uint32_t now = HY_MIN(cols - t, (uint32_t)COLS);
+        if (in->q8) {
+            kernels->quantize_tile(x + (size_t)t * n, n, n, now, q8_tile(to, n, t / COLS));
+        }
+        if (in->f32) {
+            s->model->vec->interleave(x + (size_t)t * n, n, n, now,
+                                      f32_tile(to, in->q8, n, cols, t / COLS));
+        }
+    }
+}
+
+/* ---- a matrix */
+
 typedef struct job {
-    hy__ref_session *s;
-    const hy__cpu_table *kernels;
-    const uint8_t *rows; /* encoded */
-    size_t row_bytes;
-    hy_type type;
-    uint32_t n, m, cols;
-    const float *x;      /* [cols][n] */
-    size_t column_bytes; /* of a column in 8 bits */
-    float *y;            /* [cols][m] */
+    const hy__cpu_session *s;
+    const hy__cpu_matrix *w;
+    const float *x; /* [cols][n] */
+    char *input;    /* x in the forms in which it is read */
+    bool q8;        /* 8 bits are among them */
+    uint32_t cols;
+    float *y; /* [cols][m] */
+    char *scratch;
 } job;
 
-static void quantize_columns(void *arg, size_t begin, size_t end, uint32_t thread)
+static const uint8_t *panel_of(const job *j, uint32_t panel)
 {
-    const job *j = arg;
-    (void)thread;
-    for (size_t c = begin; c < end; c++) {
-        hy__cpu_quantize(j->x + c * j->n, j->n, (char *)j->s->columns + c * j->column_bytes);
+    return j->w->data + (size_t)panel * ROWS * j->w->row_bytes;
+}
+
+static uint32_t rows_of(const job *j, uint32_t panel)
+{
+    return HY_MIN(j->w->m - panel * ROWS, (uint32_t)ROWS);
+}
+
+/* Decodes the rows of a panel that no kernel reads to [n][16]. */
+static const float *decode_panel(const job *j, uint32_t panel)
+{
+    const uint32_t n = j->w->n;
+    float *to = (float *)(void *)j->scratch;
+    float *row = (float *)(void *)(j->scratch + f32_panel_bytes(n));
+    const hy__type_traits *traits = hy__type_traits_of((uint32_t)j->w->type);
+    memset(to, 0, f32_panel_bytes(n));
+    for (uint32_t r = 0; r < rows_of(j, panel); r++) {
+        traits->dequantize_row(panel_of(j, panel) + r * j->w->row_bytes, row, n);
+        for (uint32_t k = 0; k < n; k++) {
+            to[(size_t)k * ROWS + r] = row[k];
+        }
+    }
+    return to;
+}
+
+static const float *expand_f32(const job *j, uint32_t panel)
+{
+    const int index = j->w->f32_index;
+    if (index < 0) {
+        return decode_panel(j, panel);
+    }
+    const hy__expand_f32_fn expand = j->s->model->kernels.expand_f32[index];
+    if (!expand) {
+        return (const float *)(const void *)panel_of(j, panel); /* packed F32: aligned */
+    }
+    float *to = (float *)(void *)j->scratch;
+    expand(panel_of(j, panel), j->w->n, to);
+    return to;
+}
+
+/* ---- one column */
+
+static void panel_times_column(const job *j, uint32_t panel, float *y)
+{
+    const hy__packed_table *kernels = &j->s->model->kernels;
+    const uint8_t *data = panel_of(j, panel);
+    const uint32_t n = j->w->n;
+    if (j->w->index >= 0) {
+        const hy__q8 x = hy__q8_at(j->input, n, 1);
+        kernels->gemv[j->w->index](data, &x, n, y);
+    } else if (j->w->f32_index >= 0) {
+        kernels->gemv_f32[j->w->f32_index](data, j->x, n, y);
+    } else {
+        kernels->gemv_f32[HY__PACKED_F32]((const uint8_t *)decode_panel(j, panel), j->x, n, y);
     }
 }
 
-static void rows_q8(void *arg, size_t begin, size_t end, uint32_t thread)
+static void times_column(const job *j, uint32_t first, uint32_t end)
 {
-    const job *j = arg;
-    const hy__cpu_dot_fn dot = j->kernels->dot[hy__cpu_dot_index(j->type)];
-    (void)thread;
-    if (hy__ref_cancelled(j->s)) {
-        return;
-    }
-    for (size_t r = begin; r < end; r++) {
-        for (uint32_t c = 0; c < j->cols; c++) {
-            const hy__q8 x =
-                hy__cpu_column((const char *)j->s->columns + c * j->column_bytes, j->n);
-            j->y[(size_t)c * j->m + r] = dot(j->rows + r * j->row_bytes, &x, j->n);
+    for (uint32_t panel = first; panel < end; panel++) {
+        const uint32_t rows = rows_of(j, panel);
+        if (rows == ROWS) {
+            panel_times_column(j, panel, j->y + (size_t)panel * ROWS);
+        } else {
+            float y[ROWS];
+            panel_times_column(j, panel, y);
+            memcpy(j->y + (size_t)panel * ROWS, y, rows * sizeof *y);
         }
     }
 }
 
-/* The float types; any other is decoded first. */
-static void rows_f32(void *arg, size_t begin, size_t end, uint32_t thread)
+/* ---- many columns, f32 */
+
+static void times_columns_f32(const job *j, uint32_t panel)
 {
-    const job *j = arg;
-    const int index = hy__cpu_dot_f32_index(j->type);
-    const hy__cpu_dot_f32_fn dot = j->kernels->dot_f32[index < 0 ? HY__DOT_F32 : index];
-    float *decoded = (float *)(void *)hy__ref_scratch(j->s, thread);
-    if (hy__ref_cancelled(j->s)) {
-        return;
-    }
-    for (size_t r = begin; r < end; r++) {
-        const uint8_t *row = j->rows + r * j->row_bytes;
-        if (index < 0) {
-            /* Type and length were checked when the graph was built. */
-            hy__type_traits_of((uint32_t)j->type)->dequantize_row(row, decoded, j->n);
-            row = (const uint8_t *)decoded;
-        }
-        for (uint32_t c = 0; c < j->cols; c++) {
-            j->y[(size_t)c * j->m + r] = dot(row, j->x + (size_t)c * j->n, j->n);
+    const float *w = expand_f32(j, panel);
+    const uint32_t rows = rows_of(j, panel);
+    for (uint32_t t = 0; t < j->cols; t += COLS) {
+        const uint32_t now = HY_MIN(j->cols - t, (uint32_t)COLS);
+        float sums[COLS][2][ROWS] = {{{0}}};
+        j->s->model->kernels.gemm_f32(w, f32_tile(j->input, j->q8, j->w->n, j->cols, t / COLS),
+                                      j->w->n, now, &sums[0][0][0]);
+        for (uint32_t c = 0; c < now; c++) {
+            float *y = j->y + (size_t)(t + c) * j->w->m + (size_t)panel * ROWS;
+            for (uint32_t r = 0; r < rows; r++) {
+                y[r] = sums[c][0][r] + sums[c][1][r];
+            }
         }
     }
 }
 
-/* Rows that a thread takes at a time: enough to be worth handing out, few enough that all threads
- * end together.  A small matrix stays in the calling thread. */
-static size_t grain_of(const job *j)
+/* ---- many columns, 8 bits */
+
+/* Elements k to k + n of `count` panels, for all columns.  Panels have all their rows. */
+static void part_times_columns(const job *j, uint32_t first, uint32_t count, uint32_t k, uint32_t n)
 {
-    const size_t worth = 32768; /* products and bytes */
-    const size_t row = ((size_t)j->n * j->cols + j->row_bytes) / 2;
-    return HY_MAX(worth / HY_MAX(row, (size_t)1), (size_t)1);
+    const hy__packed_table *kernels = &j->s->model->kernels;
+    const hy_type_info *t = hy_type_find((uint32_t)j->w->type);
+    const size_t skip = (size_t)k / t->block_elems * t->block_bytes * ROWS;
+    const hy__gemm_fn gemm =
+        hy__packed_block(j->w->index) == 16 ? kernels->gemm16 : kernels->gemm32;
+    hy__panel panels[PANELS];
+    for (uint32_t i = 0; i < count; i++) {
+        panels[i] = panel_at(j->scratch + i * panel_bytes(PART), PART);
+        kernels->expand[j->w->index](panel_of(j, first + i) + skip, n, &panels[i]);
+    }
+    for (uint32_t c = 0; c < j->cols; c += COLS) {
+        const hy__q8 tile =
+            hy__q8_from(hy__q8_at(q8_tile(j->input, j->w->n, c / COLS), j->w->n, COLS), k, COLS);
+        for (uint32_t i = 0; i < count; i++) {
+            gemm(&panels[i], &tile, n, HY_MIN(j->cols - c, (uint32_t)COLS),
+                 j->y + (size_t)c * j->w->m + (size_t)(first + i) * ROWS, j->w->m, k > 0);
+        }
+    }
 }
 
-void hy__cpu_matmul(hy__ref_session *s, const hy__node *node)
+/* The last panel of a matrix whose rows do not fill it: sums go through memory of our own. */
+static void rest_times_columns(const job *j, uint32_t panel)
 {
-    const hy__cpu_model *model = (const hy__cpu_model *)(const void *)s->model;
-    const hy__value *w = &s->model->g->values[node->in[0]];
-    const hy_type_info *t = hy_type_find((uint32_t)w->tensor->type);
-    job j = {.s = s,
-             .kernels = &model->kernels,
-             .type = w->tensor->type,
-             .n = w->n,
-             .m = w->m,
-             .cols = hy__ref_cols(s, node->in[1]),
-             .x = hy__ref_data(s, node->in[1]),
-             .column_bytes = hy__cpu_column_bytes(w->n),
-             .y = hy__ref_data(s, node->out)};
-    j.row_bytes = (size_t)w->n / t->block_elems * t->block_bytes;
-    j.rows = (const uint8_t *)w->tensor->data + w->first / w->n * j.row_bytes;
-    if (hy__cpu_dot_index(j.type) < 0) {
-        hy__pool_run(s->pool, j.m, grain_of(&j), rows_f32, &j);
-        return;
+    const hy__packed_table *kernels = &j->s->model->kernels;
+    const uint32_t n = j->w->n;
+    const hy__gemm_fn gemm =
+        hy__packed_block(j->w->index) == 16 ? kernels->gemm16 : kernels->gemm32;
+    const hy__panel expanded = panel_at(j->scratch, n);
+    kernels->expand[j->w->index](panel_of(j, panel), n, &expanded);
+    for (uint32_t c = 0; c < j->cols; c += COLS) {
+        const uint32_t now = HY_MIN(j->cols - c, (uint32_t)COLS);
+        const hy__q8 tile = hy__q8_at(q8_tile(j->input, n, c / COLS), n, COLS);
+        float y[COLS][ROWS];
+        gemm(&expanded, &tile, n, now, &y[0][0], ROWS, false);
+        for (uint32_t i = 0; i < now; i++) {
+            memcpy(j->y + (size_t)(c + i) * j->w->m + (size_t)panel * ROWS, y[i],
+                   rows_of(j, panel) * sizeof(float));
+        }
     }
-    if (s->columns_of != node->in[1]) {
-        hy__pool_run(s->pool, j.cols, 4, quantize_columns, &j);
-        s->columns_of = node->in[1];
+}
+
+static void times_columns(const job *j, uint32_t first, uint32_t end)
+{
+    for (uint32_t panel = first; panel < end && j->w->index < 0; panel++) {
+        times_columns_f32(j, panel);
     }
-    hy__pool_run(s->pool, j.m, grain_of(&j), rows_q8, &j);
+    const uint32_t full = HY_MIN(end, j->w->m / ROWS);
+    for (uint32_t panel = first; panel < full && j->w->index >= 0; panel += PANELS) {
+        for (uint32_t k = 0; k < j->w->n; k += PART) {
+            part_times_columns(j, panel, HY_MIN(full - panel, (uint32_t)PANELS), k,
+                               HY_MIN(j->w->n - k, (uint32_t)PART));
+        }
+    }
+    if (full < end && j->w->index >= 0) {
+        rest_times_columns(j, full);
+    }
+}
+
+/* ---- a task */
+
+static uint32_t input_of(const hy__cpu_phase *p, hy__id value)
+{
+    uint32_t i = 0;
+    while (p->inputs[i].value != value) {
+        i++;
+    }
+    return i;
+}
+
+void hy__cpu_matmul(hy__cpu_session *s, const hy__cpu_phase *p, const hy__cpu_task *task,
+                    uint32_t thread)
+{
+    const hy__cpu_cluster *cluster = &p->clusters[task->cluster];
+    const hy__graph *g = s->model->g;
+    uint32_t cols = 0;
+    for (uint32_t i = 0; i < cluster->n_anchors; i++) {
+        const hy__node *node = &g->nodes[cluster->anchors[i]];
+        const uint32_t input = input_of(p, node->in[1]);
+        const job j = {.s = s,
+                       .w = &s->model->matrices[node->in[0]],
+                       .x = hy__cpu_data(s, node->in[1]),
+                       .y = hy__cpu_data(s, node->out),
+                       .input = input_at(s, p, input),
+                       .q8 = p->inputs[input].q8,
+                       .cols = cols = hy__cpu_cols(s, node->out),
+                       .scratch = hy__cpu_scratch(s, thread)};
+        if (j.cols == 1) {
+            times_column(&j, task->first, task->end);
+        } else {
+            times_columns(&j, task->first, task->end);
+        }
+    }
+    const hy__cpu_range r = {0, cols, task->first * ROWS, HY_MIN(task->end * ROWS, cluster->m)};
+    for (uint32_t i = 0; i < cluster->n_epilogue; i++) {
+        hy__cpu_op(s, &g->nodes[cluster->epilogue[i]], r);
+    }
 }

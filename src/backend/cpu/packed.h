@@ -55,6 +55,9 @@ uint32_t hy__packed_block(int index);
  * both lists. */
 void hy__pack_panel(hy_type type, const uint8_t *rows, size_t row_bytes, uint32_t n_rows, uint32_t n, uint8_t *panel);
 
+/* The bytes of one block of row r, as they are in the file; panel: where the block begins.  Types of the first list. */
+void hy__unpack_block(hy_type type, const uint8_t *panel, uint32_t r, uint8_t *block);
+
 /* ---- activations */
 
 /* One column in 8 bits: x[i] ~ d[i / 32] * q[i], |q| <= 127, d = max|x| / 127 of the block.  Padded with zeros to a

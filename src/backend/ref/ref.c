@@ -76,10 +76,11 @@ hy_status hy__ref_model_init(hy__ref_model *m, const hy__graph *g, const hy__pla
     return HY_OK;
 }
 
-static hy_status model_create(const hy__graph *g, const hy__plan *p,
+static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__plan *p,
                               const hy__backend_model_opts *opts, const hy_env *env, void **out,
                               hy_error *err)
 {
+    (void)f;
     (void)opts;
     *out = NULL;
     hy__ref_model *m = hy__calloc(env, 1, sizeof *m, err);

@@ -1,0 +1,294 @@
+/* session.c: the memory of a session, and its state.  Used by one thread at a time. */
+#include "cpu.h"
+
+#include "halyard/types.h"
+
+/* Most bytes of weights in a task, and fewest: enough to be worth handing out, few enough that all
+ * threads end together. */
+enum { MOST_TASK_BYTES = 1 << 18, LEAST_TASK_BYTES = 1 << 14, TASKS_PER_THREAD = 8 };
+
+void hy__cpu_session_destroy(void *session)
+{
+    hy__cpu_session *s = session;
+    if (!s) {
+        return;
+    }
+    const hy_env env = s->model->env;
+    hy__pool_destroy(s->pool);
+    for (uint32_t i = 0; s->caches && i < s->model->g->n_states; i++) {
+        hy__free_aligned(&env, s->caches[i]);
+    }
+    hy__free(&env, s->caches);
+    for (uint32_t i = 0; i < s->n_ropes; i++) {
+        hy__free(&env, s->ropes[i].cs);
+    }
+    hy__free(&env, s->ropes);
+    hy__free_aligned(&env, s->recurrent[0]);
+    hy__free_aligned(&env, s->recurrent[1]);
+    hy__free_aligned(&env, s->arena[0]);
+    hy__free_aligned(&env, s->arena[1]);
+    hy__free_aligned(&env, s->inputs);
+    hy__free_aligned(&env, s->scratch);
+    hy__free(&env, s->task_memory);
+    hy__free(&env, s->decode);
+    hy__free(&env, s->times);
+    hy__free(&env, (void *)s->next);
+    hy__free(&env, s);
+}
+
+/* ---- tasks */
+
+/* Cuts the panels of a phase into tasks; counts only if `out` is NULL.  Returns how many there are.
+ */
+static uint32_t cut_tasks(const hy__cpu_session *s, const hy__cpu_phase *p, uint32_t multiple,
+                          hy__cpu_task *out)
+{
+    uint64_t total = 0;
+    uint32_t n = 0;
+    for (uint32_t c = 0; c < p->n_clusters; c++) {
+        total +=
+            p->clusters[c].panel_bytes * ((p->clusters[c].m + HY__PANEL_ROWS - 1) / HY__PANEL_ROWS);
+    }
+    uint64_t bytes = total / ((uint64_t)s->opts.n_threads * TASKS_PER_THREAD);
+    bytes = HY_MAX(HY_MIN(bytes, (uint64_t)MOST_TASK_BYTES), (uint64_t)LEAST_TASK_BYTES);
+    for (uint32_t c = 0; c < p->n_clusters; c++) {
+        const hy__cpu_cluster *cluster = &p->clusters[c];
+        const uint32_t panels = (cluster->m + HY__PANEL_ROWS - 1) / HY__PANEL_ROWS;
+        uint32_t each = (uint32_t)HY_MIN(bytes / cluster->panel_bytes, (uint64_t)panels);
+        each = HY_MAX((each + multiple - 1) / multiple * multiple, multiple);
+        for (uint32_t first = 0; first < panels; first += each, n++) {
+            if (out) {
+                out[n] = (hy__cpu_task){c, first, HY_MIN(first + each, panels)};
+            }
+        }
+    }
+    return n;
+}
+
+/* Tasks of all phases.  With many columns the kernels take panels in fours. */
+static hy_status make_tasks(hy__cpu_session *s, hy_error *err)
+{
+    const hy__cpu_program *program = &s->model->program;
+    const uint32_t n = program->n_phases;
+    s->decode = hy__calloc(&s->model->env, 2 * (size_t)n, sizeof *s->decode, err);
+    if (!s->decode) {
+        return HY_E_NOMEM;
+    }
+    s->prefill = s->decode + n;
+    size_t total = 0;
+    for (uint32_t i = 0; i < 2 * n; i++) {
+        s->decode[i].n = cut_tasks(s, &program->phases[i % n], i < n ? 1 : 4, NULL);
+        total += s->decode[i].n;
+    }
+    s->task_memory = hy__alloc(&s->model->env, total, sizeof *s->task_memory, err);
+    if (!s->task_memory) {
+        return HY_E_NOMEM;
+    }
+    hy__cpu_task *at = s->task_memory;
+    for (uint32_t i = 0; i < 2 * n; i++) {
+        s->decode[i].tasks = at;
+        at += cut_tasks(s, &program->phases[i % n], i < n ? 1 : 4, at);
+    }
+    return HY_OK;
+}
+
+/* ---- other memory */
+
+static void *floats(hy__cpu_session *s, uint64_t per_column, uint64_t columns, const char *what,
+                    hy_error *err)
+{
+    uint64_t n;
+    if (!hy__mul_u64(per_column, columns, &n) || n > SIZE_MAX / sizeof(float)) {
+        hy__fail(err, HY_E_NOMEM, "out of memory: %s of %llu columns", what,
+                 (unsigned long long)columns);
+        return NULL;
+    }
+    return hy__alloc_aligned(&s->model->env, (size_t)n, sizeof(float), err);
+}
+
+/* The inputs of the phase that needs most, and scratch memory for the widest. */
+static hy_status make_inputs(hy__cpu_session *s, hy_error *err)
+{
+    const hy__cpu_program *program = &s->model->program;
+    const uint32_t batch = s->opts.n_batch;
+    uint32_t widest = 0;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < program->n_phases; i++) {
+        const hy__cpu_phase *p = &program->phases[i];
+        size_t sum = 0;
+        for (uint32_t k = 0; k < p->n_inputs; k++) {
+            const uint32_t n = s->model->g->values[p->inputs[k].value].n;
+            const size_t one = hy__cpu_input_bytes(&p->inputs[k], n, 1);
+            sum += HY_MAX(one, batch > 1 ? hy__cpu_input_bytes(&p->inputs[k], n, batch) : 0);
+            widest = HY_MAX(widest, n);
+        }
+        bytes = HY_MAX(bytes, sum);
+    }
+    s->scratch_bytes = hy__cpu_matmul_scratch(widest);
+    s->scratch_bytes = HY_MAX(s->scratch_bytes, hy__cpu_heads_scratch(s->model));
+    s->scratch_bytes = (s->scratch_bytes + 63) / 64 * 64;
+    s->inputs = hy__alloc_aligned(&s->model->env, bytes, 1, err);
+    s->scratch = s->inputs
+                     ? hy__alloc_aligned(&s->model->env, s->opts.n_threads, s->scratch_bytes, err)
+                     : NULL;
+    return s->scratch ? HY_OK : HY_E_NOMEM;
+}
+
+hy__kv_type hy__cpu_kv_type(const hy__cpu_session *s, hy__id cache)
+{
+    (void)s;
+    (void)cache;
+    return HY__KV_F16;
+}
+
+static hy_status make_caches(hy__cpu_session *s, hy_error *err)
+{
+    const hy__graph *g = s->model->g;
+    s->caches = hy__calloc(&s->model->env, g->n_states, sizeof *s->caches, err);
+    if (!s->caches) {
+        return HY_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < g->n_states; i++) {
+        const hy__value *v = &g->values[g->states[i]];
+        uint64_t n;
+        if (!v->per_position) {
+            continue;
+        }
+        const size_t row = hy__kv_bytes(hy__cpu_kv_type(s, g->states[i]), v->n);
+        if (!hy__mul_u64(row, s->opts.n_ctx, &n) || n > SIZE_MAX) {
+            return hy__fail(err, HY_E_NOMEM, "out of memory: a KV cache of %u positions",
+                            s->opts.n_ctx);
+        }
+        s->caches[i] = hy__alloc_aligned(&s->model->env, (size_t)n, 1, err);
+        if (!s->caches[i]) {
+            return HY_E_NOMEM;
+        }
+    }
+    return HY_OK;
+}
+
+static hy_status make_rope(hy__cpu_session *s, const hy__node *node, hy_error *err)
+{
+    for (uint32_t i = 0; i < s->n_ropes; i++) {
+        if (s->ropes[i].freqs == node->in[1] && s->ropes[i].scale == node->params.scale) {
+            return HY_OK;
+        }
+    }
+    hy__cpu_rope *more = hy__realloc(&s->model->env, s->ropes, s->n_ropes + 1, sizeof *more, err);
+    if (!more) {
+        return HY_E_NOMEM;
+    }
+    s->ropes = more;
+    hy__cpu_rope *rope = &more[s->n_ropes];
+    *rope = (hy__cpu_rope){
+        .freqs = node->in[1], .scale = node->params.scale, .n_pairs = node->params.n_rot / 2};
+    rope->cs =
+        hy__alloc(&s->model->env, s->opts.n_batch, rope->n_pairs * 2 * sizeof *rope->cs, err);
+    s->n_ropes += rope->cs != NULL;
+    return rope->cs ? HY_OK : HY_E_NOMEM;
+}
+
+static hy_status allocate(hy__cpu_session *s, hy_error *err)
+{
+    const hy__cpu_model *m = s->model;
+    const hy_env *env = &m->env;
+    const hy__backend_opts *o = &s->opts;
+    if (!(s->arena[0] = floats(s, m->p->per_token, o->n_batch, "activations", err)) ||
+        !(s->arena[1] =
+              floats(s, m->p->per_output, o->all_logits ? o->n_batch : 1, "activations", err)) ||
+        !(s->recurrent[0] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
+        !(s->recurrent[1] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
+        !(s->times = hy__calloc(env, (size_t)m->program.n_phases + 1, sizeof *s->times, err)) ||
+        !(s->next = hy__alloc(env, m->program.n_stages, sizeof *s->next, err))) {
+        return HY_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < m->program.n_stages; i++) {
+        atomic_init(&s->next[i], 0);
+    }
+    HY_TRY(make_inputs(s, err));
+    HY_TRY(make_tasks(s, err));
+    HY_TRY(make_caches(s, err));
+    for (uint32_t i = 0; i < m->g->n_nodes; i++) {
+        if (m->g->nodes[i].op == HY__OP_ROPE) {
+            HY_TRY(make_rope(s, &m->g->nodes[i], err));
+        }
+    }
+    return hy__pool_create(env, o->n_threads, &s->pool, err);
+}
+
+hy_status hy__cpu_session_create(void *model, const hy__backend_opts *opts, void **out,
+                                 hy_error *err)
+{
+    const hy__cpu_model *m = model;
+    *out = NULL;
+    hy__cpu_session *s = hy__calloc(&m->env, 1, sizeof *s, err);
+    if (!s) {
+        return HY_E_NOMEM;
+    }
+    s->model = m;
+    s->opts = *opts;
+    atomic_init(&s->stopped, false);
+    const hy_status status = allocate(s, err);
+    if (status != HY_OK) {
+        hy__cpu_session_destroy(s);
+        return status;
+    }
+    *out = s;
+    return HY_OK;
+}
+
+/* ---- state */
+
+void hy__cpu_commit(void *session)
+{
+    hy__cpu_session *s = session;
+    s->current = 1 - s->current;
+}
+
+/* The rows of all KV caches, in the order of their states; to `out` or, if that is NULL, from `in`.
+ */
+static void move_caches(hy__cpu_session *s, uint64_t n_pos, float *out, const float *in)
+{
+    const hy__graph *g = s->model->g;
+    for (uint32_t i = 0; i < g->n_states; i++) {
+        if (!s->caches[i]) {
+            continue;
+        }
+        const uint32_t n = g->values[g->states[i]].n;
+        const hy__kv_type type = hy__cpu_kv_type(s, g->states[i]);
+        for (uint64_t pos = 0; pos < n_pos; pos++) {
+            char *row = s->caches[i] + pos * hy__kv_bytes(type, n);
+            if (out) {
+                s->model->vec->kv_read(type, row, out, n);
+                out += n;
+            } else {
+                s->model->vec->kv_write(type, in, row, n);
+                in += n;
+            }
+        }
+    }
+}
+
+hy_status hy__cpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err)
+{
+    hy__cpu_session *s = session;
+    const size_t n = (size_t)s->model->p->recurrent;
+    (void)err; /* nothing here can fail: the memory is ours */
+    memcpy(data, s->recurrent[s->current], n * sizeof *data);
+    move_caches(s, n_pos, data + n, NULL);
+    return HY_OK;
+}
+
+hy_status hy__cpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err)
+{
+    hy__cpu_session *s = session;
+    const size_t n = (size_t)s->model->p->recurrent;
+    (void)err;
+    if (!data) {
+        memset(s->recurrent[s->current], 0, n * sizeof *data);
+        return HY_OK;
+    }
+    memcpy(s->recurrent[s->current], data, n * sizeof *data);
+    move_caches(s, n_pos, NULL, data + n);
+    return HY_OK;
+}

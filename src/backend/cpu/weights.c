@@ -1,0 +1,167 @@
+/* weights.c: from the tensors of the file to what the kernels read.
+ *
+ * Vectors are decoded.  Matrices are packed, panel by panel, by all processors; pages of a mapped
+ * file that have been read are given back as packing goes on, so that the weights are never in
+ * memory twice. */
+#include "cpu.h"
+
+#include "quant/quant.h"
+
+enum { GRAIN_BYTES = 1 << 18 }; /* that a thread packs at a time */
+
+/* Vectors are short and used everywhere: they are decoded once. */
+static hy_status decode_vector(hy__cpu_model *m, hy__id id, hy_error *err)
+{
+    const hy__value *v = &m->g->values[id];
+    const hy_type_info *t = hy_type_find((uint32_t)v->tensor->type);
+    if (m->vectors[id]) {
+        return HY_OK;
+    }
+    if (v->first % t->block_elems != 0 || v->n % t->block_elems != 0) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "tensor %s: %u elements of type %s do not begin with a block", v->name,
+                        v->n, t->name);
+    }
+    m->vectors[id] = hy__alloc(&m->env, v->n, sizeof(float), err);
+    if (!m->vectors[id]) {
+        return HY_E_NOMEM;
+    }
+    const char *data = (const char *)v->tensor->data + v->first / t->block_elems * t->block_bytes;
+    return hy_dequantize(v->tensor->type, data, m->vectors[id], v->n, err);
+}
+
+static bool is_packed(const hy__cpu_matrix *x)
+{
+    return x->index >= 0 || x->f32_index >= 0;
+}
+
+static uint32_t panels_of(const hy__cpu_matrix *x)
+{
+    return (x->m + HY__PANEL_ROWS - 1) / HY__PANEL_ROWS;
+}
+
+static size_t packed_bytes(const hy__cpu_matrix *x)
+{
+    const size_t bytes = HY__PANEL_ROWS * x->row_bytes * panels_of(x);
+    return (bytes + 63) / 64 * 64;
+}
+
+static void describe_matrix(hy__cpu_matrix *x, const hy__value *v)
+{
+    const hy_type_info *t = hy_type_find((uint32_t)v->tensor->type);
+    x->type = v->tensor->type;
+    x->index = hy__packed_index(x->type);
+    x->f32_index = hy__packed_f32_index(x->type);
+    x->n = v->n;
+    x->m = v->m;
+    x->row_bytes = (size_t)v->n / t->block_elems * t->block_bytes;
+    x->data = (const uint8_t *)v->tensor->data + v->first / v->n * x->row_bytes;
+}
+
+typedef struct pack_job {
+    const hy__cpu_matrix *from;
+    uint8_t *to;
+} pack_job;
+
+static void pack_panels(void *arg, size_t begin, size_t end, uint32_t thread)
+{
+    const pack_job *j = arg;
+    const hy__cpu_matrix *x = j->from;
+    (void)thread;
+    for (size_t p = begin; p < end; p++) {
+        const uint32_t first = (uint32_t)p * HY__PANEL_ROWS;
+        hy__pack_panel(x->type, x->data + first * x->row_bytes, x->row_bytes,
+                       HY_MIN(x->m - first, (uint32_t)HY__PANEL_ROWS), x->n,
+                       j->to + p * HY__PANEL_ROWS * x->row_bytes);
+    }
+}
+
+/* Packs the matrices one after another into m->packed. */
+static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, uint64_t total,
+                          hy_error *err)
+{
+    hy__pool *pool = NULL;
+    uint8_t *to = m->packed;
+    uint64_t done = 0;
+    if (total > GRAIN_BYTES) {
+        HY_TRY(hy__pool_create(&m->env, hy_cpu_count(), &pool, err));
+    }
+    hy_status status = HY_OK;
+    for (uint32_t i = 0; i < m->g->n_values && status == HY_OK; i++) {
+        hy__cpu_matrix *x = &m->matrices[i];
+        if (!x->data || !is_packed(x)) {
+            continue;
+        }
+        const pack_job job = {x, to};
+        const size_t panel = HY__PANEL_ROWS * x->row_bytes;
+        hy__pool_run(pool, panels_of(x), HY_MAX(GRAIN_BYTES / panel, (size_t)1), pack_panels,
+                     (void *)&job);
+        if (opts->mapped) {
+            hy__advise_drop(x->data, x->m * x->row_bytes);
+        }
+        x->data = to;
+        to += packed_bytes(x);
+        done += packed_bytes(x);
+        if (opts->progress && !opts->progress(opts->progress_user, done, total)) {
+            status = hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
+        }
+    }
+    hy__pool_destroy(pool);
+    return status;
+}
+
+static hy_status collect(hy__cpu_model *m, hy_error *err)
+{
+    const hy__graph *g = m->g;
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const hy__node *node = &g->nodes[i];
+        for (uint32_t k = 0; k < hy__ops[node->op].n_inputs; k++) {
+            const hy__value *v = &g->values[node->in[k]];
+            if (v->kind != HY__WEIGHT) {
+                continue;
+            }
+            if (node->op == HY__OP_MATMUL) {
+                describe_matrix(&m->matrices[node->in[k]], v);
+            } else if (node->op != HY__OP_EMBED) {
+                HY_TRY(decode_vector(m, node->in[k], err));
+            }
+        }
+    }
+    return HY_OK;
+}
+
+hy_status hy__cpu_weights(hy__cpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
+{
+    const uint32_t n = m->g->n_values;
+    m->vectors = hy__calloc(&m->env, n, sizeof *m->vectors, err);
+    m->matrices = m->vectors ? hy__calloc(&m->env, n, sizeof *m->matrices, err) : NULL;
+    if (!m->matrices) {
+        return HY_E_NOMEM;
+    }
+    HY_TRY(collect(m, err));
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const hy__cpu_matrix *x = &m->matrices[i];
+        total += x->data && is_packed(x) ? packed_bytes(x) : 0;
+    }
+    if (total > SIZE_MAX) {
+        return hy__fail(err, HY_E_NOMEM, "out of memory: %llu bytes of weights",
+                        (unsigned long long)total);
+    }
+    m->packed = hy__alloc_aligned(&m->env, (size_t)total, 1, err);
+    if (!m->packed) {
+        return HY_E_NOMEM;
+    }
+    hy__advise_huge(m->packed, (size_t)total);
+    return pack_all(m, opts, total, err);
+}
+
+void hy__cpu_weights_finish(hy__cpu_model *m)
+{
+    for (uint32_t i = 0; m->vectors && i < m->g->n_values; i++) {
+        hy__free(&m->env, m->vectors[i]);
+    }
+    hy__free(&m->env, m->vectors);
+    hy__free(&m->env, m->matrices);
+    hy__free_aligned(&m->env, m->packed);
+}
