@@ -1,11 +1,13 @@
 /* cmd_bench.c: `halyard bench`: tokens per second beside the bytes that a token needs.  One thread
  * (sessions and the bandwidth measurement start their own). */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bandwidth.h"
 #include "generate.h"
 #include "gguf_facts.h"
+#include "profile.h"
 #include "scores.h"
 #include "term.h"
 
@@ -19,6 +21,7 @@ typedef struct test {
     char time[32];
     double bytes;     /* that one token of the test must read */
     double bandwidth; /* bytes per second of this machine with these threads */
+    profile phases;   /* filled if --profile or --trace asks for it */
 } test;
 
 typedef struct bench {
@@ -27,7 +30,16 @@ typedef struct bench {
     size_t n;
     uint32_t reps;
     uint64_t peak; /* bytes of memory, before the bandwidth was measured */
+    bool profiles; /* times of phases are taken */
+    FILE *trace;   /* of --trace, or NULL */
 } bench;
+
+/* "tg128" */
+static const char *test_name(const test *t, char *buf, size_t cap)
+{
+    snprintf(buf, cap, "%s%u", t->n_prompt ? "pp" : "tg", t->n_prompt ? t->n_prompt : t->n_gen);
+    return buf;
+}
 
 /* The same tokens in every run: a linear congruential sequence over the vocabulary. */
 static hy_token next_id(uint64_t *state, uint32_t n_vocab)
@@ -68,6 +80,31 @@ static hy_status run_once(engine *e, const test *t, hy_token *ids, double *ns, h
     return status;
 }
 
+/* The measured runs of a test, after the one that is not counted. */
+static hy_status run_all(bench *b, test *t, hy_token *ids, hy_error *err)
+{
+    engine *e = &b->e;
+    const uint32_t n = t->n_prompt ? t->n_prompt : t->n_gen;
+    hy_status status = HY_OK;
+    if (OPT(e->o, BENCH_WARMUP)->on) {
+        status = run_once(e, t, ids, &t->ns[0], err);
+    }
+    if (status == HY_OK && b->profiles) {
+        status = hy_session_set_profile(e->session, profile_phase, &t->phases, err);
+    }
+    for (uint32_t r = 0; status == HY_OK && r < b->reps; r++) {
+        if (b->profiles) {
+            profile_begin(&t->phases);
+        }
+        status = run_once(e, t, ids, &t->ns[r], err);
+        t->speed[r] = t->ns[r] > 0 ? n * 1e9 / t->ns[r] : 0;
+        if (b->profiles) {
+            profile_end(&t->phases, n, t->ns[r]);
+        }
+    }
+    return status;
+}
+
 static int run_test(bench *b, test *t)
 {
     engine *e = &b->e;
@@ -76,24 +113,22 @@ static int run_test(bench *b, test *t)
     hy_token *ids = malloc(n * sizeof *ids);
     t->ns = calloc(b->reps, sizeof *t->ns);
     t->speed = calloc(b->reps, sizeof *t->speed);
-    int code = ids && t->ns && t->speed ? CLI_OK : cli_fail(o, "out of memory");
+    const bool ok = ids && t->ns && t->speed &&
+                    (!b->profiles || profile_init(&t->phases, e->model, b->reps, b->trace != NULL));
+    int code = ok ? CLI_OK : cli_fail(o, "out of memory");
     if (code == CLI_OK) {
         code = engine_session(e, n, t->n_threads, false);
     }
     if (code == CLI_OK) {
         hy_error err = {HY_OK, ""};
-        hy_status status = HY_OK;
         term_cancel_on_interrupt(e->session);
         term_utc(t->time, sizeof t->time);
-        if (OPT(o, BENCH_WARMUP)->on) {
-            status = run_once(e, t, ids, &t->ns[0], &err);
-        }
-        for (uint32_t r = 0; status == HY_OK && r < b->reps; r++) {
-            status = run_once(e, t, ids, &t->ns[r], &err);
-            t->speed[r] = t->ns[r] > 0 ? n * 1e9 / t->ns[r] : 0;
-        }
+        const hy_status status = run_all(b, t, ids, &err);
         term_cancel_on_interrupt(NULL);
         code = status == HY_OK ? CLI_OK : cli_error(o, &err);
+        if (code == CLI_OK && t->phases.lost) {
+            code = cli_fail(o, "out of memory for the trace");
+        }
         /* The cache of a transformer is read up to the position of each token: half the length on
          * average. */
         t->bytes = (double)e->info.token_bytes + (double)e->info.kv_bytes_per_token * (n - 1) / 2.0;
@@ -102,6 +137,76 @@ static int run_test(bench *b, test *t)
     e->session = NULL;
     free(ids);
     return code;
+}
+
+/* ---- output: phases */
+
+/* A row of the table of phases; kind NULL: the rest. */
+static void print_phase(const char *kind, const char *name, uint32_t n, double ns, double all_ns)
+{
+    char title[200];
+    snprintf(title, sizeof title, "%s%s%s", kind ? kind : "", kind ? " " : "", name);
+    printf("| %-60s | %5.0u | %10.1f | %5.1f %% | ", title, n, ns / 1e3,
+           all_ns > 0 ? 100 * ns / all_ns : 0.0);
+}
+
+static void print_phases(const test *t, double all_ns)
+{
+    const profile *p = &t->phases;
+    char name[24];
+    printf("\n%s with %u thread%s: phases, for each token\n\n", test_name(t, name, sizeof name),
+           t->n_threads, t->n_threads == 1 ? "" : "s");
+    printf("| %-60s | %5s | %10s | %7s | %8s | %8s | %7s | %8s |\n", "phase", "count", "us",
+           "of all", "MB", "GB/s", "of read", "Gop/s");
+    printf("| ------------------------------------------------------------ | ----: | ---------: | "
+           "------: | -------: | -------: | ------: | -------: |\n");
+    for (uint32_t i = 0; i < p->n_rows; i++) {
+        const profile_row *row = &p->rows[i];
+        const double ns = profile_ns(p, row);
+        const double bytes = profile_bytes(p, row);
+        const double rate = ns > 0 ? bytes / ns : 0; /* bytes in a nanosecond are GB in a second */
+        print_phase(row->kind, row->name, row->n_phases, ns, all_ns);
+        printf("%8.3f | %8.2f | %5.1f %% | %8.1f |\n", bytes / 1e6, rate,
+               t->bandwidth > 0 ? 100e9 * rate / t->bandwidth : 0.0,
+               ns > 0 ? profile_ops(p, row) / ns : 0.0);
+    }
+    print_phase(NULL, "outside of phases", 0, profile_rest_ns(p), all_ns);
+    printf("%8s | %8s | %7s | %8s |\n", "", "", "", "");
+}
+
+static json_t *phases_json(const test *t)
+{
+    const profile *p = &t->phases;
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < p->n_rows; i++) {
+        const profile_row *row = &p->rows[i];
+        const double ns = profile_ns(p, row);
+        const double bytes = profile_bytes(p, row);
+        const double rate = ns > 0 ? bytes / ns : 0;
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f}", "kind", row->kind, "phase",
+                            row->name, "count", (json_int_t)row->n_phases, "ns_per_token", ns,
+                            "bytes_per_token", bytes, "gb_per_second", rate, "bandwidth_share",
+                            t->bandwidth > 0 ? rate * 1e9 / t->bandwidth : 0.0, "gop_per_second",
+                            ns > 0 ? profile_ops(p, row) / ns : 0.0));
+    }
+    return list;
+}
+
+/* The last run of every test as a trace that Chrome's tracing page and Perfetto show. */
+static bool write_trace(const bench *b)
+{
+    bool first = true;
+    fprintf(b->trace, "{\"traceEvents\":[\n");
+    for (size_t i = 0; i < b->n; i++) {
+        char name[24];
+        char title[64];
+        snprintf(title, sizeof title, "%s, threads: %u", test_name(&b->tests[i], name, sizeof name),
+                 b->tests[i].n_threads);
+        profile_trace(&b->tests[i].phases, b->trace, (int)i + 1, title, &first);
+    }
+    fprintf(b->trace, "\n]}\n");
+    return !ferror(b->trace);
 }
 
 /* ---- output */
@@ -159,6 +264,10 @@ static json_t *test_json(const bench *b, const test *t)
         json_object_set_new(root, "read_gb_per_second", json_real(t->bandwidth / 1e9));
         json_object_set_new(root, "bandwidth_share",
                             gen && t->bandwidth > 0 ? json_real(rate / t->bandwidth) : json_null());
+        if (OPT(e->o, BENCH_PROFILE)->on) {
+            json_object_set_new(root, "phases", phases_json(t));
+            json_object_set_new(root, "rest_ns", json_real(profile_rest_ns(&t->phases)));
+        }
     }
     return root;
 }
@@ -250,12 +359,10 @@ static void print_markdown(const bench *b)
         char speed[40];
         scores_mean(t->speed, b->reps, &mean, &dev);
         const double ts = scores_median(t->speed, b->reps);
-        snprintf(name, sizeof name, "%s%u", t->n_prompt ? "pp" : "tg",
-                 t->n_prompt ? t->n_prompt : t->n_gen);
         snprintf(speed, sizeof speed, "%.2f \xC2\xB1 %.2f", ts, dev);
         /* The sign between both numbers has two bytes and one column. */
         printf("| %-20s | %10s | %10s | %-8s | %7u | %8s | %19s | ", model, size, params,
-               hy_model_backend(e->model), t->n_threads, name, speed);
+               hy_model_backend(e->model), t->n_threads, test_name(t, name, sizeof name), speed);
         if (t->n_gen) {
             printf("%8.2f | %8.2f | %5.1f %% |\n", t->bytes / 1e6, t->bytes * ts / 1e9,
                    t->bandwidth > 0 ? 100 * t->bytes * ts / t->bandwidth : 0.0);
@@ -277,6 +384,10 @@ static void print_markdown(const bench *b)
         }
     }
     printf("; halyard %s\n", hy_version());
+    for (size_t i = 0; i < b->n && OPT(e->o, BENCH_PROFILE)->on; i++) {
+        const test *t = &b->tests[i];
+        print_phases(t, scores_median(t->ns, b->reps) / (t->n_prompt ? t->n_prompt : t->n_gen));
+    }
 }
 
 /* ---- what to measure */
@@ -304,6 +415,31 @@ static int plan_tests(bench *b)
         }
     }
     return b->n > 0 ? CLI_OK : cli_usage(o, "nothing to measure: --n-prompt and --n-gen are 0");
+}
+
+static int open_trace(bench *b)
+{
+    const options *o = b->e.o;
+    const char *path = OPT(o, BENCH_TRACE)->s;
+    b->profiles = path || OPT(o, BENCH_PROFILE)->on;
+    int code = path ? engine_keep_model(&b->e, path) : CLI_OK;
+    if (code == CLI_OK && path && !(b->trace = fopen(path, "w"))) {
+        code = cli_fail(o, "%s cannot be opened for writing: %s", path, strerror(errno));
+    }
+    return code;
+}
+
+static int close_trace(bench *b)
+{
+    if (!b->trace) {
+        return CLI_OK;
+    }
+    const bool written = write_trace(b);
+    const bool closed = fclose(b->trace) == 0;
+    b->trace = NULL;
+    return written && closed
+               ? CLI_OK
+               : cli_fail(b->e.o, "%s could not be written", OPT(b->e.o, BENCH_TRACE)->s);
 }
 
 static int measure(bench *b)
@@ -351,7 +487,13 @@ int cmd_bench(const options *o)
         code = plan_tests(&b);
     }
     if (code == CLI_OK) {
+        code = open_trace(&b);
+    }
+    if (code == CLI_OK) {
         code = measure(&b);
+    }
+    if (code == CLI_OK) {
+        code = close_trace(&b);
     }
     if (code == CLI_OK) {
         code = cli_finish_output();
@@ -359,6 +501,10 @@ int cmd_bench(const options *o)
     for (size_t i = 0; i < b.n; i++) {
         free(b.tests[i].ns);
         free(b.tests[i].speed);
+        profile_free(&b.tests[i].phases);
+    }
+    if (b.trace) {
+        fclose(b.trace); /* something failed before */
     }
     free(b.tests);
     engine_close(&b.e);

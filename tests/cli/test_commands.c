@@ -528,6 +528,20 @@ static void test_bench(void **state)
     expect_has(r.out, "| model");
     expect_has(r.out, "tg1");
     expect_has(r.out, "peak memory");
+    assert_null(strstr(r.out, "phases"));
+    ran_free(&r);
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "1", "-n", "1", "-r", "1", "--profile",
+            "--backend", "ref");
+    expect_code(r, 1);
+    expect_has(r.err, "backend ref does not run phases");
+    ran_free(&r);
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-n", "1", "--trace", EMBEDDED_MODEL);
+    expect_code(r, 1);
+    expect_has(r.err, "the model's own file");
+    ran_free(&r);
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-n", "1", "--trace", "nowhere/trace.json");
+    expect_code(r, 1);
+    expect_has(r.err, "nowhere/trace.json cannot be opened");
     ran_free(&r);
 }
 
