@@ -59,7 +59,7 @@ static void name_phase(const hy_model *m, const hy_plan_phase *phase, char *buf,
 
 static profile_work work_of(const hy_model *m, const hy_plan_phase *phase)
 {
-    profile_work w = {0, 0, 0, 0};
+    profile_work w = {.for_last = phase->per_output};
     for (uint32_t i = 0; i < phase->n_prologue + phase->n_anchor + phase->n_epilogue; i++) {
         const hy_plan_op op = op_at(m, phase->first_op + i);
         const hy_type_info *type = op.weight_type ? hy_type_by_name(op.weight_type) : NULL;
@@ -191,7 +191,7 @@ void profile_phase(void *user, uint32_t phase, uint32_t n_tokens, uint64_t begin
     row->ns[p->runs] += (double)(end_ns - begin_ns);
     row->bytes +=
         w->once + w->per_token * n_tokens + w->per_position * ((double)p->pos + (double)n_tokens);
-    row->ops += w->ops * n_tokens;
+    row->ops += w->ops * (w->for_last ? 1 : n_tokens);
     if (p->keep) {
         const profile_event event = {phase, n_tokens, begin_ns, end_ns};
         keep_event(p, &event);

@@ -16,6 +16,7 @@ typedef struct profile_work {
     double per_token;    /* further bytes for each token */
     double per_position; /* bytes for each token before, which the whole step reads once */
     double ops;          /* multiplications and additions for each token */
+    bool for_last;       /* works for the last token of a step alone: only its logits are wanted */
 } profile_work;
 
 typedef struct profile_row {

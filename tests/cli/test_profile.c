@@ -119,6 +119,7 @@ static void a_step_of_many_tokens_reads_once(void **state)
     const double matrix = 4.0 * tiny_usual.rows * tiny_usual.c;
     assert_true(8 * profile_bytes(&f.p, output) >= matrix);
     assert_true(8 * profile_bytes(&f.p, output) < 1.5 * matrix);
+    assert_float_equal(8 * profile_ops(&f.p, output), matrix / 2, 1e-6); /* and for one of them */
     const profile_row *ffn = row_named(&f.p, "channel_mix_value"); /* in two steps and two layers */
     assert_true(8 * profile_bytes(&f.p, ffn) >= 16.0 * tiny_usual.c * tiny_usual.f);
     assert_true(8 * profile_bytes(&f.p, ffn) < 20.0 * tiny_usual.c * tiny_usual.f);
