@@ -55,6 +55,7 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     opts.size = sizeof opts;
     opts.backend = OPT(o, BACKEND)->s;
     opts.cpu_level = OPT(o, CPU_LEVEL)->s ? OPT(o, CPU_LEVEL)->s : getenv("HALYARD_CPU");
+    opts.no_fuse = OPT(o, NO_FUSE)->s;
     opts.no_mmap = !OPT(o, MMAP)->on;
     opts.progress = progress_update;
     opts.progress_user = &bar;

@@ -19,13 +19,15 @@ typedef struct hy_model_opts {
     void *progress_user;
     const char *cpu_level; /* instructions that the CPU backend may use: "plain", "avx2", "avx512";
                               NULL: the best that this machine has */
+    const char *no_fuse;   /* for finding faults: fusions to leave out, divided by commas, or "all";
+                              results differ by rounding at most; names: halyard plan --why */
 } hy_model_opts;
 
 /* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create;
  * HY_E_UNSUPPORTED (architecture, tensor type, backend or CPU level, named), HY_E_NOT_FOUND (there
- * is no backend of this name), HY_E_CANCELLED (by progress), HY_E_FORMAT (a hyper-parameter out of
- * range, a tensor missing, of the wrong shape or unknown, named). A file without vocabulary loads;
- * hy_model_tokenizer is then NULL. */
+ * is no backend or fusion of this name), HY_E_CANCELLED (by progress), HY_E_FORMAT (a
+ * hyper-parameter out of range, a tensor missing, of the wrong shape or unknown, named). A file
+ * without vocabulary loads; hy_model_tokenizer is then NULL. */
 HY_API HY_CHECK hy_status hy_model_load(const char *path, const hy_model_opts *opts,
                                         const hy_env *env, hy_model **out, hy_error *err);
 /* The same from bytes that the caller keeps alive and unchanged until destroy. */

@@ -47,6 +47,9 @@ typedef struct hy__backend {
     bool profiles; /* whether steps run phase by phase and call `profile` */
     /* Whether it runs the operation, on a matrix of this type where it reads one. */
     bool (*supports)(hy__opcode op, hy_type type);
+    /* Whether it runs a phase as one; the operations of the others come as phases of their own.
+     * NULL: every phase. */
+    hy__takes_fn takes;
 
     /* Prepares the weights. graph, fusion and plan outlive the result, opts need not. */
     hy_status (*model_create)(const hy__graph *g, const hy__fusion *f, const hy__plan *p,

@@ -322,6 +322,55 @@ hy_status hy__fusion_apply(hy__fusion *f, hy__graph *g, hy_error *err)
     return HY_OK;
 }
 
+/* ---- phases that a backend declines */
+
+static uint32_t n_members(const hy__phase *p)
+{
+    return p->n_prologue + p->n_anchor + p->n_epilogue;
+}
+
+/* Every operation of a phase as a phase of its own; returns how many. */
+static uint32_t dissolve(const hy__phase *p, const hy__graph *g, hy__phase *out,
+                         hy__reason *reasons)
+{
+    const uint32_t n = n_members(p);
+    for (uint32_t k = 0; k < n; k++) {
+        const hy__node *node = &g->nodes[p->first + k];
+        out[k] = (hy__phase){.kind = HY__PHASE_MAP,
+                             .layer = node->layer,
+                             .cols = g->values[node->out].cols,
+                             .first = p->first + k,
+                             .n_anchor = 1};
+        (void)hy__anchor_kind(node->op, &out[k].kind);
+        hy__reason *reason = &reasons[p->first + k];
+        if (reason->rule != HY__N_RULES) {
+            *reason = (hy__reason){reason->rule, false, "the backend declines the phase"};
+        }
+    }
+    return n;
+}
+
+hy_status hy__fusion_decline(hy__fusion *f, const hy__graph *g, hy__takes_fn takes, hy_error *err)
+{
+    hy__phase *phases = hy__calloc(&f->env, g->n_nodes, sizeof *phases, err);
+    uint32_t n = 0;
+    if (!phases) {
+        return HY_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < f->n_phases; i++) {
+        const hy__phase *p = &f->phases[i];
+        if (n_members(p) == 1 || takes(g, p)) {
+            phases[n++] = *p; /* a single operation is what declining would make of it */
+        } else {
+            n += dissolve(p, g, &phases[n], f->reasons);
+        }
+    }
+    hy__free(&f->env, f->phases);
+    f->phases = phases;
+    f->n_phases = n;
+    return HY_OK;
+}
+
 static uint32_t count_layer(const hy__fusion *f, uint32_t layer)
 {
     uint32_t n = 0;

@@ -60,6 +60,10 @@ typedef struct hy__fusion {
     hy__reason *reasons; /* [n_nodes] */
 } hy__fusion;
 
+/* The set of all rules but those named, divided by commas; "all" names every rule, NULL none.
+ * HY_E_NOT_FOUND lists the names. */
+hy_status hy__rules_without(const char *names, uint32_t *rules, hy_error *err);
+
 /* rules: bit (1 << rule) turns a rule on. */
 hy_status hy__fuse(hy__fusion *f, const hy__graph *g, uint32_t rules, hy_error *err);
 void hy__fusion_finish(hy__fusion *f);
@@ -67,6 +71,13 @@ void hy__fusion_finish(hy__fusion *f);
 /* Puts the graph's nodes into the order of the phases: node `first` of a phase is then node `first`
  * of the graph. */
 hy_status hy__fusion_apply(hy__fusion *f, hy__graph *g, hy_error *err);
+
+/* Whether a backend runs a phase as one. */
+typedef bool (*hy__takes_fn)(const hy__graph *g, const hy__phase *p);
+
+/* Dissolves the phases that a backend declines: each of their operations becomes a phase of its
+ * own, in the same order.  Behind hy__fusion_apply, so that takes can look at the phase's nodes. */
+hy_status hy__fusion_decline(hy__fusion *f, const hy__graph *g, hy__takes_fn takes, hy_error *err);
 
 /* Checks a fusion against its graph without trusting hy__fuse: every node is in exactly one phase,
  * the order can run, a prologue feeds only its own phase, an epilogue works on what its own phase

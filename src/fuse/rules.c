@@ -1,6 +1,8 @@
 /* rules.c: which operations each fusion may join, and where to.  Pure functions over a graph. */
 #include "rules.h"
 
+#include <stdio.h>
+
 const hy__rule_info hy__rules[HY__N_RULES] = {
 #define HY_RULE(name, lower, text) [HY__RULE_##name] = {#lower, text},
 #include "rules.inc"
@@ -8,6 +10,41 @@ const hy__rule_info hy__rules[HY__N_RULES] = {
 };
 
 const char *const hy__phase_kinds[] = {"embed", "matmul", "wkv7", "attention", "map"};
+
+static uint32_t rules_named(const char *name, size_t len)
+{
+    uint32_t set = 0;
+    for (uint32_t r = 0; r < HY__N_RULES; r++) {
+        const char *rule = hy__rules[r].name;
+        if ((strlen(rule) == len && memcmp(rule, name, len) == 0) ||
+            (len == 3 && memcmp(name, "all", 3) == 0)) {
+            set |= 1u << r;
+        }
+    }
+    return set;
+}
+
+hy_status hy__rules_without(const char *names, uint32_t *rules, hy_error *err)
+{
+    uint32_t off = 0;
+    for (const char *at = names ? names : ""; *at;) {
+        const size_t len = strcspn(at, ",");
+        const uint32_t set = rules_named(at, len);
+        if (set == 0) {
+            char known[200] = "all";
+            for (uint32_t r = 0; r < HY__N_RULES; r++) {
+                const size_t n = strlen(known);
+                snprintf(known + n, sizeof known - n, ", %s", hy__rules[r].name);
+            }
+            return hy__fail(err, HY_E_NOT_FOUND, "there is no fusion \"%.*s\"; these are: %s",
+                            (int)HY_MIN(len, (size_t)60), at, known);
+        }
+        off |= set;
+        at += len + (at[len] == ',');
+    }
+    *rules = HY__ALL_RULES & ~off;
+    return HY_OK;
+}
 
 bool hy__anchor_kind(hy__opcode op, hy__phase_kind *kind)
 {

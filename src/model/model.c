@@ -98,6 +98,19 @@ static hy_status load_tokenizer(hy_model *m, hy_error *err)
     return HY_OK;
 }
 
+/* The graph into phases, as many operations in each as the options and the backend allow. */
+static hy_status fuse(hy_model *m, const char *no_fuse, hy_error *err)
+{
+    uint32_t rules;
+    HY_TRY(hy__rules_without(no_fuse, &rules, err));
+    HY_TRY(hy__fuse(&m->fusion, &m->graph, rules, err));
+    HY_TRY(hy__fusion_apply(&m->fusion, &m->graph, err));
+    if (m->backend->takes) {
+        HY_TRY(hy__fusion_decline(&m->fusion, &m->graph, m->backend->takes, err));
+    }
+    return hy__fusion_verify(&m->fusion, &m->graph, err);
+}
+
 /* m->gguf is open and belongs to m. */
 static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
 {
@@ -105,9 +118,7 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
     HY_TRY(hy__backend_find(opts->backend, &m->backend, err));
     HY_TRY(hy__model_build(m->gguf, &m->graph, &b, err));
     m->arch = b.arch;
-    HY_TRY(hy__fuse(&m->fusion, &m->graph, HY__ALL_RULES, err));
-    HY_TRY(hy__fusion_apply(&m->fusion, &m->graph, err));
-    HY_TRY(hy__fusion_verify(&m->fusion, &m->graph, err));
+    HY_TRY(fuse(m, opts->no_fuse, err));
     HY_TRY(hy__plan_make(&m->plan, &m->graph, &m->fusion, err));
     HY_TRY(load_tokenizer(m, err));
     fill_info(m, &b);

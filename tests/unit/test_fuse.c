@@ -135,6 +135,104 @@ static void test_every_rule_joins(void **state)
     }
 }
 
+/* ---- phases that a backend declines */
+
+static bool takes_none(const hy__graph *g, const hy__phase *p)
+{
+    (void)g;
+    (void)p;
+    return false;
+}
+
+/* Declines what begins with the norm of a whole column. */
+static bool takes_no_norms(const hy__graph *g, const hy__phase *p)
+{
+    const hy__opcode op = g->nodes[p->first].op;
+    return op != HY__OP_LAYER_NORM && op != HY__OP_RMS_NORM;
+}
+
+static hy__phase *phase_of_node(const hy__fusion *f, uint32_t node)
+{
+    uint32_t i = 0;
+    while (i + 1 < f->n_phases && f->phases[i + 1].first <= node) {
+        i++;
+    }
+    return &f->phases[i];
+}
+
+static void test_declined(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < HY_COUNT(models); m++) {
+        loaded all, none, some, off;
+        hy_error err;
+        load(&all, models[m].path, HY__ALL_RULES);
+        load(&none, models[m].path, HY__ALL_RULES);
+        load(&some, models[m].path, HY__ALL_RULES);
+        load(&off, models[m].path, 0);
+        assert_ok(hy__fusion_decline(&none.fusion, &none.graph, takes_none, &err), &err);
+        assert_ok(hy__fusion_decline(&some.fusion, &some.graph, takes_no_norms, &err), &err);
+        assert_ok(hy__fusion_verify(&none.fusion, &none.graph, &err), &err);
+        assert_ok(hy__fusion_verify(&some.fusion, &some.graph, &err), &err);
+        /* Nothing taken is every rule off: the same phases, in another order. */
+        assert_int_equal(none.fusion.n_phases, off.fusion.n_phases);
+        for (uint32_t i = 0; i < none.graph.n_nodes; i++) {
+            uint32_t k = 0;
+            while (none.graph.nodes[i].out != off.graph.nodes[k].out) {
+                k++;
+            }
+            const hy__phase *a = &none.fusion.phases[i], *b = &off.fusion.phases[k];
+            assert_int_equal(a->kind, b->kind);
+            assert_int_equal(a->cols, b->cols);
+            assert_int_equal(a->layer, b->layer);
+            if (none.fusion.reasons[i].joined) {
+                assert_int_equal(none.fusion.reasons[i].rule, HY__N_RULES);
+            }
+        }
+        /* A phase is dissolved or as it was. */
+        assert_in_range(some.fusion.n_phases, all.fusion.n_phases + 1, none.fusion.n_phases - 1);
+        for (uint32_t i = 0; i < all.fusion.n_phases; i++) {
+            const hy__phase *p = &all.fusion.phases[i];
+            const hy__phase *q = phase_of_node(&some.fusion, p->first);
+            if (takes_no_norms(&all.graph, p)) {
+                assert_memory_equal(p, q, sizeof *p);
+            } else {
+                assert_int_equal(q->n_prologue + q->n_anchor + q->n_epilogue, 1);
+                assert_string_equal(some.fusion.reasons[p->first].why,
+                                    "the backend declines the phase");
+            }
+        }
+        float *want = logits_of(&all), *got_none = logits_of(&none), *got_some = logits_of(&some);
+        const size_t bytes = 3 * (size_t)all.graph.values[all.graph.logits].n * sizeof *want;
+        assert_memory_equal(got_none, want, bytes);
+        assert_memory_equal(got_some, want, bytes);
+        free(want);
+        free(got_none);
+        free(got_some);
+        unload(&all);
+        unload(&none);
+        unload(&some);
+        unload(&off);
+    }
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    hy_error err;
+    uint32_t rules = 0;
+    assert_ok(hy__rules_without(NULL, &rules, &err), &err);
+    assert_int_equal(rules, HY__ALL_RULES);
+    assert_ok(hy__rules_without("all", &rules, &err), &err);
+    assert_int_equal(rules, 0);
+    assert_ok(hy__rules_without("head_after,norm", &rules, &err), &err);
+    assert_int_equal(rules, HY__ALL_RULES & ~(1u << HY__RULE_HEAD_AFTER | 1u << HY__RULE_NORM));
+    assert_fails(hy__rules_without("norm,head", &rules, &err), HY_E_NOT_FOUND, &err,
+                 "there is no fusion \"head\"; these are: all, group, norm, shift");
+    assert_fails(hy__rules_without("norm,,shift", &rules, &err), HY_E_NOT_FOUND, &err,
+                 "no fusion \"\"");
+}
+
 /* ---- the verifier on damaged fusions */
 
 static void damaged(void (*damage)(hy__fusion *f, hy__graph *g), const char *sentence)
@@ -231,8 +329,8 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_rule),
-        cmocka_unit_test(test_every_rule_joins),
+        cmocka_unit_test(test_every_rule), cmocka_unit_test(test_every_rule_joins),
+        cmocka_unit_test(test_declined),   cmocka_unit_test(test_names),
         cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
