@@ -108,7 +108,9 @@ static hy_status fuse(hy_model *m, const char *no_fuse, hy_error *err)
     if (m->backend->takes) {
         HY_TRY(hy__fusion_decline(&m->fusion, &m->graph, m->backend->takes, err));
     }
-    return hy__fusion_verify(&m->fusion, &m->graph, err);
+    HY_TRY(hy__fusion_verify(&m->fusion, &m->graph, err));
+    HY_TRY(hy__exprs_make(&m->exprs, &m->fusion, &m->graph, err));
+    return hy__exprs_verify(&m->exprs, &m->fusion, &m->graph, err);
 }
 
 /* m->gguf is open and belongs to m. */
@@ -194,6 +196,7 @@ void hy_model_destroy(hy_model *m)
     if (m->plan.place) {
         hy__plan_finish(&m->plan);
     }
+    hy__exprs_finish(&m->exprs);
     hy__fusion_finish(&m->fusion);
     hy__graph_finish(&m->graph);
     hy_gguf_close(m->gguf);

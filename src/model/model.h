@@ -3,7 +3,7 @@
 #define HY_MODEL_MODEL_H
 
 #include "backend/backend.h"
-#include "fuse/fuse.h"
+#include "fuse/expr.h"
 
 struct hy_model {
     hy_env env;
@@ -11,7 +11,8 @@ struct hy_model {
     hy_tokenizer *tokenizer; /* NULL: the file has no vocabulary */
     const char *arch;        /* static */
     hy__graph graph;
-    hy__fusion fusion;       /* its phases are ranges of the graph's nodes */
+    hy__fusion fusion; /* its phases are ranges of the graph's nodes */
+    hy__exprs exprs;   /* of those phases */
     hy__plan plan;
     const hy__backend *backend;
     void *backend_model;

@@ -2,55 +2,11 @@
  * one off in turn, every node is in one phase, the order can run, and the reference backend
  * computes the same bits. */
 #include "backend/backend.h"
-#include "fuse/fuse.h"
-#include "model/builder.h"
 #include "plan/plan.h"
-#include "support/support.h"
-
-static const struct {
-    const char *path;
-    uint32_t per_layer, outside; /* most phases with all rules */
-} models[] = {
-    {"models/halyard-tiny-rwkv7-Q4_K_M.gguf", 6, 3},
-    {"tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf", 6, 3},
-    {"tests/golden/arwkv7/arwkv7-gate-norm-Q4_0.gguf", 6, 3},
-    {"tests/golden/arwkv7/arwkv7-plain-Q8_0.gguf", 6, 3},
-    {"tests/golden/mini/llama-mini-Q3_K_M.gguf", 6, 3},
-    {"tests/golden/mini/qwen3-mini-Q4_K_M.gguf", 6, 3},
-    {"tests/golden/qwen2/qwen2.gguf", 6, 3},
-};
-
-typedef struct loaded {
-    hy_gguf *gguf;
-    hy__graph graph;
-    hy__fusion fusion;
-} loaded;
-
-static void load(loaded *l, const char *path, uint32_t rules)
-{
-    hy_env env;
-    hy_error err;
-    hy__builder b;
-    hy__env_resolve(&env, NULL);
-    assert_ok(hy_gguf_open(source_path(path), NULL, NULL, &l->gguf, &err), &err);
-    hy__graph_init(&l->graph, &env);
-    assert_ok(hy__model_build(l->gguf, &l->graph, &b, &err), &err);
-    assert_ok(hy__fuse(&l->fusion, &l->graph, rules, &err), &err);
-    assert_ok(hy__fusion_verify(&l->fusion, &l->graph, &err), &err);
-    assert_ok(hy__fusion_apply(&l->fusion, &l->graph, &err), &err);
-    assert_ok(hy__fusion_verify(&l->fusion, &l->graph, &err), &err);
-    assert_ok(hy__graph_verify(&l->graph, &err), &err);
-}
-
-static void unload(loaded *l)
-{
-    hy__fusion_finish(&l->fusion);
-    hy__graph_finish(&l->graph);
-    hy_gguf_close(l->gguf);
-}
+#include "support/fused.h"
 
 /* Logits after three tokens, by the reference backend in the order of the phases; free() them. */
-static float *logits_of(const loaded *l)
+static float *logits_of(const fused *l)
 {
     static const hy_token ids[] = {34, 105, 110};
     hy_env env;
@@ -80,22 +36,22 @@ static float *logits_of(const loaded *l)
 static void test_every_rule(void **state)
 {
     (void)state;
-    for (size_t m = 0; m < HY_COUNT(models); m++) {
-        loaded all;
-        load(&all, models[m].path, HY__ALL_RULES);
+    for (size_t m = 0; m < FUSED_N_FILES; m++) {
+        fused all;
+        fused_load(&all, fused_files[m].path, HY__ALL_RULES);
         const uint32_t per_layer = hy__phases_per_layer(&all.fusion, all.graph.n_layer);
-        print_message("%s: %u phases per layer, %u outside\n", models[m].path, per_layer,
+        print_message("%s: %u phases per layer, %u outside\n", fused_files[m].path, per_layer,
                       hy__phases_outside(&all.fusion));
-        assert_in_range(per_layer, 1, models[m].per_layer);
-        assert_in_range(hy__phases_outside(&all.fusion), 1, models[m].outside);
+        assert_in_range(per_layer, 1, fused_files[m].per_layer);
+        assert_in_range(hy__phases_outside(&all.fusion), 1, fused_files[m].outside);
         float *want = logits_of(&all);
         uint32_t masks[HY__N_RULES + 1] = {0};
         for (uint32_t r = 0; r < HY__N_RULES; r++) {
             masks[r] = HY__ALL_RULES & ~(1u << r);
         }
         for (size_t k = 0; k < HY_COUNT(masks); k++) {
-            loaded l;
-            load(&l, models[m].path, masks[k]);
+            fused l;
+            fused_load(&l, fused_files[m].path, masks[k]);
             assert_true(l.fusion.n_phases >= all.fusion.n_phases);
             float *got = logits_of(&l);
             assert_memory_equal(got, want,
@@ -104,10 +60,10 @@ static void test_every_rule(void **state)
                 assert_int_equal(l.fusion.n_phases, l.graph.n_nodes);
             }
             free(got);
-            unload(&l);
+            fused_unload(&l);
         }
         free(want);
-        unload(&all);
+        fused_unload(&all);
     }
 }
 
@@ -116,9 +72,9 @@ static void test_every_rule_joins(void **state)
 {
     (void)state;
     bool seen[HY__N_RULES] = {false};
-    for (size_t m = 0; m < HY_COUNT(models); m++) {
-        loaded l;
-        load(&l, models[m].path, HY__ALL_RULES);
+    for (size_t m = 0; m < FUSED_N_FILES; m++) {
+        fused l;
+        fused_load(&l, fused_files[m].path, HY__ALL_RULES);
         for (uint32_t i = 0; i < l.graph.n_nodes; i++) {
             const hy__reason *r = &l.fusion.reasons[i];
             if (r->rule < HY__N_RULES && r->joined) {
@@ -126,7 +82,7 @@ static void test_every_rule_joins(void **state)
             }
             assert_true(r->joined || r->why);
         }
-        unload(&l);
+        fused_unload(&l);
     }
     for (uint32_t r = 0; r < HY__N_RULES; r++) {
         if (!seen[r]) {
@@ -163,13 +119,13 @@ static hy__phase *phase_of_node(const hy__fusion *f, uint32_t node)
 static void test_declined(void **state)
 {
     (void)state;
-    for (size_t m = 0; m < HY_COUNT(models); m++) {
-        loaded all, none, some, off;
+    for (size_t m = 0; m < FUSED_N_FILES; m++) {
+        fused all, none, some, off;
         hy_error err;
-        load(&all, models[m].path, HY__ALL_RULES);
-        load(&none, models[m].path, HY__ALL_RULES);
-        load(&some, models[m].path, HY__ALL_RULES);
-        load(&off, models[m].path, 0);
+        fused_load(&all, fused_files[m].path, HY__ALL_RULES);
+        fused_load(&none, fused_files[m].path, HY__ALL_RULES);
+        fused_load(&some, fused_files[m].path, HY__ALL_RULES);
+        fused_load(&off, fused_files[m].path, 0);
         assert_ok(hy__fusion_decline(&none.fusion, &none.graph, takes_none, &err), &err);
         assert_ok(hy__fusion_decline(&some.fusion, &some.graph, takes_no_norms, &err), &err);
         assert_ok(hy__fusion_verify(&none.fusion, &none.graph, &err), &err);
@@ -209,10 +165,10 @@ static void test_declined(void **state)
         free(want);
         free(got_none);
         free(got_some);
-        unload(&all);
-        unload(&none);
-        unload(&some);
-        unload(&off);
+        fused_unload(&all);
+        fused_unload(&none);
+        fused_unload(&some);
+        fused_unload(&off);
     }
 }
 
@@ -237,12 +193,12 @@ static void test_names(void **state)
 
 static void damaged(void (*damage)(hy__fusion *f, hy__graph *g), const char *sentence)
 {
-    loaded l;
+    fused l;
     hy_error err;
-    load(&l, models[0].path, HY__ALL_RULES);
+    fused_load(&l, fused_files[0].path, HY__ALL_RULES);
     damage(&l.fusion, &l.graph);
     assert_fails(hy__fusion_verify(&l.fusion, &l.graph, &err), HY_E_INTERNAL, &err, sentence);
-    unload(&l);
+    fused_unload(&l);
 }
 
 static void drop_last_phase(hy__fusion *f, hy__graph *g)
