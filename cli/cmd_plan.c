@@ -64,9 +64,52 @@ static void print_op(const hy_plan_op *op, bool why)
     }
 }
 
-/* The phases of a layer, or of what is outside of layers (-1). */
-static void print_phases(const hy_model *m, const hy_plan_info *info, int32_t layer, bool why)
+static const char *const list_names[] = {"inputs", "outputs", "weights", "states"};
+
+static void print_list(const hy_model *m, uint32_t phase, hy_plan_list list)
 {
+    hy_plan_value v = {.size = sizeof v};
+    for (uint32_t k = 0; hy_model_plan_value(m, phase, list, k, &v); k++) {
+        printf("    %-8s  %s", k == 0 ? list_names[list] : "", v.name);
+        if (v.first > 0) {
+            printf("+%llu", (unsigned long long)v.first);
+        }
+        printf("  %s%s", v.type ? v.type : "", v.type ? " " : "");
+        printf(v.m > 1 ? "[%u, %u]\n" : "[%u]\n", v.n, v.m);
+    }
+}
+
+/* False with a line printed if memory is out. */
+static bool print_trees(const engine *e, uint32_t phase, hy_plan_role role)
+{
+    hy_plan_tree tree = {.size = sizeof tree};
+    hy_error err;
+    hy_status status;
+    for (uint32_t k = 0;
+         (status = hy_model_plan_tree(e->model, phase, role, k, &tree, &err)) == HY_OK; k++) {
+        printf("    %-8s  %s = %s\n",
+               k > 0                 ? ""
+               : role == HY_PROLOGUE ? "before"
+                                     : "behind",
+               tree.result, tree.text);
+        hy_model_plan_free(e->model, tree.text);
+    }
+    return status == HY_E_NOT_FOUND || cli_error(e->o, &err) == CLI_OK;
+}
+
+static bool print_phase_trees(const engine *e, uint32_t phase)
+{
+    for (int list = HY_PLAN_INPUTS; list <= HY_PLAN_STATES; list++) {
+        print_list(e->model, phase, (hy_plan_list)list);
+    }
+    return print_trees(e, phase, HY_PROLOGUE) && print_trees(e, phase, HY_EPILOGUE);
+}
+
+/* The phases of a layer, or of what is outside of layers (-1).  False with a line printed if memory
+ * is out. */
+static bool print_phases(const engine *e, const hy_plan_info *info, int32_t layer)
+{
+    const hy_model *m = e->model;
     uint32_t number = 0;
     for (uint32_t i = 0; i < info->n_phases; i++) {
         hy_plan_phase phase = {.size = sizeof phase};
@@ -76,31 +119,42 @@ static void print_phases(const hy_model *m, const hy_plan_info *info, int32_t la
         }
         printf("  phase %u: %s%s\n", ++number, phase.kind,
                phase.per_output ? " (only where logits are wanted)" : "");
+        if (OPT(e->o, TREE)->on) {
+            if (!print_phase_trees(e, i)) {
+                return false;
+            }
+            continue;
+        }
         const uint32_t n_ops = phase.n_prologue + phase.n_anchor + phase.n_epilogue;
         for (uint32_t k = 0; k < n_ops; k++) {
             hy_plan_op op = {.size = sizeof op};
             hy_model_plan_op(m, phase.first_op + k, &op);
-            print_op(&op, why);
+            print_op(&op, OPT(e->o, WHY)->on);
         }
     }
+    return true;
 }
 
-static void print_text(const engine *e, const char *path, const hy_plan_info *info)
+static int print_text(const engine *e, const char *path, const hy_plan_info *info)
 {
     const hy_model *m = e->model;
     char size[32];
-    const bool why = OPT(e->o, WHY)->on;
     printf("%s: %s, %u layers, backend %s\n", path, hy_model_arch(m), info->n_layer,
            hy_model_backend(m));
     printf("%u operations in %u phases: %u in a layer, %u outside\n", info->n_ops, info->n_phases,
            info->phases_per_layer, info->phases_outside);
-    printf("    %-6s  %-12s %-26s %8s  %-7s %10s %9s  %s\n", "", "operation", "result", "channels",
-           "type", "weights B", "state B", "inputs");
+    if (!OPT(e->o, TREE)->on) {
+        printf("    %-6s  %-12s %-26s %8s  %-7s %10s %9s  %s\n", "", "operation", "result",
+               "channels", "type", "weights B", "state B", "inputs");
+    }
     printf("\noutside of the layers\n");
-    print_phases(m, info, -1, why);
-    if (info->n_layer > 0) {
+    bool all = print_phases(e, info, -1);
+    if (info->n_layer > 0 && all) {
         printf("\nlayer %d of 0 to %u\n", (int)shown_layer(info), info->n_layer - 1);
-        print_phases(m, info, shown_layer(info), why);
+        all = print_phases(e, info, shown_layer(info));
+    }
+    if (!all) {
+        return CLI_FAILURE;
     }
     type_bytes rows[MAX_ROWS];
     const size_t n = count_types(m, info->n_ops, rows);
@@ -118,6 +172,7 @@ static void print_text(const engine *e, const char *path, const hy_plan_info *in
            (unsigned long long)info->scratch_bytes_per_token);
     printf("  scratch per output     %12llu bytes, times the positions whose logits are wanted\n",
            (unsigned long long)info->scratch_bytes_per_output);
+    return CLI_OK;
 }
 
 /* ---- JSON */
@@ -138,6 +193,56 @@ static json_t *op_json(const hy_plan_op *op)
                      names[op->role], "rule", op->rule, "refusal", op->refusal);
 }
 
+static json_t *list_json(const hy_model *m, uint32_t phase, hy_plan_list list)
+{
+    json_t *values = json_array();
+    hy_plan_value v = {.size = sizeof v};
+    for (uint32_t k = 0; hy_model_plan_value(m, phase, list, k, &v); k++) {
+        json_t *name = json_bytes(v.name, strlen(v.name));
+        json_array_append_new(values,
+                              list != HY_PLAN_WEIGHTS
+                                  ? name
+                                  : json_pack("{s:o, s:s, s:I, s:I, s:I}", "name", name, "type",
+                                              v.type, "n", (json_int_t)v.n, "m", (json_int_t)v.m,
+                                              "first", (json_int_t)v.first));
+    }
+    return values;
+}
+
+/* NULL if memory is out. */
+static json_t *trees_json(const hy_model *m, uint32_t phase, hy_plan_role role)
+{
+    json_t *trees = json_array();
+    hy_plan_tree tree = {.size = sizeof tree};
+    hy_status status;
+    for (uint32_t k = 0; (status = hy_model_plan_tree(m, phase, role, k, &tree, NULL)) == HY_OK;
+         k++) {
+        json_array_append_new(trees, json_pack("{s:o, s:b, s:o}", "result",
+                                               json_bytes(tree.result, strlen(tree.result)),
+                                               "leaves", tree.leaves ? 1 : 0, "tree",
+                                               json_bytes(tree.text, strlen(tree.text))));
+        hy_model_plan_free(m, tree.text);
+    }
+    if (status != HY_E_NOT_FOUND) {
+        json_decref(trees);
+        return NULL;
+    }
+    return trees;
+}
+
+static json_t *phase_json(const hy_model *m, uint32_t i)
+{
+    hy_plan_phase p = {.size = sizeof p};
+    hy_model_plan_phase(m, i, &p);
+    return json_pack("{s:s, s:i, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", p.kind,
+                     "layer", (int)p.layer, "per_output", p.per_output ? 1 : 0, "first_op",
+                     (json_int_t)p.first_op, "anchors", (json_int_t)p.n_anchor, "inputs",
+                     list_json(m, i, HY_PLAN_INPUTS), "outputs", list_json(m, i, HY_PLAN_OUTPUTS),
+                     "weights", list_json(m, i, HY_PLAN_WEIGHTS), "states",
+                     list_json(m, i, HY_PLAN_STATES), "prologue", trees_json(m, i, HY_PROLOGUE),
+                     "epilogue", trees_json(m, i, HY_EPILOGUE));
+}
+
 static int print_json(const engine *e, const char *path, const hy_plan_info *info)
 {
     const hy_model *m = e->model;
@@ -149,6 +254,14 @@ static int print_json(const engine *e, const char *path, const hy_plan_info *inf
         per_layer += info->n_layer > 0 && op.layer == shown_layer(info);
         json_array_append_new(ops, op_json(&op));
     }
+    json_t *phases = json_array();
+    for (uint32_t i = 0; i < info->n_phases; i++) {
+        if (json_array_append_new(phases, phase_json(m, i)) != 0) {
+            json_decref(ops);
+            json_decref(phases);
+            return cli_fail(e->o, "out of memory");
+        }
+    }
     type_bytes rows[MAX_ROWS];
     const size_t n = count_types(m, info->n_ops, rows);
     json_t *types = json_object();
@@ -157,16 +270,16 @@ static int print_json(const engine *e, const char *path, const hy_plan_info *inf
                             json_integer((json_int_t)rows[i].bytes));
     }
     json_t *root = json_pack(
-        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o}", "file",
-        json_bytes(path, strlen(path)), "arch", hy_model_arch(m), "backend", hy_model_backend(m),
-        "layers", (json_int_t)info->n_layer, "n_ops", (json_int_t)info->n_ops, "ops_per_layer",
-        (json_int_t)per_layer, "n_phases", (json_int_t)info->n_phases, "phases_per_layer",
-        (json_int_t)info->phases_per_layer, "phases_outside", (json_int_t)info->phases_outside,
-        "weight_bytes", (json_int_t)info->weight_bytes, "weight_bytes_by_type", types,
-        "state_bytes", (json_int_t)info->state_bytes, "kv_bytes_per_token",
-        (json_int_t)info->kv_bytes_per_token, "scratch_bytes_per_token",
+        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o}",
+        "file", json_bytes(path, strlen(path)), "arch", hy_model_arch(m), "backend",
+        hy_model_backend(m), "layers", (json_int_t)info->n_layer, "n_ops", (json_int_t)info->n_ops,
+        "ops_per_layer", (json_int_t)per_layer, "n_phases", (json_int_t)info->n_phases,
+        "phases_per_layer", (json_int_t)info->phases_per_layer, "phases_outside",
+        (json_int_t)info->phases_outside, "weight_bytes", (json_int_t)info->weight_bytes,
+        "weight_bytes_by_type", types, "state_bytes", (json_int_t)info->state_bytes,
+        "kv_bytes_per_token", (json_int_t)info->kv_bytes_per_token, "scratch_bytes_per_token",
         (json_int_t)info->scratch_bytes_per_token, "scratch_bytes_per_output",
-        (json_int_t)info->scratch_bytes_per_output, "ops", ops);
+        (json_int_t)info->scratch_bytes_per_output, "ops", ops, "phases", phases);
     return json_print(root) ? CLI_OK : cli_fail(e->o, "out of memory");
 }
 
@@ -185,7 +298,7 @@ int cmd_plan(const options *o)
         if (OPT(o, JSON)->on) {
             code = print_json(&e, path, &info);
         } else {
-            print_text(&e, path, &info);
+            code = print_text(&e, path, &info);
         }
     }
     if (code == CLI_OK) {

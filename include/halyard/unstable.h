@@ -74,6 +74,37 @@ HY_API void hy_model_plan_phase(const hy_model *m, uint32_t i, hy_plan_phase *ph
 /* Operation 0 <= i < n_ops, in the order in which they run. Strings belong to the model. */
 HY_API void hy_model_plan_op(const hy_model *m, uint32_t i, hy_plan_op *op);
 
+/* What crosses a phase's border, and what it computes around its anchors. */
+typedef enum hy_plan_list {
+    HY_PLAN_INPUTS,  /* results of earlier phases, and the tokens */
+    HY_PLAN_OUTPUTS, /* results that later phases or the caller read */
+    HY_PLAN_WEIGHTS, /* matrices and vectors */
+    HY_PLAN_STATES   /* read and written */
+} hy_plan_list;
+
+typedef struct hy_plan_value {
+    size_t size; /* set by the caller */
+    const char *name;
+    const char *type; /* of a weight: its tensor's; else NULL */
+    uint32_t n, m;    /* channels; of a matrix: inputs and outputs */
+    uint64_t first;   /* of a weight: first element within its tensor */
+} hy_plan_value;
+/* Number k of a list of phase i; false behind the last one.  Strings belong to the model. */
+HY_API bool hy_model_plan_value(const hy_model *m, uint32_t i, hy_plan_list list, uint32_t k,
+                                hy_plan_value *value);
+
+typedef struct hy_plan_tree {
+    size_t size;        /* set by the caller */
+    const char *result; /* name of what it computes; belongs to the model */
+    bool leaves;        /* needed outside of the tree; else only written out as several use it */
+    char *text;         /* "(add x (mul anchor0 gate))"; free with hy_model_plan_free */
+} hy_plan_tree;
+/* Tree k of the prologue (HY_PROLOGUE) or epilogue of phase i.  HY_E_NOT_FOUND behind the last one.
+ */
+HY_API HY_CHECK hy_status hy_model_plan_tree(const hy_model *m, uint32_t i, hy_plan_role role,
+                                             uint32_t k, hy_plan_tree *tree, hy_error *err);
+HY_API void hy_model_plan_free(const hy_model *m, char *text);
+
 /* ---- intermediate values */
 
 /* Called after each operation of a step with its result, f32 [n_cols][n], valid during the call. */

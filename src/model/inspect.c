@@ -97,3 +97,66 @@ void hy_model_plan_op(const hy_model *m, uint32_t i, hy_plan_op *op)
     }
     memcpy(op, &full, HY_MIN(op->size, sizeof full));
 }
+
+/* ---- what a phase computes */
+
+bool hy_model_plan_value(const hy_model *m, uint32_t i, hy_plan_list list, uint32_t k,
+                         hy_plan_value *value)
+{
+    const hy__phase_exprs *x = &m->exprs.phases[i];
+    const hy__ids *const lists[] = {&x->inputs, &x->outputs, &x->weights, &x->states};
+    if (k >= lists[list]->n) {
+        return false;
+    }
+    const hy__value *v = &m->graph.values[lists[list]->ids[k]];
+    const hy_plan_value full = {
+        .size = value->size,
+        .name = v->name,
+        .type = v->kind == HY__WEIGHT ? hy_type_find((uint32_t)v->tensor->type)->name : NULL,
+        .n = v->n,
+        .m = v->m,
+        .first = v->first,
+    };
+    memcpy(value, &full, HY_MIN(value->size, sizeof full));
+    return true;
+}
+
+static const hy__tree *tree_of(const hy_model *m, uint32_t i, hy_plan_role role)
+{
+    const hy__phase_exprs *x = &m->exprs.phases[i];
+    return role == HY_PROLOGUE ? &x->prologue : &x->epilogue;
+}
+
+hy_status hy_model_plan_tree(const hy_model *m, uint32_t i, hy_plan_role role, uint32_t k,
+                             hy_plan_tree *tree, hy_error *err)
+{
+    const hy__tree *t = tree_of(m, i, role);
+    hy__buf text = {0};
+    uint32_t at = 0;
+    for (; at < t->n; at++) {
+        if (hy__expr_written(t, at) && k-- == 0) {
+            break;
+        }
+    }
+    if (at == t->n) {
+        return hy__fail(err, HY_E_NOT_FOUND, "the phase has no such tree");
+    }
+    const hy_status status = hy__expr_text(&m->graph, &m->fusion.phases[i], t, at, &text, err);
+    if (status != HY_OK) {
+        hy__buf_finish(&m->graph.env, &text);
+        return status;
+    }
+    const hy_plan_tree full = {
+        .size = tree->size,
+        .result = m->graph.values[t->exprs[at].value].name,
+        .leaves = t->exprs[at].root,
+        .text = text.data,
+    };
+    memcpy(tree, &full, HY_MIN(tree->size, sizeof full));
+    return HY_OK;
+}
+
+void hy_model_plan_free(const hy_model *m, char *text)
+{
+    hy__free(&m->graph.env, text);
+}

@@ -474,7 +474,33 @@ static void test_plan(void **state)
     assert_int_equal(json_array_size(json_object_get(root, "ops")),
                      json_integer_value(json_object_get(root, "n_ops")));
     assert_int_equal(json_integer_value(json_object_get(root, "phases_per_layer")), 6);
+    const json_t *phases = json_object_get(root, "phases");
+    assert_int_equal(json_array_size(phases),
+                     json_integer_value(json_object_get(root, "n_phases")));
+    const json_t *last = json_array_get(phases, json_array_size(phases) - 1);
+    const json_t *norm = json_array_get(json_object_get(last, "prologue"), 0);
+    assert_string_equal(json_string_value(json_object_get(norm, "tree")),
+                        "(layer_norm (select blk.7.x_channel_mix) output_norm.weight "
+                        "output_norm.bias)");
+    const json_t *weight = json_array_get(json_object_get(last, "weights"), 2);
+    assert_string_equal(json_string_value(json_object_get(weight, "name")), "output.weight");
+    assert_int_equal(json_integer_value(json_object_get(weight, "m")), 4096);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(last, "outputs"), 0)),
+                        "output");
     json_decref(root);
+    ran_free(&r);
+    r = run(NULL, "plan", EMBEDDED_MODEL, "--tree");
+    expect_code(r, 0);
+    expect_has(r.out, "before    blk.1.kk = (l2_norm:64 k_k)");
+    expect_has(r.out, "blk.1.time_mix_lerp_fused.weight+512  F32 [512]");
+    ran_free(&r);
+    r = run(NULL, "plan", EMBEDDED_MODEL, "--no-fuse", "all");
+    expect_code(r, 0);
+    expect_has(r.out, "352 operations in 352 phases");
+    ran_free(&r);
+    r = run(NULL, "plan", EMBEDDED_MODEL, "--no-fuse", "norm,head");
+    expect_code(r, 1);
+    expect_has(r.err, "there is no fusion \"head\"");
     ran_free(&r);
     r = run(NULL, "plan", EMBEDDED_MODEL, "--why");
     expect_code(r, 0);
