@@ -283,6 +283,47 @@ static int print_json(const engine *e, const char *path, const hy_plan_info *inf
     return json_print(root) ? CLI_OK : cli_fail(e->o, "out of memory");
 }
 
+/* ---- kernels */
+
+/* DIR/PHASE-prologue.wgsl or DIR/PHASE-epilogue.wgsl, if there is something to compute. */
+static int write_kernel(const engine *e, uint32_t phase, hy_plan_role role, uint32_t *n)
+{
+    const char *folder = OPT(e->o, WGSL)->s;
+    char path[4096];
+    hy_error err;
+    char *kernel = NULL;
+    if (hy_model_plan_kernel(e->model, phase, role, "wgsl", &kernel, &err) != HY_OK) {
+        return cli_error(e->o, &err);
+    }
+    if (!kernel) {
+        return CLI_OK;
+    }
+    const int len = snprintf(path, sizeof path, "%s/%03u-%s.wgsl", folder, phase,
+                             role == HY_PROLOGUE ? "prologue" : "epilogue");
+    FILE *f = len > 0 && (size_t)len < sizeof path ? fopen(path, "wb") : NULL;
+    const bool wrote = f && fputs(kernel, f) >= 0;
+    const bool closed = f && fclose(f) == 0;
+    hy_model_plan_free(e->model, kernel);
+    *n += 1;
+    return wrote && closed ? CLI_OK : cli_fail(e->o, "%s: cannot be written", path);
+}
+
+static int write_kernels(const engine *e, const hy_plan_info *info)
+{
+    int code = CLI_OK;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < info->n_phases && code == CLI_OK; i++) {
+        code = write_kernel(e, i, HY_PROLOGUE, &n);
+        if (code == CLI_OK) {
+            code = write_kernel(e, i, HY_EPILOGUE, &n);
+        }
+    }
+    if (code == CLI_OK) {
+        printf("%u kernels of %u phases in %s\n", n, info->n_phases, OPT(e->o, WGSL)->s);
+    }
+    return code;
+}
+
 int cmd_plan(const options *o)
 {
     engine e;
@@ -295,7 +336,9 @@ int cmd_plan(const options *o)
     if (code == CLI_OK) {
         hy_plan_info info = {.size = sizeof info};
         hy_model_plan(e.model, &info);
-        if (OPT(o, JSON)->on) {
+        if (OPT(o, WGSL)->s) {
+            code = write_kernels(&e, &info);
+        } else if (OPT(o, JSON)->on) {
             code = print_json(&e, path, &info);
         } else {
             code = print_text(&e, path, &info);

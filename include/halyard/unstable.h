@@ -103,6 +103,11 @@ typedef struct hy_plan_tree {
  */
 HY_API HY_CHECK hy_status hy_model_plan_tree(const hy_model *m, uint32_t i, hy_plan_role role,
                                              uint32_t k, hy_plan_tree *tree, hy_error *err);
+/* The same prologue or epilogue as the text of a kernel; what the phase's matrices, recurrence or
+ * attention compute is one of its inputs.  dialect: "wgsl".  *text is NULL if there is nothing to
+ * compute; free with hy_model_plan_free.  HY_E_NOT_FOUND: no such dialect. */
+HY_API HY_CHECK hy_status hy_model_plan_kernel(const hy_model *m, uint32_t i, hy_plan_role role,
+                                               const char *dialect, char **text, hy_error *err);
 HY_API void hy_model_plan_free(const hy_model *m, char *text);
 
 /* ---- intermediate values */

@@ -1,5 +1,6 @@
 /* inspect.c: the unstable interface: operations and plans as text and numbers. */
 #include "model.h"
+#include "render/render.h"
 
 const char *hy_op_at(size_t i)
 {
@@ -153,6 +154,21 @@ hy_status hy_model_plan_tree(const hy_model *m, uint32_t i, hy_plan_role role, u
         .text = text.data,
     };
     memcpy(tree, &full, HY_MIN(tree->size, sizeof full));
+    return HY_OK;
+}
+
+hy_status hy_model_plan_kernel(const hy_model *m, uint32_t i, hy_plan_role role,
+                               const char *dialect, char **text, hy_error *err)
+{
+    hy__buf buf = {0};
+    *text = NULL;
+    const hy_status status = hy__render(dialect, &m->graph, &m->fusion.phases[i],
+                                        &m->exprs.phases[i], role == HY_EPILOGUE, &buf, err);
+    if (status != HY_OK) {
+        hy__buf_finish(&m->graph.env, &buf);
+        return status;
+    }
+    *text = buf.data;
     return HY_OK;
 }
 
