@@ -4,6 +4,7 @@
 # Every need is found out by trying it, so nothing is done, and no rights are wanted, when nothing is missing; how it
 # got there does not matter.  What is missing is installed with apt where there is apt; elsewhere the list is printed.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 usage="usage: $0 build|test|ci"
 level=${1:?$usage}
@@ -68,6 +69,7 @@ find_missing() {
         need libjansson-dev:i386 i386_package jansson
         need git git --version
         need binutils nm --version
+        need "python3 python3-pip" python3 -m pip --version
     fi
     # "libclang-rt-dev" only stands for a runtime that clang_runtime names.
     local kept=() name
@@ -79,9 +81,17 @@ find_missing() {
     missing=("${kept[@]}")
 }
 
+# What apt does not have.
+finish() {
+    if [ "$level" = ci ]; then
+        tools/check-wgsl.sh install
+    fi
+    exit 0
+}
+
 find_missing
 if [ ${#missing[@]} -eq 0 ]; then
-    exit 0
+    finish
 fi
 echo "needed for '$level' and not here (Debian and Ubuntu names): ${missing[*]}"
 if ! command -v apt-get >/dev/null; then
@@ -113,7 +123,7 @@ for _ in 1 2; do # the name of clang's runtime may only be known once clang is t
     }
     find_missing
     if [ ${#missing[@]} -eq 0 ]; then
-        exit 0
+        finish
     fi
 done
 echo "still missing after the installation: ${missing[*]}" >&2
