@@ -75,7 +75,11 @@ static void print_list(const hy_model *m, uint32_t phase, hy_plan_list list)
             printf("+%llu", (unsigned long long)v.first);
         }
         printf("  %s%s", v.type ? v.type : "", v.type ? " " : "");
-        printf(v.m > 1 ? "[%u, %u]\n" : "[%u]\n", v.n, v.m);
+        if (v.m > 1) {
+            printf("[%u, %u]\n", v.n, v.m);
+        } else {
+            printf("[%u]\n", v.n);
+        }
     }
 }
 
