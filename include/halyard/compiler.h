@@ -51,6 +51,15 @@
 #define HY_PAUSE() ((void)0)
 #endif
 
+/* Between two looks at memory that another processor will change: tells the core that it waits. */
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define HY_PAUSE() __builtin_ia32_pause()
+#elif defined(__GNUC__) && defined(__aarch64__)
+#define HY_PAUSE() __asm__ __volatile__("isb" ::: "memory")
+#else
+#define HY_PAUSE() ((void)0)
+#endif
+
 #ifdef __cplusplus
 #define HY_BEGIN_DECLS extern "C" {
 #define HY_END_DECLS }

@@ -220,14 +220,22 @@ void hy__sincos(double x, double *s, double *c); /* |x| < 2^31; absolute error b
 
 /* ---- threads (pool.c) */
 
-/* A fixed set of threads that run one loop at a time.  Created and used by one thread at a time. */
+/* A fixed set of threads that work together.  Created and used by one thread at a time. */
 typedef struct hy__pool hy__pool;
 /* n_threads >= 1, the caller's own included.  1 starts none. */
 hy_status hy__pool_create(const hy_env *env, uint32_t n_threads, hy__pool **out, hy_error *err);
 void hy__pool_destroy(hy__pool *p); /* NULL is fine */
+/* Calls run(arg, thread) in every thread of the pool at once, in the caller as thread 0, and returns
+ * when all have returned.  p NULL: run(arg, 0). */
+typedef void (*hy__team_fn)(void *arg, uint32_t thread);
+void hy__pool_team(hy__pool *p, hy__team_fn run, void *arg);
+/* Inside a team, called by all of its threads alike: returns when all have come.  What they wrote
+ * before is then seen by all. */
+void hy__pool_barrier(hy__pool *p);
 /* Calls run(arg, begin, end, thread) for disjoint ranges that cover [0, n), of at most `grain`
- * items, from all threads, and returns when all are done.  `thread` < pool size tells which scratch
- * memory to use.  p NULL: everything in the caller. */
+ * items, from all threads, and returns when all are done.  Which thread takes which range is
+ * chance; `thread` < pool size tells which scratch memory to use.  p NULL: everything in the
+ * caller. */
 typedef void (*hy__pool_fn)(void *arg, size_t begin, size_t end, uint32_t thread);
 void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *arg);
 

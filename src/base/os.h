@@ -15,9 +15,6 @@ unsigned hy__gate_ticket(hy__gate *g);
 void hy__gate_wait(hy__gate *g, unsigned ticket);
 void hy__gate_post(hy__gate *g); /* wakes everyone */
 
-/* Lets another thread have the processor, if one wants it. */
-void hy__yield(void);
-
 /* Cores to which the processors marked in allowed[n] belong (processors that share a core count
  * once), but not more than the control group of this process grants; at least 1.  `root` stands in
  * front of /sys and /proc: "", or a test's folder. */

@@ -336,11 +336,6 @@ void hy__gate_post(hy__gate *g)
     pthread_mutex_unlock(&g->mutex);
 }
 
-void hy__yield(void)
-{
-    (void)sched_yield();
-}
-
 /* ---- machine */
 
 enum { MOST_CPUS = 8192, MOST_PATH = 4096 };

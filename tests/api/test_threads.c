@@ -114,7 +114,7 @@ static void sessions_of_one_model_in_several_threads(void **state)
 
 typedef struct killer {
     hy_session *s;
-    atomic_bool stop;
+    atomic_bool started, stop;
 } killer;
 
 static void *cancel_all_the_time(void *arg)
@@ -122,6 +122,7 @@ static void *cancel_all_the_time(void *arg)
     killer *k = arg;
     while (!atomic_load(&k->stop)) {
         hy_session_cancel(k->s);
+        atomic_store(&k->started, true);
         for (volatile int i = 0; i < 20000; i++) {
         }
     }
@@ -152,8 +153,11 @@ static void steps_cancelled_from_another_thread(void **state)
     } while (step.pending > 0);
     killer k = {.s = s};
     pthread_t thread;
+    atomic_init(&k.started, false);
     atomic_init(&k.stop, false);
     assert_int_equal(pthread_create(&thread, NULL, cancel_all_the_time, &k), 0);
+    while (!atomic_load(&k.started)) { /* a small model may be done before a thread begins */
+    }
     unsigned cancelled = 0, other = 0;
     size_t done = 0, n;
     do {

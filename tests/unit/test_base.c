@@ -1,6 +1,6 @@
 /* test_base.c: src/base: errors, checked memory and arithmetic, 16-bit floats, UTF-8, tables of
- * names, checksums, whole files, mathematics, the thread pool, and the failing environment that
- * other tests rely on. */
+ * names, checksums, whole files, mathematics, and the failing environment that other tests rely on.
+ */
 #define _XOPEN_SOURCE 700
 
 #include "support/support.h"
@@ -811,85 +811,6 @@ static void sine_and_cosine_are_exact_enough(void **state)
     }
 }
 
-/* ---- threads */
-
-enum { MAX_ITEMS = 3000, MAX_THREADS = 8 };
-
-typedef struct loop {
-    atomic_int seen[MAX_ITEMS];
-    atomic_int inside[MAX_THREADS]; /* calls running with this thread's number */
-    atomic_int bad;
-    size_t grain;
-    uint32_t n_threads;
-} loop;
-
-static void mark_range(void *arg, size_t begin, size_t end, uint32_t thread)
-{
-    loop *l = arg;
-    if (thread >= l->n_threads || begin >= end || end - begin > HY_MAX(l->grain, (size_t)1)) {
-        atomic_fetch_add(&l->bad, 1);
-        return;
-    }
-    if (atomic_fetch_add(&l->inside[thread], 1) != 0) { /* scratch memory of a thread is its own */
-        atomic_fetch_add(&l->bad, 1);
-    }
-    for (size_t i = begin; i < end; i++) {
-        atomic_fetch_add(&l->seen[i], 1);
-    }
-    atomic_fetch_sub(&l->inside[thread], 1);
-}
-
-static void run_loop(hy__pool *p, uint32_t n_threads, size_t n, size_t grain)
-{
-    static loop l;
-    memset(&l, 0, sizeof l);
-    l.grain = grain;
-    l.n_threads = n_threads;
-    hy__pool_run(p, n, grain, mark_range, &l);
-    assert_int_equal(atomic_load(&l.bad), 0);
-    for (size_t i = 0; i < MAX_ITEMS; i++) {
-        assert_int_equal(atomic_load(&l.seen[i]), i < n);
-    }
-}
-
-static void every_item_runs_exactly_once(void **state)
-{
-    (void)state;
-    static const uint32_t sizes[] = {1, 2, 3, 8};
-    static const size_t items[] = {0, 1, 2, 7, 64, 65, 1000, MAX_ITEMS};
-    static const size_t grains[] = {0, 1, 3, 64, 5000};
-    run_loop(NULL, 1, 100, 7);
-    for (size_t t = 0; t < HY_COUNT(sizes); t++) {
-        failing_env f;
-        failing_env_init(&f, 0);
-        hy_error err = {HY_OK, ""};
-        hy__pool *p = NULL;
-        assert_ok(hy__pool_create(&f.env, sizes[t], &p, &err), &err);
-        for (size_t i = 0; i < HY_COUNT(items); i++) {
-            for (size_t g = 0; g < HY_COUNT(grains); g++) {
-                run_loop(p, sizes[t], items[i], grains[g]);
-            }
-        }
-        for (int i = 0; i < 300; i++) { /* loops closely one after another */
-            run_loop(p, sizes[t], 16, 1);
-        }
-        hy__pool_destroy(p);
-        assert_int_equal(f.live_blocks, 0);
-    }
-    hy__pool_destroy(NULL);
-}
-
-static void pools_of_no_or_too_many_threads_are_refused(void **state)
-{
-    (void)state;
-    const hy_env env = os_env();
-    hy_error err = {HY_OK, ""};
-    hy__pool *p = (hy__pool *)&err;
-    assert_fails(hy__pool_create(&env, 0, &p, &err), HY_E_ARG, &err, "0 threads");
-    assert_null(p);
-    assert_fails(hy__pool_create(&env, 100000, &p, &err), HY_E_ARG, &err, "100000 threads");
-}
-
 /* ---- the failing environment itself, and base under it */
 
 static void everything_of_base(failing_env *f, hy_status *status, hy_error *err)
@@ -989,8 +910,6 @@ int main(void)
         cmocka_unit_test(exponentials_at_the_edges),
         cmocka_unit_test(powers_are_exact_enough),
         cmocka_unit_test(sine_and_cosine_are_exact_enough),
-        cmocka_unit_test(every_item_runs_exactly_once),
-        cmocka_unit_test(pools_of_no_or_too_many_threads_are_refused),
         cmocka_unit_test(every_failure_is_an_error_and_leaks_nothing),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
