@@ -42,15 +42,6 @@
 #define HY_INDEPENDENT
 #endif
 
-/* Tells the processor that a loop only looks whether something has changed. */
-#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
-#define HY_PAUSE() __builtin_ia32_pause()
-#elif defined(__aarch64__) && defined(__GNUC__)
-#define HY_PAUSE() __asm__ volatile("yield" ::: "memory")
-#else
-#define HY_PAUSE() ((void)0)
-#endif
-
 /* Between two looks at memory that another processor will change: tells the core that it waits. */
 #if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
 #define HY_PAUSE() __builtin_ia32_pause()

@@ -239,14 +239,6 @@ void hy__pool_barrier(hy__pool *p);
 typedef void (*hy__pool_fn)(void *arg, size_t begin, size_t end, uint32_t thread);
 void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *arg);
 
-/* Calls run(arg, thread) in every thread of the pool at once, the caller's own included; returns when
- * all have returned.  p NULL: in the caller alone. */
-typedef void (*hy__team_fn)(void *arg, uint32_t thread);
-void hy__pool_team(hy__pool *p, hy__team_fn run, void *arg);
-/* To be called by every thread of a team: returns when all have called it.  What was written before
- * is seen by all behind it. */
-void hy__pool_barrier(hy__pool *p);
-
 /* ---- machine (os_posix.c, cpu.c) */
 
 /* Advice about memory; a machine may ignore it.  That [p, p + bytes) should lie in large pages (before it is first
