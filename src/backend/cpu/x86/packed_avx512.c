@@ -48,12 +48,10 @@ static HY_INLINE void put(sink *o, __m512i *dot, uint32_t at, __m512i codes)
     }
 }
 
-/* The same for codes that lie `shift` bits up in their bytes and have the bits of mask there.  They
- * are multiplied where they are: put_up_end moves their sum once for all. */
-static HY_INLINE void put_up(sink *o, __m512i *dot, uint32_t at, __m512i bytes, int mask,
-                             uint32_t shift)
+/* The same for codes that lie `shift` bits up in their bytes, with zeros around.  They are
+ * multiplied where they are: put_up_end moves their sum once for all. */
+static HY_INLINE void put_up(sink *o, __m512i *dot, uint32_t at, __m512i codes, uint32_t shift)
 {
-    __m512i codes = _mm512_and_si512(bytes, _mm512_set1_epi8((char)mask));
     put(o, dot, at, o->expand ? _mm512_srli_epi16(codes, shift) : codes);
 }
 
@@ -65,11 +63,11 @@ static HY_INLINE void put_up_end(const sink *o, __m512i *dot, uint32_t shift)
 }
 
 /* Block b from here (of B elements) has the factors a and c. */
-static HY_INLINE void scale(sink *o, __m512i *dot, uint32_t b, __m512 a, __m512 c)
+static HY_INLINE void scale(sink *o, __m512i *dot, size_t b, __m512 a, __m512 c)
 {
     if (o->expand) {
-        _mm512_storeu_ps(o->out.a + (size_t)16 * b, a);
-        _mm512_storeu_ps(o->out.c + (size_t)16 * b, c);
+        _mm512_storeu_ps(o->out.a + 16 * b, a);
+        _mm512_storeu_ps(o->out.c + 16 * b, c);
     } else {
         const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(*dot), a);
         o->sum = _mm512_fmadd_ps(product, _mm512_set1_ps(o->d[b / o->per_32]), o->sum);
@@ -157,7 +155,7 @@ static HY_INLINE void nibbles(const uint8_t *qs, uint32_t at, sink *o)
     for (uint32_t i = 0; i < 4; i++) {
         const __m512i v = load(qs + (size_t)64 * i);
         put(o, &o->dot0, at + i, bytes_and(v, 0x0f));
-        put_up(o, &o->dot1, at + 4 + i, v, 0xf0, 4);
+        put_up(o, &o->dot1, at + 4 + i, bytes_and(v, 0xf0), 4);
     }
     put_up_end(o, &o->dot1, 4);
     join(o);
@@ -243,6 +241,17 @@ static HY_INLINE void block_IQ4_NL(const uint8_t *b, sink *o)
 
 /* ---- blocks of 256 elements */
 
+/* Asks for the block some way ahead, piece `at` of 64.  The processor finds out by itself how
+ * memory is read only if that is from the beginning to the end; here several large fields are read
+ * in turns.  A little at a time: it drops what it has no room for. */
+static HY_INLINE void fetch(const sink *o, const uint8_t *b, size_t bytes, uint32_t at)
+{
+    enum { DISTANCE = 12288 }; /* measured; lies in the second level of cache by then */
+    if (!o->expand) {
+        _mm_prefetch((const char *)b + DISTANCE + (bytes + 63) / 64 * at, _MM_HINT_T1);
+    }
+}
+
 static HY_INLINE void block_IQ4_XS(const uint8_t *b, sink *o)
 {
     const __m512 d = f16_rows(b);
@@ -287,7 +296,7 @@ static HY_INLINE void block_Q4_K(const uint8_t *b, sink *o)
         for (uint32_t i = 0; i < 8; i++) {
             const __m512i v = load(b + 256 + (size_t)512 * p + (size_t)64 * i);
             put(o, &o->dot0, 16 * p + i, bytes_and(v, 0x0f));
-            put_up(o, &o->dot1, 16 * p + 8 + i, v, 0xf0, 4);
+            put_up(o, &o->dot1, 16 * p + 8 + i, bytes_and(v, 0xf0), 4);
         }
         put_up_end(o, &o->dot1, 4);
         scale_q45(factors, 2 * p, d, dmin, o, &o->dot0);
@@ -304,6 +313,8 @@ static HY_INLINE void pair_Q5_K(const uint8_t *b, const uint8_t *factors, int p,
         const __m512i v = load(b + 768 + (size_t)256 * g + (size_t)64 * i);
         const __m512i fifth = load(b + 256 + (size_t)64 * i);
         const __m512i low = bytes_and(v, 0x0f), high = bytes_and(_mm512_srli_epi16(v, 4), 0x0f);
+        fetch(o, b, 16 * 176, 8 * g + i);
+        fetch(o, b, 16 * 176, 8 * g + 8 + i);
         put(o, &o->dot0, 8 * g + i, or_and(low, shift_left(fifth, 4 - 2 * p), 0x10));
         put(o, &o->dot1, 8 * g + 8 + i, or_and(high, shift_left(fifth, 3 - 2 * p), 0x10));
     }
@@ -327,8 +338,9 @@ static HY_INLINE void part_Q2_K(const uint8_t *qs, const uint8_t *factors, uint3
                                 __m512 d, __m512 dmin, sink *o)
 {
     for (uint32_t i = 0; i < 4; i++) {
-        put_up(o, &o->dot0, 8 * g + i, load(qs + (size_t)64 * i), 3 << 2 * j, 2 * j);
-        put_up(o, &o->dot1, 8 * g + 4 + i, load(qs + (size_t)64 * (i + 4)), 3 << 2 * j, 2 * j);
+        const __m512i v = load(qs + (size_t)64 * i), w = load(qs + (size_t)64 * (i + 4));
+        put_up(o, &o->dot0, 8 * g + i, bytes_and(v, 3 << 2 * j), 2 * j);
+        put_up(o, &o->dot1, 8 * g + 4 + i, bytes_and(w, 3 << 2 * j), 2 * j);
     }
     put_up_end(o, &o->dot0, 2 * j);
     put_up_end(o, &o->dot1, 2 * j);
@@ -373,18 +385,25 @@ static HY_INLINE void scales_Q3_K(const uint8_t *p, uint8_t out[256])
 }
 
 /* 32 elements: the low bits of a code are bits 2 (g % 4) and the next of a byte, the third is bit g
- * of the byte of hmask. */
+ * of the byte of hmask.  The three come together where the low ones are, or two bits lower if there
+ * is no room. */
 static HY_INLINE void part_Q3_K(const uint8_t *b, const uint8_t *factors, int g, __m512 d, sink *o)
 {
+    const int j = g % 4, up = j == 3 ? 4 : 2 * j;
     const uint32_t at = (uint32_t)g;
     const uint8_t *qs = b + 512 + (size_t)512 * (at / 4);
     for (uint32_t i = 0; i < 8; i++) {
-        const __m512i low = shift_left(load(qs + (size_t)64 * i), -2 * (g % 4));
-        const __m512i third = shift_left(load(b + (size_t)64 * i), 2 - g);
-        put(o, i < 4 ? &o->dot0 : &o->dot1, 8 * at + i, or_and(bytes_and(low, 3), third, 4));
+        const __m512i v = shift_left(load(qs + (size_t)64 * i), up - 2 * j);
+        const __m512i third = shift_left(load(b + (size_t)64 * i), up + 2 - g);
+        const __m512i codes = or_and(bytes_and(v, 3 << up), third, 4 << up);
+        if (i % 2 == 0) {
+            fetch(o, b, 16 * 110, 8 * at + i);
+        }
+        put_up(o, i < 4 ? &o->dot0 : &o->dot1, 8 * at + i, codes, (uint32_t)up);
     }
     for (uint32_t i = 0; i < 2; i++) {
         const __m512 a = _mm512_mul_ps(d, s8_rows(factors + (size_t)16 * (2 * at + i)));
+        put_up_end(o, i == 0 ? &o->dot0 : &o->dot1, (uint32_t)up);
         scale_symmetric(o, i == 0 ? &o->dot0 : &o->dot1, 2 * at + i, a, 4.0f);
     }
 }
@@ -406,13 +425,15 @@ static HY_INLINE void block_Q3_K(const uint8_t *b, sink *o)
 
 /* 32 elements of Q6_K, j of four that share 32 bytes qh: bits 2 j and 2 j + 1 of them, above the
  * low (j < 2) or high halves of 32 bytes of ql. */
-static HY_INLINE void part_Q6_K(const uint8_t *ql, const uint8_t *qh, const uint8_t *scales,
-                                uint32_t g, int j, __m512 d, sink *o)
+static HY_INLINE void part_Q6_K(const uint8_t *b, uint32_t h, int j, __m512 d, sink *o)
 {
+    const uint32_t g = 4 * h + (uint32_t)j;
+    const uint8_t *ql = b + (size_t)1024 * h, *qh = b + 2048 + (size_t)512 * h, *scales = b + 3072;
     for (uint32_t i = 0; i < 8; i++) {
         const __m512i v = load(ql + (size_t)512 * (uint32_t)(j % 2) + (size_t)64 * i);
         const __m512i low = bytes_and(shift_left(v, j < 2 ? 0 : -4), 0x0f);
         const __m512i high = shift_left(load(qh + (size_t)64 * i), 4 - 2 * j);
+        fetch(o, b, 16 * 210, 8 * g + i);
         put(o, i < 4 ? &o->dot0 : &o->dot1, 8 * g + i, or_and(low, high, 0x30));
     }
     for (uint32_t i = 0; i < 2; i++) {
@@ -425,34 +446,20 @@ static HY_INLINE void block_Q6_K(const uint8_t *b, sink *o)
 {
     const __m512 d = f16_rows(b + 3328);
     for (uint32_t h = 0; h < 2; h++) {
-        const uint8_t *ql = b + (size_t)1024 * h, *qh = b + 2048 + (size_t)512 * h;
-        part_Q6_K(ql, qh, b + 3072, 4 * h, 0, d, o);
-        part_Q6_K(ql, qh, b + 3072, 4 * h + 1, 1, d, o);
-        part_Q6_K(ql, qh, b + 3072, 4 * h + 2, 2, d, o);
-        part_Q6_K(ql, qh, b + 3072, 4 * h + 3, 3, d, o);
+        part_Q6_K(b, h, 0, d, o);
+        part_Q6_K(b, h, 1, d, o);
+        part_Q6_K(b, h, 2, d, o);
+        part_Q6_K(b, h, 3, d, o);
     }
 }
 
-/* ---- the kernels of a type: blocks of `elems` elements, `bytes` of a row, B as in the list; how
- * many bytes gemv fetches ahead for each. */
+/* ---- the kernels of a type: blocks of `elems` elements, `bytes` of a row, B as in the list */
 
-/* Asks for a block some way ahead.  The processor finds out by itself how memory is read only if
- * that is from the beginning to the end; blocks of several large fields are read in turns from
- * each. */
-static HY_INLINE void fetch_ahead(const uint8_t *panel, size_t bytes)
-{
-    enum { DISTANCE = 12288, LINE = 64 }; /* measured; lies in the second level of cache by then */
-    for (size_t i = 0; i < bytes; i += LINE) {
-        _mm_prefetch((const char *)panel + DISTANCE + i, _MM_HINT_T1);
-    }
-}
-
-#define KERNELS(type, block, elems, bytes, fetched)                                                \
+#define KERNELS(type, block, elems, bytes)                                                         \
     static void gemv_##type(const uint8_t *panel, const hy__q8 *x, uint32_t n, float *y)           \
     {                                                                                              \
         sink o = sink_gemv(x, block);                                                              \
         for (uint32_t i = 0; i < n; i += (elems), panel += 16 * (bytes)) {                         \
-            fetch_ahead(panel, fetched);                                                           \
             block_##type(panel, &o);                                                               \
             advance(&o, elems);                                                                    \
         }                                                                                          \
@@ -467,18 +474,18 @@ static HY_INLINE void fetch_ahead(const uint8_t *panel, size_t bytes)
         }                                                                                          \
     }
 
-KERNELS(Q8_0, 32, 32, 34, 0)
-KERNELS(Q4_0, 32, 32, 18, 0)
-KERNELS(Q4_1, 32, 32, 20, 0)
-KERNELS(Q5_0, 32, 32, 22, 0)
-KERNELS(Q5_1, 32, 32, 24, 0)
-KERNELS(Q2_K, 16, 256, 84, 0)
-KERNELS(Q3_K, 16, 256, 110, 16 * 110)
-KERNELS(Q4_K, 32, 256, 144, 0)
-KERNELS(Q5_K, 32, 256, 176, 16 * 176)
-KERNELS(Q6_K, 16, 256, 210, 16 * 210)
-KERNELS(IQ4_NL, 32, 32, 18, 0)
-KERNELS(IQ4_XS, 32, 256, 136, 0)
+KERNELS(Q8_0, 32, 32, 34)
+KERNELS(Q4_0, 32, 32, 18)
+KERNELS(Q4_1, 32, 32, 20)
+KERNELS(Q5_0, 32, 32, 22)
+KERNELS(Q5_1, 32, 32, 24)
+KERNELS(Q2_K, 16, 256, 84)
+KERNELS(Q3_K, 16, 256, 110)
+KERNELS(Q4_K, 32, 256, 144)
+KERNELS(Q5_K, 32, 256, 176)
+KERNELS(Q6_K, 16, 256, 210)
+KERNELS(IQ4_NL, 32, 32, 18)
+KERNELS(IQ4_XS, 32, 256, 136)
 #undef KERNELS
 
 /* ---- floats */
