@@ -74,10 +74,16 @@ static HY_INLINE __m512i codes_of(__m512 x, float to_code)
     return _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(to_code)));
 }
 
-/* Element i and those behind it, as many of 16 as there are. */
+/* Which of 16 elements from i on there are, of n. */
 static HY_INLINE __mmask16 rest_mask(size_t i, size_t n)
 {
     return i + 16 <= n ? 0xffff : i < n ? (__mmask16)((1u << (n - i)) - 1) : 0;
+}
+
+/* Those elements, zero for the others; all zero unless `any`. */
+static HY_INLINE __m512 elements(const float *x, size_t i, size_t n, bool any)
+{
+    return _mm512_maskz_loadu_ps(any ? rest_mask(i, n) : 0, x + HY_MIN(i, n));
 }
 
 /* ---- a column */
@@ -97,10 +103,9 @@ static void quantize_blocks(const float *x, size_t n, size_t b, size_t count, co
     _mm512_store_ps(to_code, scales.to_code);
     for (size_t i = 0; i < 16; i++) {
         const size_t e = 32 * (b + i);
-        const __mmask16 any = scales.codes >> i & 1 ? 0xffff : 0;
-        const __mmask16 m0 = any & rest_mask(e, n), m1 = any & rest_mask(e + 16, n);
-        low[i] = codes_of(_mm512_maskz_loadu_ps(m0, x + e), to_code[i]);
-        high[i] = codes_of(_mm512_maskz_loadu_ps(m1, x + e + 16), to_code[i]);
+        const bool any = (scales.codes >> i & 1) != 0;
+        low[i] = codes_of(elements(x, e, n, any), to_code[i]);
+        high[i] = codes_of(elements(x, e + 16, n, any), to_code[i]);
         if (i < count) {
             int8_t *q = (int8_t *)out->q + e;
             _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(low[i]));
@@ -163,9 +168,9 @@ static HY_INLINE void put_4(const int8_t *codes, const float *d4, int8_t *q, flo
     _mm_storeu_ps(s16 + HY__TILE_COLS, _mm_mul_ps(d, _mm_cvtepi32_ps(s1)));
 }
 
-/* Block b of a tile, x at its first element; m0 and m1: which of its 32 elements there are. */
-static void quantize_tile_block(const float *x, size_t stride, __mmask16 m0, __mmask16 m1,
-                                uint32_t cols, size_t b, const hy__q8 *out)
+/* Block b of a tile, x at its first element; n elements from there on. */
+static void quantize_tile_block(const float *x, size_t stride, size_t n, uint32_t cols, size_t b,
+                                const hy__q8 *out)
 {
     __m512i most[16];
     _Alignas(64) int8_t codes[HY__TILE_COLS][32];
@@ -174,8 +179,8 @@ static void quantize_tile_block(const float *x, size_t stride, __mmask16 m0, __m
         most[t] = _mm512_setzero_si512();
         if (t < cols) {
             const float *column = x + t * stride;
-            most[t] = _mm512_max_epi32(magnitudes(_mm512_maskz_loadu_ps(m0, column)),
-                                       magnitudes(_mm512_maskz_loadu_ps(m1, column + 16)));
+            most[t] = _mm512_max_epi32(magnitudes(elements(column, 0, n, true)),
+                                       magnitudes(elements(column, 16, n, true)));
         }
     }
     const block_scales scales = scales_of(fold_16(true, most));
@@ -183,9 +188,9 @@ static void quantize_tile_block(const float *x, size_t stride, __mmask16 m0, __m
     _mm512_store_ps(d, scales.d);
     memset(codes, 0, sizeof codes);
     for (size_t t = 0; t < cols; t++) {
-        const __mmask16 any = scales.codes >> t & 1 ? 0xffff : 0;
-        const __m512 x0 = _mm512_maskz_loadu_ps(any & m0, x + t * stride);
-        const __m512 x1 = _mm512_maskz_loadu_ps(any & m1, x + t * stride + 16);
+        const bool any = (scales.codes >> t & 1) != 0;
+        const __m512 x0 = elements(x + t * stride, 0, n, any);
+        const __m512 x1 = elements(x + t * stride, 16, n, any);
         __m128i *to = (__m128i *)(void *)codes[t];
         _mm_store_si128(to, _mm512_cvtepi32_epi8(codes_of(x0, to_code[t])));
         _mm_store_si128(to + 1, _mm512_cvtepi32_epi8(codes_of(x1, to_code[t])));
@@ -202,8 +207,7 @@ static void quantize_tile(const float *x, size_t stride, uint32_t n, uint32_t co
 {
     const hy__q8 out = hy__q8_at(memory, n, HY__TILE_COLS);
     for (size_t e = 0; e < n; e += 32) {
-        quantize_tile_block(x + e, stride, rest_mask(e, n), rest_mask(e + 16, n), cols, e / 32,
-                            &out);
+        quantize_tile_block(x + e, stride, n - e, cols, e / 32, &out);
     }
 }
 
