@@ -42,6 +42,50 @@ static json_t *op_json(size_t op)
                      "reads_matrix", (int)hy_op_reads_matrix(op), "backends", backends);
 }
 
+/* {"one":LEVEL,"many":LEVEL} of every built level; null: decoded to F32 first. */
+static json_t *kernels_json(size_t op, hy_type type)
+{
+    json_t *levels = json_object();
+    for (size_t l = 0; hy_cpu_level_at(l); l++) {
+        if (hy_cpu_level_built(l)) {
+            json_object_set_new(levels, hy_cpu_level_at(l),
+                                json_pack("{s:s?, s:s?}", "one", hy_cpu_kernel(l, op, type, false),
+                                          "many", hy_cpu_kernel(l, op, type, true)));
+        }
+    }
+    return levels;
+}
+
+static json_t *levels_json(void)
+{
+    json_t *levels = json_array();
+    for (size_t l = 0; hy_cpu_level_at(l); l++) {
+        json_array_append_new(levels, json_pack("{s:s, s:s, s:b, s:b}", "name", hy_cpu_level_at(l),
+                                                "summary", hy_cpu_level_summary(l), "built",
+                                                (int)hy_cpu_level_built(l), "here",
+                                                (int)hy_cpu_level_here(l)));
+    }
+    return levels;
+}
+
+static json_t *all_kernels_json(void)
+{
+    json_t *ops = json_object();
+    for (size_t op = 0; hy_op_at(op); op++) {
+        if (!hy_op_reads_matrix(op)) {
+            json_object_set_new(ops, hy_op_at(op), kernels_json(op, HY_TYPE_F32));
+            continue;
+        }
+        json_t *types = json_object();
+        for (size_t i = 0; i < N_TYPES; i++) {
+            json_object_set_new(types, hy_type_find(type_ids[i])->name,
+                                kernels_json(op, (hy_type)type_ids[i]));
+        }
+        json_object_set_new(ops, hy_op_at(op), types);
+    }
+    return ops;
+}
+
 static int matrix_json(const options *o)
 {
     json_t *types = json_array();
@@ -64,8 +108,9 @@ static int matrix_json(const options *o)
     for (size_t i = 0; hy_op_at(i); i++) {
         json_array_append_new(ops, op_json(i));
     }
-    if (!json_print(
-            json_pack("{s:o, s:o, s:o}", "types", types, "backends", backends, "ops", ops))) {
+    if (!json_print(json_pack("{s:o, s:o, s:o, s:o, s:o}", "types", types, "backends", backends,
+                              "ops", ops, "cpu_levels", levels_json(), "cpu_kernels",
+                              all_kernels_json()))) {
         return cli_fail(o, "out of memory");
     }
     return cli_finish_output();
@@ -85,6 +130,83 @@ static void print_op(size_t op, const char *backend)
         }
     }
     printf("%s\n", n ? "" : "-");
+}
+
+/* A cell: "own", the level that lends its kernel, or "F32"; "one/many" columns if they differ. */
+static void print_cell(size_t level, size_t op, hy_type type)
+{
+    const char *names[2];
+    for (int many = 0; many < 2; many++) {
+        const char *name = hy_cpu_kernel(level, op, type, many == 1);
+        names[many] = !name ? "F32" : strcmp(name, hy_cpu_level_at(level)) == 0 ? "own" : name;
+    }
+    char cell[40];
+    const bool same = strcmp(names[0], names[1]) == 0;
+    snprintf(cell, sizeof cell, "%s%s%s", names[0], same ? "" : "/", same ? "" : names[1]);
+    printf(" %-12s", cell);
+}
+
+static void print_kernel_row(size_t op, const char *title, hy_type type, const char *type_name)
+{
+    printf("\n  %-10s %-8s", title, type_name);
+    for (size_t l = 0; hy_cpu_level_at(l); l++) {
+        if (hy_cpu_level_built(l)) {
+            print_cell(l, op, type);
+        }
+    }
+}
+
+/* Whether every level decodes every type first. */
+static bool never_has_kernel(size_t op)
+{
+    for (size_t i = 0; i < N_TYPES; i++) {
+        for (size_t l = 0; hy_cpu_level_at(l); l++) {
+            if (hy_cpu_level_built(l) && hy_cpu_kernel(l, op, (hy_type)type_ids[i], false)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void print_levels(void)
+{
+    printf("\nlevels of instructions of cpu\n");
+    for (size_t l = 0; hy_cpu_level_at(l); l++) {
+        printf("  %-8s %-44s %s\n", hy_cpu_level_at(l), hy_cpu_level_summary(l),
+               hy_cpu_level_here(l)    ? "available"
+               : hy_cpu_level_built(l) ? "not on this machine"
+                                       : "not in this build");
+    }
+}
+
+/* Operations that read no matrix are alike; one line stands for them. */
+static void print_kernels(void)
+{
+    printf("\nkernels of cpu: own, of another level, or F32 (decoded first); one/many columns\n");
+    printf("  %-10s %-8s", "operation", "type");
+    for (size_t l = 0; hy_cpu_level_at(l); l++) {
+        if (hy_cpu_level_built(l)) {
+            printf(" %-12s", hy_cpu_level_at(l));
+        }
+    }
+    size_t other = 0;
+    for (size_t op = 0; hy_op_at(op); op++) {
+        if (!hy_op_reads_matrix(op)) {
+            other = op;
+        } else if (never_has_kernel(op)) {
+            print_kernel_row(op, hy_op_at(op), HY_TYPE_F32, "every");
+        } else {
+            for (size_t i = 0; i < N_TYPES; i++) {
+                if (hy_backend_supports("cpu", op, (hy_type)type_ids[i])) {
+                    print_kernel_row(op, hy_op_at(op), (hy_type)type_ids[i],
+                                     hy_type_find(type_ids[i])->name);
+                }
+            }
+        }
+    }
+    print_kernel_row(other, "others", HY_TYPE_F32, "");
+    printf("\n");
 }
 
 static int matrix(const options *o)
@@ -114,6 +236,8 @@ static int matrix(const options *o)
             print_op(i, hy_backend_at(b));
         }
     }
+    print_levels();
+    print_kernels();
     return cli_finish_output();
 }
 
@@ -159,8 +283,8 @@ static const char *chat_name(const hy_gguf *g, bool *known)
     if (hy_gguf_get_str(g, "tokenizer.chat_template", &text_of_template, NULL) != HY_OK) {
         return "none in the file";
     }
-    if (hy_gguf_get_str(g, "tokenizer.ggml.model", &model, NULL) == HY_OK
-        && model.len < sizeof name) {
+    if (hy_gguf_get_str(g, "tokenizer.ggml.model", &model, NULL) == HY_OK &&
+        model.len < sizeof name) {
         memcpy(name, model.data, model.len);
         name[model.len] = '\0';
     }
@@ -182,8 +306,8 @@ static bool print_keys(const hy_gguf *g, const char *arch_dot)
             text line = {0};
             const bool ok = text_add_visible(&line, key.data, key.len);
             const size_t width = line.len;
-            if (!ok || !text_printf(&line, "%*s", (int)(width < 44 ? 45 - width : 1), "")
-                || !gguf_value_text(g, k, &line)) {
+            if (!ok || !text_printf(&line, "%*s", (int)(width < 44 ? 45 - width : 1), "") ||
+                !gguf_value_text(g, k, &line)) {
                 text_free(&line);
                 return false;
             }
@@ -287,8 +411,8 @@ static json_t *metadata_json(const hy_gguf *g)
     for (size_t k = 0; k < hy_gguf_n_keys(g); k++) {
         const hy_str key = hy_gguf_key_name(g, k);
         text name = {0};
-        const bool ok = text_add_clean(&name, key.data, key.len)
-                        && json_object_set_new(metadata, name.data, gguf_value_json(g, k)) == 0;
+        const bool ok = text_add_clean(&name, key.data, key.len) &&
+                        json_object_set_new(metadata, name.data, gguf_value_json(g, k)) == 0;
         text_free(&name);
         if (!ok) {
             json_decref(metadata);

@@ -18,6 +18,19 @@ HY_API bool hy_op_reads_matrix(size_t i);
  * absent backends. */
 HY_API bool hy_backend_supports(const char *backend, size_t op, hy_type type);
 
+/* ---- levels of instructions of the CPU backend */
+
+/* Names, index 0.. until NULL, and each in one line. Static storage. */
+HY_API const char *hy_cpu_level_at(size_t i);
+HY_API const char *hy_cpu_level_summary(size_t i);
+/* Whether this library has the level's kernels, and whether this machine can run them too. */
+HY_API bool hy_cpu_level_built(size_t i);
+HY_API bool hy_cpu_level_here(size_t i);
+/* The level whose kernel a model at `level` (one that is built) runs for operation `op`: itself or
+ * a level below it.  Where the operation reads a matrix, on weights of `type`, for one column or
+ * for many; NULL: they are decoded to f32 first. */
+HY_API const char *hy_cpu_kernel(size_t level, size_t op, hy_type type, bool many);
+
 /* ---- what a model does for a token */
 
 /* Where an operation runs within its phase. */

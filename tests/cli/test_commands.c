@@ -208,6 +208,11 @@ static void test_matrix(void **state)
     HY_TYPE_LIST(X)
 #undef X
     expect_has(r.out, "matmul");
+    expect_has(r.out, "plain    C11, any machine                             available");
+    expect_has(r.out, "\n  embed      every    F32 ");
+    expect_has(r.out, "\n  matmul     Q4_K     own ");
+    expect_has(r.out, "\n  matmul     IQ2_XXS  F32 ");
+    expect_has(r.out, "\n  others              own ");
     ran_free(&r);
     r = run(NULL, "info", "--matrix", "--json");
     expect_code(r, 0);
@@ -226,6 +231,21 @@ static void test_matrix(void **state)
         }
     }
     assert_true(found);
+    const json_t *level = NULL;
+    size_t built = 0;
+    json_array_foreach(json_object_get(root, "cpu_levels"), i, level)
+    {
+        built += json_is_true(json_object_get(level, "built"));
+    }
+    const json_t *matmul = json_object_get(json_object_get(root, "cpu_kernels"), "matmul");
+    const json_t *q4 = json_object_get(matmul, "Q4_K");
+    assert_int_equal(json_object_size(q4), built);
+    const json_t *plain = json_object_get(q4, "plain");
+    assert_string_equal(json_string_value(json_object_get(plain, "one")), "plain");
+    assert_string_equal(json_string_value(json_object_get(plain, "many")), "plain");
+    plain = json_object_get(json_object_get(matmul, "IQ2_XXS"), "plain");
+    assert_true(json_is_null(json_object_get(plain, "one")));
+    assert_true(json_is_null(json_object_get(plain, "many")));
     json_decref(root);
     ran_free(&r);
 }
