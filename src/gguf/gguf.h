@@ -99,6 +99,9 @@ hy_status hy__gguf_kv_alignment(const hy__gguf_kv *kv, uint32_t *out, hy_error *
 hy_str hy__gguf_kv_value(const hy__gguf_kv *kv, size_t key);
 /* The metadata of an open file. */
 const hy__gguf_kv *hy__gguf_metadata(const hy_gguf *g);
+/* Whether all tensors lie in file mappings of the operating system, so that hy__advise_drop may be
+ * used on them. */
+bool hy__gguf_is_mapped(const hy_gguf *g);
 
 /* "UINT32" and so on; "?" for an id that does not exist. */
 const char *hy__gguf_type_name(unsigned id);

@@ -670,6 +670,18 @@ uint32_t hy_gguf_n_files(const hy_gguf *g)
     return g->n_files;
 }
 
+bool hy__gguf_is_mapped(const hy_gguf *g)
+{
+    hy_env os;
+    hy__os_env(&os);
+    /* An environment's own file_map may return any memory. */
+    bool all = g->env.file_map == os.file_map;
+    for (uint32_t i = 0; i < g->n_files; i++) {
+        all = all && g->files[i].mapped;
+    }
+    return all;
+}
+
 uint64_t hy_gguf_file_bytes(const hy_gguf *g)
 {
     uint64_t sum = 0;

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/base.h"
+#include "gguf/gguf.h"
 #include "gguf_script.h"
 
 /* Opens the script's bytes; the caller closes g and frees b->data. */
@@ -411,6 +412,36 @@ static void small_files_stay_cheap(void **state)
     free(b.data);
 }
 
+/* ---- mappings */
+
+static void only_what_the_system_mapped_is_mapped(void **state)
+{
+    (void)state;
+    gguf_bytes b = gguf_script("h:1,0 t:v,0,0,8 a:32 z:32");
+    const char *path = temp_path("mapped.gguf");
+    write_file(path, b.data, b.len);
+    hy_gguf *g;
+    hy_error err;
+    hy_gguf_opts opts = {sizeof opts, false};
+    assert_ok(hy_gguf_open(path, &opts, NULL, &g, &err), &err);
+    assert_true(hy__gguf_is_mapped(g));
+    hy_gguf_close(g);
+    opts.no_mmap = true;
+    assert_ok(hy_gguf_open(path, &opts, NULL, &g, &err), &err);
+    assert_false(hy__gguf_is_mapped(g));
+    hy_gguf_close(g);
+    assert_ok(hy_gguf_open_memory(b.data, b.len, NULL, &g, &err), &err);
+    assert_false(hy__gguf_is_mapped(g));
+    hy_gguf_close(g);
+    failing_env f;
+    failing_env_init(&f, 0);
+    opts.no_mmap = false;
+    assert_ok(hy_gguf_open(path, &opts, &f.env, &g, &err), &err);
+    assert_false(hy__gguf_is_mapped(g)); /* an environment may map what it likes */
+    hy_gguf_close(g);
+    free(b.data);
+}
+
 /* ---- the system fails */
 
 static void every_call_may_fail(void **state)
@@ -535,6 +566,7 @@ int main(void)
         cmocka_unit_test(getters),
         cmocka_unit_test(tensors),
         cmocka_unit_test(small_files_stay_cheap),
+        cmocka_unit_test(only_what_the_system_mapped_is_mapped),
         cmocka_unit_test(every_call_may_fail),
         cmocka_unit_test(read_where_mapping_is_unsupported),
         cmocka_unit_test(embedded_model),
