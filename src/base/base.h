@@ -241,11 +241,6 @@ void hy__pool_run(hy__pool *p, size_t n, size_t grain, hy__pool_fn run, void *ar
 
 /* ---- machine (os_posix.c, cpu.c) */
 
-/* Advice about memory; a machine may ignore it.  That [p, p + bytes) should lie in large pages (before it is first
- * written), and that of a read-only mapping of a file it will not be read again soon: its pages are given back. */
-void hy__advise_huge(void *p, size_t bytes);
-void hy__advise_drop(const void *p, size_t bytes);
-
 /* Sets of instructions that kernels are written for, as bits. */
 enum {
     HY__CPU_AVX2 = 1,        /* AVX2, FMA, F16C */

@@ -288,32 +288,6 @@ static void os_thread_join(void *user, void *thread)
     free(t);
 }
 
-/* ---- advice about memory: whole pages inside of the range; what cannot be followed is no error */
-
-static void advise(const void *p, size_t bytes, size_t page, int advice)
-{
-    const uintptr_t begin = ((uintptr_t)p + page - 1) / page * page;
-    const uintptr_t end = ((uintptr_t)p + bytes) / page * page;
-    if (begin < end) {
-        (void)madvise((void *)begin, end - begin, advice);
-    }
-}
-
-void hy__advise_huge(void *p, size_t bytes)
-{
-#ifdef MADV_HUGEPAGE
-    advise(p, bytes, (size_t)1 << 21, MADV_HUGEPAGE);
-#else
-    (void)p;
-    (void)bytes;
-#endif
-}
-
-void hy__advise_drop(const void *p, size_t bytes)
-{
-    advise(p, bytes, (size_t)sysconf(_SC_PAGESIZE), MADV_DONTNEED);
-}
-
 struct hy__gate {
     pthread_mutex_t mutex;
     pthread_cond_t changed;

@@ -32,9 +32,6 @@
 /* Names in error sentences are cut after this. */
 #define HY__GGUF_SHOWN 96
 
-/* Whether the tensors lie in mapped files. */
-bool hy__gguf_is_mapped(const hy_gguf *g);
-
 /* A position in `end` bytes.  pos <= end always. */
 typedef struct hy__gguf_cursor {
     const uint8_t *data;

@@ -36,15 +36,6 @@ struct hy_gguf {
     hy__strmap tensor_map; /* name -> index */
 };
 
-bool hy__gguf_is_mapped(const hy_gguf *g)
-{
-    bool all = true;
-    for (uint32_t i = 0; i < g->n_files; i++) {
-        all = all && g->files[i].mapped;
-    }
-    return all;
-}
-
 const hy__gguf_kv *hy__gguf_metadata(const hy_gguf *g)
 {
     return &g->kv;
