@@ -7,6 +7,7 @@
  * behind.  Only one kind of failure may go unnoticed, that of closing a file that was read; then
  * the result has to be right. */
 #include "base/base.h"
+#include "halyard/unstable.h"
 #include "support/support.h"
 #include "support/tiny_models.h"
 
@@ -291,6 +292,60 @@ static void text(void **state)
     hy_gguf_close(g);
 }
 
+/* ---- plans */
+
+static hy_status look_at(const hy_model *m, uint32_t phase, hy_plan_role role, result *r,
+                         hy_error *err)
+{
+    hy_plan_tree tree = {.size = sizeof tree};
+    hy_status status;
+    for (uint32_t k = 0; (status = hy_model_plan_tree(m, phase, role, k, &tree, err)) == HY_OK;
+         k++) {
+        note(r, tree.text, strlen(tree.text));
+        hy_model_plan_free(m, tree.text);
+    }
+    if (status != HY_E_NOT_FOUND) {
+        return status;
+    }
+    char *kernel;
+    HY_TRY(hy_model_plan_kernel(m, phase, role, "wgsl", &kernel, err));
+    if (kernel) {
+        note(r, kernel, strlen(kernel));
+    }
+    hy_model_plan_free(m, kernel);
+    return HY_OK;
+}
+
+static hy_status plan_road(const hy_env *env, void *what, result *r, hy_error *err)
+{
+    const hy_model_opts opts = {.size = sizeof opts, .backend = "null", .no_fuse = "norm"};
+    hy_plan_info info = {.size = sizeof info};
+    hy_model *m;
+    hy_status status = hy_model_load(what, &opts, env, &m, err);
+    if (status != HY_OK) {
+        return status;
+    }
+    hy_model_plan(m, &info);
+    for (uint32_t i = 0; i < info.n_phases && status == HY_OK; i++) {
+        status = look_at(m, i, HY_PROLOGUE, r, err);
+        if (status == HY_OK) {
+            status = look_at(m, i, HY_EPILOGUE, r, err);
+        }
+    }
+    hy_model_destroy(m);
+    return status;
+}
+
+static void plans(void **state)
+{
+    (void)state;
+    char path[4096];
+    for (tiny_arch arch = 0; arch < TINY_N_ARCHS; arch++) {
+        snprintf(path, sizeof path, "%s", tiny_on_disk(arch, &tiny_usual));
+        walk(plan_road, path, 1, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +353,7 @@ int main(void)
         cmocka_unit_test(the_embedded_model),
         cmocka_unit_test(quantizing),
         cmocka_unit_test(text),
+        cmocka_unit_test(plans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,28 @@ static void run_model(const hy_model *m)
     hy_session_destroy(s);
 }
 
+/* Trees and kernels of every phase; only a kernel may be refused. */
+static void look_at(const hy_model *m)
+{
+    hy_error err;
+    hy_plan_info info = {.size = sizeof info};
+    hy_plan_tree tree = {.size = sizeof tree};
+    hy_model_plan(m, &info);
+    for (uint32_t i = 0; i < 2 * info.n_phases; i++) {
+        const hy_plan_role role = i % 2 ? HY_PROLOGUE : HY_EPILOGUE;
+        hy_status status;
+        for (uint32_t k = 0; (status = hy_model_plan_tree(m, i / 2, role, k, &tree, &err)) == HY_OK;
+             k++) {
+            hy_model_plan_free(m, tree.text);
+        }
+        CHECK(status == HY_E_NOT_FOUND);
+        char *kernel;
+        if (went_well(hy_model_plan_kernel(m, i / 2, role, "wgsl", &kernel, &err), &err)) {
+            hy_model_plan_free(m, kernel);
+        }
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     hy_error err;
@@ -75,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (went_well(hy_model_load_memory(data, size, &opts, NULL, &m, &err), &err)) {
         if (!too_much(m)) {
+            look_at(m);
             run_model(m);
         }
         hy_model_destroy(m);
