@@ -5,151 +5,9 @@
  * have to be those that it traced for the operations. */
 #include <math.h>
 
-#include "backend/backend.h"
-#include "halyard/types.h"
-#include "plan/plan.h"
-#include "support/fused.h"
-
-enum { TOKENS = 5, OUTPUTS = 3, BEFORE = 2 };
-
-/* A step of the reference backend, with everything that it computed. */
-typedef struct traced {
-    fused l;
-    hy__plan plan;
-    float **results;  /* [n_nodes] [columns][n] */
-    float *state_old; /* the recurrent block before the step, after it */
-    float *state_new;
-    uint32_t n_traced;
-} traced;
-
-static void record(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols,
-                   const float *data)
-{
-    traced *t = user;
-    (void)layer;
-    assert_string_equal(name, t->l.graph.values[t->l.graph.nodes[t->n_traced].out].name);
-    float *copy = malloc((size_t)n * n_cols * sizeof *copy);
-    memcpy(copy, data, (size_t)n * n_cols * sizeof *copy);
-    t->results[t->n_traced++] = copy;
-}
-
-static void run_step(traced *t, const char *path, uint32_t rules)
-{
-    static const hy_token ids[BEFORE + TOKENS] = {34, 5, 17, 30, 9, 9, 21};
-    const hy__backend_model_opts none = {0};
-    const hy__backend_opts opts = {
-        .n_ctx = 16, .n_batch = TOKENS, .n_threads = 1, .all_logits = true};
-    hy_env env;
-    hy_error err;
-    void *model, *session;
-    atomic_bool cancel;
-    atomic_init(&cancel, false);
-    hy__env_resolve(&env, NULL);
-    memset(t, 0, sizeof *t);
-    fused_load(&t->l, path, rules);
-    const hy__graph *g = &t->l.graph;
-    assert_ok(hy__plan_make(&t->plan, g, &t->l.fusion, &err), &err);
-    const hy__backend *ref = &hy__backend_ref;
-    assert_ok(ref->model_create(g, &t->l.fusion, &t->plan, &none, &env, &model, &err), &err);
-    assert_ok(ref->session_create(model, &opts, &session, &err), &err);
-    t->results = calloc(g->n_nodes, sizeof *t->results);
-    t->state_old = calloc(t->plan.recurrent + 1, sizeof *t->state_old);
-    t->state_new = calloc(t->plan.recurrent + 1, sizeof *t->state_new);
-    float *logits = calloc((size_t)OUTPUTS * g->values[g->logits].n, sizeof *logits);
-    hy__step_args args = {
-        .tokens = ids, .n = BEFORE, .n_out = 1, .logits = logits, .cancel = &cancel};
-    assert_ok(ref->step(session, &args, &err), &err);
-    ref->commit(session);
-    assert_ok(ref->state_read(session, 0, t->state_old, &err), &err);
-    args = (hy__step_args){.tokens = ids + BEFORE,
-                           .n = TOKENS,
-                           .n_out = OUTPUTS,
-                           .pos = BEFORE,
-                           .logits = logits,
-                           .cancel = &cancel,
-                           .trace = record,
-                           .trace_user = t};
-    assert_ok(ref->step(session, &args, &err), &err);
-    ref->commit(session);
-    assert_ok(ref->state_read(session, 0, t->state_new, &err), &err);
-    assert_int_equal(t->n_traced, g->n_nodes);
-    free(logits);
-    ref->session_destroy(session);
-    ref->model_destroy(model);
-}
-
-static void finish_step(traced *t)
-{
-    for (uint32_t i = 0; i < t->l.graph.n_nodes; i++) {
-        free(t->results[i]);
-    }
-    free(t->results);
-    free(t->state_old);
-    free(t->state_new);
-    hy__plan_finish(&t->plan);
-    fused_unload(&t->l);
-}
+#include "support/traced.h"
 
 /* ---- evaluating */
-
-/* Numbers of an expression: [cols][n], or [n] for vectors and constants. */
-typedef struct numbers {
-    double *at;
-    uint32_t n, cols;
-} numbers;
-
-static uint32_t columns(hy__cols cols)
-{
-    return cols == HY__PER_T ? TOKENS : cols == HY__PER_OUT ? OUTPUTS : 1;
-}
-
-static numbers make_numbers(const hy__value *v)
-{
-    numbers x = {NULL, v->n, columns(v->cols)};
-    x.at = calloc((size_t)x.n * x.cols, sizeof *x.at);
-    assert_non_null(x.at);
-    return x;
-}
-
-static uint32_t node_of(const hy__graph *g, hy__id id)
-{
-    uint32_t i = 0;
-    while (g->nodes[i].out != id) {
-        i++;
-    }
-    return i;
-}
-
-static numbers leaf(const traced *t, const hy__expr *e)
-{
-    const hy__graph *g = &t->l.graph;
-    const hy__value *v = &g->values[e->value];
-    numbers x = make_numbers(v);
-    if (v->kind == HY__RESULT) {
-        const float *traced_value = t->results[node_of(g, e->value)];
-        for (size_t i = 0; i < (size_t)x.n * x.cols; i++) {
-            x.at[i] = (double)traced_value[i];
-        }
-    } else if (v->kind == HY__WEIGHT) {
-        const hy_type_info *type = hy_type_find((uint32_t)v->tensor->type);
-        float *decoded = calloc(v->n, sizeof *decoded);
-        const char *data =
-            (const char *)v->tensor->data + v->first / type->block_elems * type->block_bytes;
-        assert_ok(hy_dequantize(v->tensor->type, data, decoded, v->n, NULL), NULL);
-        for (uint32_t i = 0; i < v->n; i++) {
-            x.at[i] = (double)decoded[i];
-        }
-        free(decoded);
-    } else if (v->kind == HY__CONST) {
-        memcpy(x.at, v->data, v->n * sizeof *x.at);
-    } else {
-        assert_int_equal(v->kind, HY__STATE);
-        for (uint32_t i = 0; i < v->n; i++) {
-            x.at[i] = (double)t->state_old[t->plan.state_place[v->state] + i];
-        }
-    }
-    return x;
-}
 
 /* Channel c of column col; vectors have one column, and may be shorter: a gain per group. */
 static double get(const numbers *x, uint32_t c, uint32_t col)
@@ -269,7 +127,7 @@ static void rope(const hy__node *node, const numbers *in, numbers *y, uint32_t f
     for (uint32_t i = 0; i < pairs; i++) {
         const uint32_t ia = first + (p->half_split ? i : 2 * i);
         const uint32_t ib = first + (p->half_split ? i + pairs : 2 * i + 1);
-        const double angle = (double)(BEFORE + col) * in[1].at[i], scale = (double)p->scale;
+        const double angle = (double)(TRACED_BEFORE + col) * in[1].at[i], scale = (double)p->scale;
         const double a = get(&in[0], ia, col), b = get(&in[0], ib, col);
         y->at[(size_t)col * y->n + ia] = (a * cos(angle) - b * sin(angle)) * scale;
         y->at[(size_t)col * y->n + ib] = (a * sin(angle) + b * cos(angle)) * scale;
@@ -296,7 +154,8 @@ static void evaluate_op(const hy__node *node, const numbers *in, numbers *y)
                 }
             } else if (node->op == HY__OP_SELECT) {
                 for (uint32_t c = 0; c < y->n; c++) {
-                    y->at[(size_t)col * y->n + c] = get(&in[0], c, col + TOKENS - OUTPUTS);
+                    y->at[(size_t)col * y->n + c] =
+                        get(&in[0], c, col + TRACED_TOKENS - TRACED_OUTPUTS);
                 }
             } else if (node->op == HY__OP_ROPE) {
                 rope(node, in, y, first, col);
@@ -324,7 +183,7 @@ static void check_state(const traced *t, const hy__expr *e, const numbers *x)
     const hy__value *v = &t->l.graph.values[t->l.graph.nodes[e->node].in[1]];
     for (uint32_t c = 0; c < v->n; c++) {
         const double kept = (double)t->state_new[t->plan.state_place[v->state] + c];
-        assert_true(fabs(kept - get(x, c, TOKENS - 1)) < 1e-5 * (1 + fabs(kept)));
+        assert_true(fabs(kept - get(x, c, TRACED_TOKENS - 1)) < 1e-5 * (1 + fabs(kept)));
     }
 }
 
@@ -336,7 +195,7 @@ static double check_tree(const traced *t, const hy__tree *tree, uint32_t *n_ops)
     for (uint32_t i = 0; i < tree->n; i++) {
         const hy__expr *e = &tree->exprs[i];
         if (e->kind != HY__EXPR_OP) {
-            all[i] = leaf(t, e);
+            all[i] = traced_leaf(t, e);
             continue;
         }
         const hy__node *node = &t->l.graph.nodes[e->node];
@@ -344,7 +203,7 @@ static double check_tree(const traced *t, const hy__tree *tree, uint32_t *n_ops)
         for (uint32_t k = 0; k < hy__ops[node->op].n_inputs; k++) {
             in[k] = all[e->in[k]];
         }
-        all[i] = make_numbers(&t->l.graph.values[e->value]);
+        all[i] = traced_zeros(&t->l.graph.values[e->value]);
         evaluate_op(node, in, &all[i]);
         const double off = difference(&all[i], t->results[e->node]);
         if (!(off < 2e-6)) {
@@ -373,7 +232,7 @@ static void test_evaluate(void **state)
             traced t;
             double worst = 0;
             uint32_t n_ops = 0, n_anchors = 0;
-            run_step(&t, fused_files[m].path, masks[k]);
+            traced_run(&t, fused_files[m].path, masks[k]);
             const hy__graph *g = &t.l.graph;
             for (uint32_t i = 0; i < t.l.fusion.n_phases; i++) {
                 const hy__phase_exprs *x = &t.l.exprs.phases[i];
@@ -388,7 +247,7 @@ static void test_evaluate(void **state)
             assert_int_equal(n_ops + n_anchors, g->n_nodes);
             print_message("%s, rules %02x: %u operations in trees, off by at most %.2g\n",
                           fused_files[m].path, masks[k], n_ops, worst);
-            finish_step(&t);
+            traced_finish(&t);
         }
     }
     for (uint32_t op = 0; op < HY__N_OPS; op++) {
