@@ -28,7 +28,11 @@ if [ "$what" = install ]; then
     install_compiler
     exit
 fi
-if ! (install_compiler) && [ "${HALYARD_WGSL:-}" != required ]; then
+if ! (install_compiler); then
+    if [ "${HALYARD_WGSL:-}" = required ]; then
+        echo "wgsl: the compiler could not be installed"
+        exit 1
+    fi
     echo "wgsl: skipped: the compiler could not be installed"
     exit 0
 fi
