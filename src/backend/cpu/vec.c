@@ -212,6 +212,30 @@ static void vec_rwkv7_bonus(float *y_out, const float *y_in, const float *r, con
 
 /* ---- rotary positions */
 
+/* Pairs that lie side by side are taken apart and put together in loops of their own: seen in one
+ * loop, gcc 12 makes a fused instruction of their difference and sum even where fusing is
+ * forbidden.
+ */
+static void rotate_neighbours(float *y, const float *x, const float *cs, uint32_t pairs)
+{
+    for (uint32_t first = 0; first < pairs; first += LANES) {
+        const uint32_t n = HY_MIN(pairs - first, (uint32_t)LANES);
+        float a[LANES], b[LANES];
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t at = 2 * (first + i);
+            a[i] = x[at] * cs[at] - x[at + 1] * cs[at + 1];
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t at = 2 * (first + i);
+            b[i] = x[at] * cs[at + 1] + x[at + 1] * cs[at];
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            y[2 * (first + i)] = a[i];
+            y[2 * (first + i) + 1] = b[i];
+        }
+    }
+}
+
 static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint32_t n_rot,
                      bool half_split)
 {
@@ -224,12 +248,7 @@ static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint
             y[i + pairs] = a * sine + b * cosine;
         }
     } else {
-        HY_INDEPENDENT
-        for (uint32_t i = 0; i < pairs; i++) {
-            const float a = x[2 * i], b = x[2 * i + 1], cosine = cs[2 * i], sine = cs[2 * i + 1];
-            y[2 * i] = a * cosine - b * sine;
-            y[2 * i + 1] = a * sine + b * cosine;
-        }
+        rotate_neighbours(y, x, cs, pairs);
     }
     for (uint32_t i = 2 * pairs; i < n; i++) {
         y[i] = x[i];
