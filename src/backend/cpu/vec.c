@@ -88,7 +88,7 @@ static inline float positive(float x)
 /* y[i] = value for all i; the expression sees i. */
 #define EACH(n, value)                                                                             \
     HY_INDEPENDENT                                                                                 \
-    for (uint32_t i = 0; i < (n); i++) {                                                           \
+    for (size_t i = 0; i < (n); i++) {                                                             \
         y[i] = (value);                                                                            \
     }
 
@@ -141,28 +141,28 @@ static void vec_rwkv7_key(float *y, const float *k, const float *a, const float 
 
 static inline double fold(const double *sum)
 {
-    double s[LANES];
-    memcpy(s, sum, sizeof s);
-    for (uint32_t half = LANES / 2; half > 0; half /= 2) {
-        for (uint32_t l = 0; l < half; l++) {
-            s[l] += s[l + half];
-        }
+    double a[8], b[4];
+    for (size_t l = 0; l < 8; l++) {
+        a[l] = sum[l] + sum[l + 8];
     }
-    return s[0];
+    for (size_t l = 0; l < 4; l++) {
+        b[l] = a[l] + a[l + 4];
+    }
+    return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
 /* *result = sum of `term`, an expression in i. */
 #define SUM(result, n, term)                                                                       \
     do {                                                                                           \
         double sum_[LANES] = {0};                                                                  \
-        uint32_t first_ = 0;                                                                       \
+        size_t first_ = 0;                                                                         \
         for (; (n)-first_ >= LANES; first_ += LANES) {                                             \
-            for (uint32_t l_ = 0; l_ < LANES; l_++) {                                              \
-                const uint32_t i = first_ + l_;                                                    \
+            for (size_t l_ = 0; l_ < LANES; l_++) {                                                \
+                const size_t i = first_ + l_;                                                      \
                 sum_[l_] += (term);                                                                \
             }                                                                                      \
         }                                                                                          \
-        for (uint32_t i = first_; i < (n); i++) {                                                  \
+        for (size_t i = first_; i < (n); i++) {                                                    \
             sum_[i - first_] += (term);                                                            \
         }                                                                                          \
         *(result) = fold(sum_);                                                                    \
@@ -216,20 +216,20 @@ static void vec_rwkv7_bonus(float *y_out, const float *y_in, const float *r, con
  * loop, gcc 12 makes a fused instruction of their difference and sum even where fusing is
  * forbidden.
  */
-static void rotate_neighbours(float *y, const float *x, const float *cs, uint32_t pairs)
+static void rotate_neighbours(float *y, const float *x, const float *cs, size_t pairs)
 {
-    for (uint32_t first = 0; first < pairs; first += LANES) {
-        const uint32_t n = HY_MIN(pairs - first, (uint32_t)LANES);
+    for (size_t first = 0; first < pairs; first += LANES) {
+        const size_t n = HY_MIN(pairs - first, (size_t)LANES);
         float a[LANES], b[LANES];
-        for (uint32_t i = 0; i < n; i++) {
-            const uint32_t at = 2 * (first + i);
+        for (size_t i = 0; i < n; i++) {
+            const size_t at = 2 * (first + i);
             a[i] = x[at] * cs[at] - x[at + 1] * cs[at + 1];
         }
-        for (uint32_t i = 0; i < n; i++) {
-            const uint32_t at = 2 * (first + i);
+        for (size_t i = 0; i < n; i++) {
+            const size_t at = 2 * (first + i);
             b[i] = x[at] * cs[at + 1] + x[at + 1] * cs[at];
         }
-        for (uint32_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < n; i++) {
             y[2 * (first + i)] = a[i];
             y[2 * (first + i) + 1] = b[i];
         }
@@ -239,10 +239,10 @@ static void rotate_neighbours(float *y, const float *x, const float *cs, uint32_
 static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint32_t n_rot,
                      bool half_split)
 {
-    const uint32_t pairs = n_rot / 2;
+    const size_t pairs = n_rot / 2;
     if (half_split) {
         HY_INDEPENDENT
-        for (uint32_t i = 0; i < pairs; i++) {
+        for (size_t i = 0; i < pairs; i++) {
             const float a = x[i], b = x[i + pairs], cosine = cs[2 * i], sine = cs[2 * i + 1];
             y[i] = a * cosine - b * sine;
             y[i + pairs] = a * sine + b * cosine;
@@ -250,54 +250,81 @@ static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint
     } else {
         rotate_neighbours(y, x, cs, pairs);
     }
-    for (uint32_t i = 2 * pairs; i < n; i++) {
+    for (size_t i = 2 * pairs; i < n; i++) {
         y[i] = x[i];
     }
 }
 
-/* ---- rows that meet a vector: the recurrence and attention */
+/* ---- rows that meet a vector: the recurrence and attention.
+ *
+ * Four rows at a time, each with 16 partial sums of its own: named arrays and indices of the size
+ * of pointers, which compilers keep in registers. */
 
-/* Four of the 16 partial sums of a row; the rest of the tree is fold_rows. */
+enum { ROWS = 4 };
+
+/* Four partial sums from 16; the rest of the tree is fold_rows. */
 static inline void fold_to_4(const float *restrict sum, float *restrict out)
 {
     float s[8];
-    for (uint32_t l = 0; l < 8; l++) {
+    for (size_t l = 0; l < 8; l++) {
         s[l] = sum[l] + sum[l + 8];
     }
-    for (uint32_t l = 0; l < 4; l++) {
+    for (size_t l = 0; l < 4; l++) {
         out[l] = s[l] + s[l + 4];
     }
 }
 
-static inline void fold_rows(const float (*restrict fours)[4], float *restrict out, uint32_t n)
+static inline void fold_rows(const float (*restrict fours)[4], float *restrict out, size_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         out[i] = (fours[i][0] + fours[i][2]) + (fours[i][1] + fours[i][3]);
     }
 }
 
-enum { ROWS = 4 }; /* that are in registers together */
-
-/* Four partial sums of each of `rows` <= ROWS rows times x. */
-static inline void dot_rows(const float *restrict m, size_t stride, const float *restrict x,
-                            uint32_t n, uint32_t rows, float (*restrict fours)[4])
+/* Four partial sums each of ROWS rows times x. */
+static inline void dot_rows(const float *const *rows, const float *restrict x, size_t n,
+                            float (*restrict fours)[4])
 {
-    float sum[ROWS][LANES] = {{0}};
-    uint32_t j = 0;
-    for (; n - j >= LANES; j += LANES) {
-        for (uint32_t r = 0; r < rows; r++) {
-            for (uint32_t l = 0; l < LANES; l++) {
-                sum[r][l] += m[r * stride + j + l] * x[j + l];
-            }
+    const float *restrict m0 = rows[0], *restrict m1 = rows[1];
+    const float *restrict m2 = rows[2], *restrict m3 = rows[3];
+    float s0[LANES] = {0}, s1[LANES] = {0}, s2[LANES] = {0}, s3[LANES] = {0};
+    const size_t whole = n / LANES * LANES;
+    for (size_t j = 0; j < whole; j += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            s0[l] += m0[j + l] * x[j + l];
+            s1[l] += m1[j + l] * x[j + l];
+            s2[l] += m2[j + l] * x[j + l];
+            s3[l] += m3[j + l] * x[j + l];
         }
     }
-    for (uint32_t l = 0; l < n - j; l++) {
-        for (uint32_t r = 0; r < rows; r++) {
-            sum[r][l] += m[r * stride + j + l] * x[j + l];
-        }
+    for (size_t j = whole; j < n; j++) {
+        s0[j - whole] += m0[j] * x[j];
+        s1[j - whole] += m1[j] * x[j];
+        s2[j - whole] += m2[j] * x[j];
+        s3[j - whole] += m3[j] * x[j];
     }
-    for (uint32_t r = 0; r < rows; r++) {
-        fold_to_4(sum[r], fours[r]);
+    fold_to_4(s0, fours[0]);
+    fold_to_4(s1, fours[1]);
+    fold_to_4(s2, fours[2]);
+    fold_to_4(s3, fours[3]);
+}
+
+/* out[i] = row i of m times x. */
+static void dot_each(const float *m, size_t stride, const float *x, size_t n, size_t n_rows,
+                     float *out)
+{
+    enum { MOST = 2 * LANES };
+    for (size_t first = 0; first < n_rows; first += MOST) {
+        const size_t count = HY_MIN(n_rows - first, (size_t)MOST), last = n_rows - 1;
+        float fours[MOST][4];
+        for (size_t i = 0; i < count; i += ROWS) {
+            const size_t at = first + i; /* the last row serves those behind it */
+            const float *rows[ROWS] = {m + at * stride, m + HY_MIN(at + 1, last) * stride,
+                                       m + HY_MIN(at + 2, last) * stride,
+                                       m + HY_MIN(at + 3, last) * stride};
+            dot_rows(rows, x, n, fours + i);
+        }
+        fold_rows((const float(*)[4])fours, out + first, count);
     }
 }
 
@@ -306,68 +333,77 @@ static inline void dot_rows(const float *restrict m, size_t stride, const float 
 /* One token's vectors along a row of S. */
 typedef struct token {
     const float *r, *w, *k, *kk, *a;
-    uint32_t n;
+    size_t n;
 } token;
 
-/* Rows of S to their next state, maybe in place: removed is S kk, value v; four partial sums each
- * of S r. */
+/* Element j of the next state, from s that of the old, sk = (S kk) and v those of its row. */
+#define NEXT(s, sk, v) (((s)*w[j] - (sk)*ka) + (v)*k[j])
+
+/* One row of S to its next state, maybe in place; four partial sums of that times r. */
+static void wkv7_row(const token *t, const float *from, float *to, float sk, float v, float *four)
+{
+    const float *restrict r = t->r, *restrict w = t->w, *restrict k = t->k;
+    float sum[LANES] = {0};
+    for (size_t j = 0; j < t->n; j++) {
+        const float ka = t->kk[j] * t->a[j];
+        to[j] = NEXT(from[j], sk, v);
+        sum[j % LANES] += to[j] * r[j];
+    }
+    fold_to_4(sum, four);
+}
+
+/* ROWS rows, n a multiple of LANES. */
 static inline void wkv7_rows(const token *t, const float *from, float *to,
                              const float *restrict removed, const float *restrict value,
-                             uint32_t rows, float (*restrict fours)[4])
+                             float (*restrict fours)[4])
 {
     const float *restrict r = t->r, *restrict w = t->w, *restrict k = t->k;
     const float *restrict kk = t->kk, *restrict a = t->a;
-    const uint32_t n = t->n;
-    float sum[ROWS][LANES] = {{0}};
-    uint32_t j = 0;
-    for (; n - j >= LANES; j += LANES) {
-        for (uint32_t i = 0; i < rows; i++) {
-            HY_INDEPENDENT
-            for (uint32_t l = 0; l < LANES; l++) {
-                const uint32_t c = j + l;
-                const float s =
-                    (from[i * n + c] * w[c] - removed[i] * (kk[c] * a[c])) + value[i] * k[c];
-                to[i * n + c] = s;
-                sum[i][l] += s * r[c];
-            }
+    const size_t n = t->n;
+    const float *from1 = from + n, *from2 = from1 + n, *from3 = from2 + n;
+    float *to1 = to + n, *to2 = to1 + n, *to3 = to2 + n;
+    const float sk0 = removed[0], sk1 = removed[1], sk2 = removed[2], sk3 = removed[3];
+    const float v0 = value[0], v1 = value[1], v2 = value[2], v3 = value[3];
+    float s0[LANES] = {0}, s1[LANES] = {0}, s2[LANES] = {0}, s3[LANES] = {0};
+    for (size_t first = 0; first < n; first += LANES) {
+        HY_INDEPENDENT
+        for (size_t l = 0; l < LANES; l++) {
+            const size_t j = first + l;
+            const float ka = kk[j] * a[j];
+            const float x0 = NEXT(from[j], sk0, v0), x1 = NEXT(from1[j], sk1, v1);
+            const float x2 = NEXT(from2[j], sk2, v2), x3 = NEXT(from3[j], sk3, v3);
+            to[j] = x0;
+            to1[j] = x1;
+            to2[j] = x2;
+            to3[j] = x3;
+            s0[l] += x0 * r[j];
+            s1[l] += x1 * r[j];
+            s2[l] += x2 * r[j];
+            s3[l] += x3 * r[j];
         }
     }
-    for (uint32_t l = 0; l < n - j; l++) {
-        for (uint32_t i = 0; i < rows; i++) {
-            const uint32_t c = j + l;
-            const float s =
-                (from[i * n + c] * w[c] - removed[i] * (kk[c] * a[c])) + value[i] * k[c];
-            to[i * n + c] = s;
-            sum[i][l] += s * r[c];
-        }
-    }
-    for (uint32_t i = 0; i < rows; i++) {
-        fold_to_4(sum[i], fours[i]);
-    }
+    fold_to_4(s0, fours[0]);
+    fold_to_4(s1, fours[1]);
+    fold_to_4(s2, fours[2]);
+    fold_to_4(s3, fours[3]);
 }
 
+/* A group of rows stays in the nearest cache between the two passes over it. */
 static void wkv7_token(const token *t, const float *from, float *to, const float *v, float *y)
 {
-    const uint32_t n = t->n;
+    const size_t n = t->n;
     float fours[LANES][4], removed[LANES];
-    for (uint32_t first = 0; first < n; first += LANES) {
-        const uint32_t rows = HY_MIN(n - first, (uint32_t)LANES);
-        const float *s = from + (size_t)first * n;
-        uint32_t i = 0;
-        for (; rows - i >= ROWS; i += ROWS) {
-            dot_rows(s + (size_t)i * n, n, t->kk, n, ROWS, fours + i);
+    for (size_t first = 0; first < n; first += LANES) {
+        const size_t rows = HY_MIN(n - first, (size_t)LANES);
+        dot_each(from + first * n, n, t->kk, n, rows, removed);
+        size_t i = 0;
+        for (; n % LANES == 0 && i < rows; i += ROWS) {
+            wkv7_rows(t, from + (first + i) * n, to + (first + i) * n, removed + i, v + first + i,
+                      fours + i);
         }
         for (; i < rows; i++) {
-            dot_rows(s + (size_t)i * n, n, t->kk, n, 1, fours + i);
-        }
-        fold_rows((const float(*)[4])fours, removed, rows);
-        for (i = 0; rows - i >= ROWS; i += ROWS) {
-            wkv7_rows(t, s + (size_t)i * n, to + (size_t)(first + i) * n, removed + i,
-                      v + first + i, ROWS, fours + i);
-        }
-        for (; i < rows; i++) {
-            wkv7_rows(t, s + (size_t)i * n, to + (size_t)(first + i) * n, removed + i,
-                      v + first + i, 1, fours + i);
+            wkv7_row(t, from + (first + i) * n, to + (first + i) * n, removed[i], v[first + i],
+                     fours[i]);
         }
         fold_rows((const float(*)[4])fours, y + first, rows);
     }
@@ -376,7 +412,7 @@ static void wkv7_token(const token *t, const float *from, float *to, const float
 static void vec_wkv7(const hy__vec_wkv7 *args)
 {
     const float *from = args->state_old;
-    for (uint32_t i = 0; i < args->n_tokens; i++) {
+    for (size_t i = 0; i < args->n_tokens; i++) {
         const size_t at = i * args->stride;
         const token t = {.r = args->r + at,
                          .w = args->w + at,
@@ -406,14 +442,14 @@ static inline uint16_t f16_of(float x)
 
 static void write_f16(const float *restrict x, uint16_t *restrict row, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         row[i] = f16_of(x[i]);
     }
 }
 
 static void read_f16(const uint16_t *restrict row, float *restrict x, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         x[i] = hy__f16_to_f32(row[i]);
     }
 }
@@ -421,7 +457,7 @@ static void read_f16(const uint16_t *restrict row, float *restrict x, uint32_t n
 static void write_q8(const float *x, uint8_t *row, uint32_t n)
 {
     const size_t block_bytes = hy__kv_bytes(HY__KV_Q8_0, Q8_BLOCK);
-    for (uint32_t i = 0; i < n; i += Q8_BLOCK, row += block_bytes) {
+    for (size_t i = 0; i < n; i += Q8_BLOCK, row += block_bytes) {
         if (hy__first_not_finite(x + i, Q8_BLOCK) < Q8_BLOCK ||
             hy__quantize_Q8_0(x + i, row, Q8_BLOCK) < Q8_BLOCK) {
             /* Nothing that could be encoded: whoever reads it is to notice. */
@@ -433,7 +469,7 @@ static void write_q8(const float *x, uint8_t *row, uint32_t n)
 
 static void read_q8(const uint8_t *restrict row, float *restrict x, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i += Q8_BLOCK, row += 2 + Q8_BLOCK) {
+    for (size_t i = 0; i < n; i += Q8_BLOCK, row += 2 + Q8_BLOCK) {
         const float d = hy__load_f16(row);
         int8_t codes[Q8_BLOCK];
         memcpy(codes, row + 2, sizeof codes);
@@ -478,22 +514,14 @@ static void vec_kv_read(hy__kv_type type, const void *row, float *x, uint32_t n)
 enum { BLOCK = HY__ATTENTION_BLOCK };
 
 /* Scores of one query for the block's n positions; those behind are out of sight. */
-static void score(const hy__vec_attention *args, const float *q, const float *keys, uint32_t n,
+static void score(const hy__vec_attention *args, const float *q, const float *keys, size_t n,
                   float *scores)
 {
-    float fours[BLOCK][4];
-    uint32_t i = 0;
-    for (; n - i >= ROWS; i += ROWS) {
-        dot_rows(keys + (size_t)i * args->dim, args->dim, q, args->dim, ROWS, fours + i);
-    }
-    for (; i < n; i++) {
-        dot_rows(keys + (size_t)i * args->dim, args->dim, q, args->dim, 1, fours + i);
-    }
-    fold_rows((const float(*)[4])fours, scores, n);
-    for (i = 0; i < n; i++) {
+    dot_each(keys, args->dim, q, args->dim, n, scores);
+    for (size_t i = 0; i < n; i++) {
         scores[i] *= args->scale;
     }
-    for (; i < BLOCK; i++) {
+    for (size_t i = n; i < BLOCK; i++) {
         scores[i] = -HUGE_VALF;
     }
 }
@@ -507,45 +535,46 @@ static float larger(float a, float b)
 static void softmax_block(hy__vec_softmax *s)
 {
     float most[LANES];
-    for (uint32_t l = 0; l < LANES; l++) {
+    for (size_t l = 0; l < LANES; l++) {
         most[l] = larger(s->weights[l], s->weights[l + LANES]);
     }
-    for (uint32_t half = LANES / 2; half > 0; half /= 2) {
-        for (uint32_t l = 0; l < half; l++) {
+    for (size_t half = LANES / 2; half > 0; half /= 2) {
+        for (size_t l = 0; l < half; l++) {
             most[l] = larger(most[l], most[l + half]);
         }
     }
     const float now = larger(s->most, most[0]);
-    for (uint32_t l = 0; l < BLOCK; l++) {
+    for (size_t l = 0; l < BLOCK; l++) {
         s->weights[l] = exp_f32(s->weights[l] - now);
     }
     s->rescale = exp_f32(s->most - now);
     s->most = now;
-    for (uint32_t l = 0; l < LANES; l++) {
+    for (size_t l = 0; l < LANES; l++) {
         s->sum[l] = s->sum[l] * s->rescale + s->weights[l] + s->weights[l + LANES];
     }
 }
 
 /* y = y * rescale + the weighted values of n positions, in their order. */
-static void weigh(const hy__vec_softmax *s, const float *restrict values, uint32_t n, uint32_t dim,
+static void weigh(const hy__vec_softmax *s, const float *values, size_t n, size_t dim,
                   float *restrict y)
 {
-    const float *restrict w = s->weights;
-    for (uint32_t c = 0; c < dim; c++) {
+    for (size_t c = 0; c < dim; c++) {
         y[c] *= s->rescale;
     }
-    uint32_t i = 0;
+    const float *restrict w = s->weights;
+    size_t i = 0;
     for (; n - i >= ROWS; i += ROWS) {
-        const float *v = values + (size_t)i * dim;
+        const float *restrict v0 = values + i * dim, *restrict v1 = v0 + dim;
+        const float *restrict v2 = v1 + dim, *restrict v3 = v2 + dim;
         const float w0 = w[i], w1 = w[i + 1], w2 = w[i + 2], w3 = w[i + 3];
-        for (uint32_t c = 0; c < dim; c++) {
-            y[c] = (((y[c] + w0 * v[c]) + w1 * v[dim + c]) + w2 * v[2 * dim + c]) +
-                   w3 * v[3 * dim + c];
+        for (size_t c = 0; c < dim; c++) {
+            y[c] = (((y[c] + w0 * v0[c]) + w1 * v1[c]) + w2 * v2[c]) + w3 * v3[c];
         }
     }
     for (; i < n; i++) {
-        for (uint32_t c = 0; c < dim; c++) {
-            y[c] += w[i] * values[(size_t)i * dim + c];
+        const float *restrict v = values + i * dim;
+        for (size_t c = 0; c < dim; c++) {
+            y[c] += w[i] * v[c];
         }
     }
 }
@@ -554,7 +583,7 @@ static void read_rows(hy__kv_type type, const void *rows, size_t stride, uint64_
                       uint32_t dim, float *x)
 {
     const char *row = (const char *)rows + (size_t)first * stride;
-    for (uint32_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         vec_kv_read(type, row + i * stride, x + (size_t)i * dim, dim);
     }
 }
@@ -582,7 +611,7 @@ static void vec_attention(const hy__vec_attention *args)
         float four[1][4], sum;
         fold_to_4(softmax[h].sum, four[0]);
         fold_rows((const float(*)[4])four, &sum, 1);
-        for (uint32_t c = 0; c < dim_v; c++) {
+        for (size_t c = 0; c < dim_v; c++) {
             args->y[(size_t)h * dim_v + c] /= sum;
         }
     }
@@ -592,8 +621,8 @@ static void vec_attention(const hy__vec_attention *args)
 
 static void vec_interleave(const float *x, size_t stride, uint32_t n, uint32_t cols, float *tile)
 {
-    for (uint32_t c = 0; c < TILE_COLS; c++) {
-        for (uint32_t i = 0; i < n; i++) {
+    for (size_t c = 0; c < TILE_COLS; c++) {
+        for (size_t i = 0; i < n; i++) {
             tile[(size_t)i * TILE_COLS + c] = c < cols ? x[c * stride + i] : 0.0f;
         }
     }
