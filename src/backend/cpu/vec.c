@@ -260,30 +260,38 @@ static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint
  * Four rows at a time, each with 16 partial sums of its own: named arrays and indices of the size
  * of pointers, which compilers keep in registers. */
 
-enum { ROWS = 4 };
+enum { ROWS = 4, GROUP = 32 }; /* rows at a time; rows whose partial sums are folded together */
 
-/* Four partial sums from 16; the rest of the tree is fold_rows. */
-static inline void fold_to_4(const float *restrict sum, float *restrict out)
-{
-    float s[8];
-    for (size_t l = 0; l < 8; l++) {
-        s[l] = sum[l] + sum[l + 8];
-    }
-    for (size_t l = 0; l < 4; l++) {
-        out[l] = s[l] + s[l + 4];
-    }
-}
+/* The partial sums of up to GROUP rows, quarter by quarter: to add them takes no steps within
+ * vectors, but for the last four of a row. */
+typedef struct partial_sums {
+    float quarter[4][GROUP * 4];
+} partial_sums;
 
-static inline void fold_rows(const float (*restrict fours)[4], float *restrict out, size_t n)
+/* The 16 of row i; sum is an array, which stays in registers. */
+#define KEEP(p, i, sum)                                                                            \
+    do {                                                                                           \
+        memcpy((p)->quarter[0] + 4 * (i), (sum), 4 * sizeof(float));                               \
+        memcpy((p)->quarter[1] + 4 * (i), (sum) + 4, 4 * sizeof(float));                           \
+        memcpy((p)->quarter[2] + 4 * (i), (sum) + 8, 4 * sizeof(float));                           \
+        memcpy((p)->quarter[3] + 4 * (i), (sum) + 12, 4 * sizeof(float));                          \
+    } while (0)
+
+/* out[i] = the sum of row i, added in halves. */
+static inline void fold_rows(const partial_sums *restrict p, float *restrict out, size_t n)
 {
+    float four[GROUP * 4];
+    for (size_t i = 0; i < 4 * n; i++) {
+        four[i] = (p->quarter[0][i] + p->quarter[2][i]) + (p->quarter[1][i] + p->quarter[3][i]);
+    }
     for (size_t i = 0; i < n; i++) {
-        out[i] = (fours[i][0] + fours[i][2]) + (fours[i][1] + fours[i][3]);
+        out[i] = (four[4 * i] + four[4 * i + 2]) + (four[4 * i + 1] + four[4 * i + 3]);
     }
 }
 
-/* Four partial sums each of ROWS rows times x. */
+/* ROWS rows times x: partial sums from row i of p on. */
 static inline void dot_rows(const float *const *rows, const float *restrict x, size_t n,
-                            float (*restrict fours)[4])
+                            partial_sums *restrict p, size_t i)
 {
     const float *restrict m0 = rows[0], *restrict m1 = rows[1];
     const float *restrict m2 = rows[2], *restrict m3 = rows[3];
@@ -303,29 +311,26 @@ static inline void dot_rows(const float *const *rows, const float *restrict x, s
         s2[j - whole] += m2[j] * x[j];
         s3[j - whole] += m3[j] * x[j];
     }
-    fold_to_4(s0, fours[0]);
-    fold_to_4(s1, fours[1]);
-    fold_to_4(s2, fours[2]);
-    fold_to_4(s3, fours[3]);
+    KEEP(p, i, s0);
+    KEEP(p, i + 1, s1);
+    KEEP(p, i + 2, s2);
+    KEEP(p, i + 3, s3);
 }
 
-/* out[i] = row i of m times x. */
-static void dot_each(const float *m, size_t stride, const float *x, size_t n, size_t n_rows,
-                     float *out)
+/* out[i] = row i of m times x, for up to GROUP rows. */
+static inline void dot_each(const float *m, size_t stride, const float *x, size_t n, size_t n_rows,
+                            float *out)
 {
-    enum { MOST = 2 * LANES };
-    for (size_t first = 0; first < n_rows; first += MOST) {
-        const size_t count = HY_MIN(n_rows - first, (size_t)MOST), last = n_rows - 1;
-        float fours[MOST][4];
-        for (size_t i = 0; i < count; i += ROWS) {
-            const size_t at = first + i; /* the last row serves those behind it */
-            const float *rows[ROWS] = {m + at * stride, m + HY_MIN(at + 1, last) * stride,
-                                       m + HY_MIN(at + 2, last) * stride,
-                                       m + HY_MIN(at + 3, last) * stride};
-            dot_rows(rows, x, n, fours + i);
-        }
-        fold_rows((const float(*)[4])fours, out + first, count);
+    const size_t last = n_rows - 1;
+    partial_sums p;
+    for (size_t i = 0; i < n_rows; i += ROWS) {
+        /* The last row serves those behind it. */
+        const float *rows[ROWS] = {m + i * stride, m + HY_MIN(i + 1, last) * stride,
+                                   m + HY_MIN(i + 2, last) * stride,
+                                   m + HY_MIN(i + 3, last) * stride};
+        dot_rows(rows, x, n, &p, i);
     }
+    fold_rows(&p, out, n_rows);
 }
 
 /* ---- WKV-7 */
@@ -339,8 +344,9 @@ typedef struct token {
 /* Element j of the next state, from s that of the old, sk = (S kk) and v those of its row. */
 #define NEXT(s, sk, v) (((s)*w[j] - (sk)*ka) + (v)*k[j])
 
-/* One row of S to its next state, maybe in place; four partial sums of that times r. */
-static void wkv7_row(const token *t, const float *from, float *to, float sk, float v, float *four)
+/* One row of S to its next state, maybe in place; partial sums of that times r. */
+static void wkv7_row(const token *t, const float *from, float *to, float sk, float v,
+                     partial_sums *p, size_t i)
 {
     const float *restrict r = t->r, *restrict w = t->w, *restrict k = t->k;
     float sum[LANES] = {0};
@@ -349,13 +355,13 @@ static void wkv7_row(const token *t, const float *from, float *to, float sk, flo
         to[j] = NEXT(from[j], sk, v);
         sum[j % LANES] += to[j] * r[j];
     }
-    fold_to_4(sum, four);
+    KEEP(p, i, sum);
 }
 
 /* ROWS rows, n a multiple of LANES. */
 static inline void wkv7_rows(const token *t, const float *from, float *to,
                              const float *restrict removed, const float *restrict value,
-                             float (*restrict fours)[4])
+                             partial_sums *restrict p, size_t i)
 {
     const float *restrict r = t->r, *restrict w = t->w, *restrict k = t->k;
     const float *restrict kk = t->kk, *restrict a = t->a;
@@ -382,30 +388,31 @@ static inline void wkv7_rows(const token *t, const float *from, float *to,
             s3[l] += x3 * r[j];
         }
     }
-    fold_to_4(s0, fours[0]);
-    fold_to_4(s1, fours[1]);
-    fold_to_4(s2, fours[2]);
-    fold_to_4(s3, fours[3]);
+    KEEP(p, i, s0);
+    KEEP(p, i + 1, s1);
+    KEEP(p, i + 2, s2);
+    KEEP(p, i + 3, s3);
 }
 
 /* A group of rows stays in the nearest cache between the two passes over it. */
 static void wkv7_token(const token *t, const float *from, float *to, const float *v, float *y)
 {
     const size_t n = t->n;
-    float fours[LANES][4], removed[LANES];
-    for (size_t first = 0; first < n; first += LANES) {
-        const size_t rows = HY_MIN(n - first, (size_t)LANES);
+    partial_sums p;
+    float removed[GROUP];
+    for (size_t first = 0; first < n; first += GROUP) {
+        const size_t rows = HY_MIN(n - first, (size_t)GROUP);
         dot_each(from + first * n, n, t->kk, n, rows, removed);
         size_t i = 0;
         for (; n % LANES == 0 && i < rows; i += ROWS) {
             wkv7_rows(t, from + (first + i) * n, to + (first + i) * n, removed + i, v + first + i,
-                      fours + i);
+                      &p, i);
         }
         for (; i < rows; i++) {
-            wkv7_row(t, from + (first + i) * n, to + (first + i) * n, removed[i], v[first + i],
-                     fours[i]);
+            wkv7_row(t, from + (first + i) * n, to + (first + i) * n, removed[i], v[first + i], &p,
+                     i);
         }
-        fold_rows((const float(*)[4])fours, y + first, rows);
+        fold_rows(&p, y + first, rows);
     }
 }
 
@@ -608,9 +615,10 @@ static void vec_attention(const hy__vec_attention *args)
         }
     }
     for (uint32_t h = 0; h < args->n_head; h++) {
-        float four[1][4], sum;
-        fold_to_4(softmax[h].sum, four[0]);
-        fold_rows((const float(*)[4])four, &sum, 1);
+        partial_sums p;
+        float sum;
+        KEEP(&p, 0, softmax[h].sum);
+        fold_rows(&p, &sum, 1);
         for (size_t c = 0; c < dim_v; c++) {
             args->y[(size_t)h * dim_v + c] /= sum;
         }
