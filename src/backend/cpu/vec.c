@@ -9,6 +9,7 @@
 
 #include "halyard/compiler.h"
 #include "quant/quant.h"
+#include "vec_half.h"
 
 enum { LANES = 16, TILE_COLS = 12, Q8_BLOCK = 32 };
 
@@ -454,13 +455,6 @@ static void write_f16(const float *restrict x, uint16_t *restrict row, uint32_t 
     }
 }
 
-static void read_f16(const uint16_t *restrict row, float *restrict x, uint32_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        x[i] = hy__f16_to_f32(row[i]);
-    }
-}
-
 static void write_q8(const float *x, uint8_t *row, uint32_t n)
 {
     const size_t block_bytes = hy__kv_bytes(HY__KV_Q8_0, Q8_BLOCK);
@@ -508,7 +502,7 @@ static void vec_kv_read(hy__kv_type type, const void *row, float *x, uint32_t n)
         memcpy(x, row, n * sizeof *x);
         break;
     case HY__KV_F16:
-        read_f16(row, x, n);
+        hy__halves(row, x, n);
         break;
     case HY__KV_Q8_0:
         read_q8(row, x, n);
