@@ -50,6 +50,14 @@ static inline float exp_f32(float x)
     return (1.0f + p) * hy__f32_from_bits((a - 1u) << 23) * hy__f32_from_bits((b - 1u) << 23);
 }
 
+/* e^x where it is a normal number, |x| <= 87, or x is NaN. */
+static inline float exp_normal(float x)
+{
+    uint32_t bits;
+    const float p = exp_reduced(x, &bits);
+    return (1.0f + p) * hy__f32_from_bits((bits - 0x4b400000u + 127u) << 23);
+}
+
 static inline float magnitude(float x)
 {
     return hy__f32_from_bits(hy__f32_bits(x) & 0x7fffffffu);
@@ -64,6 +72,15 @@ static inline float sigmoid_f32(float x)
 {
     const float e = exp_f32(-magnitude(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+/* e^(-e^(-1/2) sigmoid(x)): what becomes of a sigmoid below e^-87 does not show in the result. */
+static inline float decay_f32(float x)
+{
+    float a = magnitude(x);
+    a = a > 87.0f ? 87.0f : a;
+    const float e = exp_normal(-a), sigmoid = (x < 0.0f ? e : 1.0f) / (1.0f + e);
+    return exp_normal(-0x1.368b30p-1f * sigmoid);
 }
 
 /* By way of m = e^(-2|x|) - 1, which loses nothing near zero: tanh |x| = -m / (2 + m). */
@@ -130,7 +147,7 @@ static void vec_relu2(float *y, const float *x, uint32_t n)
 
 static void vec_rwkv7_decay(float *y, const float *x, uint32_t n)
 {
-    EACH(n, exp_f32(-0x1.368b30p-1f * sigmoid_f32(x[i]))) /* e^(-1/2) */
+    EACH(n, decay_f32(x[i]))
 }
 
 static void vec_rwkv7_key(float *y, const float *k, const float *a, const float *k_a, uint32_t n)
