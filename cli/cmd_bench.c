@@ -113,11 +113,13 @@ static int run_test(bench *b, test *t)
     hy_token *ids = malloc(n * sizeof *ids);
     t->ns = calloc(b->reps, sizeof *t->ns);
     t->speed = calloc(b->reps, sizeof *t->speed);
-    const bool ok = ids && t->ns && t->speed &&
-                    (!b->profiles || profile_init(&t->phases, e->model, b->reps, b->trace != NULL));
-    int code = ok ? CLI_OK : cli_fail(o, "out of memory");
+    int code = ids && t->ns && t->speed ? CLI_OK : cli_fail(o, "out of memory");
     if (code == CLI_OK) {
         code = engine_session(e, n, t->n_threads, false);
+    }
+    if (code == CLI_OK && b->profiles &&
+        !profile_init(&t->phases, e->session, b->reps, b->trace != NULL)) {
+        code = cli_fail(o, "out of memory");
     }
     if (code == CLI_OK) {
         hy_error err = {HY_OK, ""};
@@ -131,7 +133,7 @@ static int run_test(bench *b, test *t)
         }
         /* The cache of a transformer is read up to the position of each token: half the length on
          * average. */
-        t->bytes = (double)e->info.token_bytes + (double)e->info.kv_bytes_per_token * (n - 1) / 2.0;
+        t->bytes = engine_token_bytes(e, (n - 1) / 2.0);
     }
     hy_session_destroy(e->session);
     e->session = NULL;

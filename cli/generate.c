@@ -105,6 +105,8 @@ int engine_session(engine *e, uint32_t n_ctx, uint32_t n_threads, bool all_logit
     opts.n_batch = (uint32_t)OPT(e->o, BATCH)->i;
     opts.n_threads = n_threads;
     opts.all_logits = all_logits;
+    opts.cache_type_k = OPT(e->o, CACHE_K)->s;
+    opts.cache_type_v = OPT(e->o, CACHE_V)->s;
     hy_error err = {HY_OK, ""};
     if (hy_session_create(e->model, &opts, &e->session, &err) != HY_OK) {
         return cli_error(e->o, &err);
@@ -489,10 +491,16 @@ void gen_free(gen_result *r)
     memset(r, 0, sizeof *r);
 }
 
+double engine_token_bytes(const engine *e, double position)
+{
+    const double kv = (double)hy_session_kv_bytes_per_token(e->session);
+    const double rest = (double)(e->info.token_bytes - e->info.kv_bytes_per_token);
+    return rest + kv * (1 + position); /* one is written */
+}
+
 double gen_token_bytes(const engine *e, const gen_result *r)
 {
-    const double position = r->decode_n ? r->position_sum / (double)r->decode_n : 0;
-    return (double)e->info.token_bytes + (double)e->info.kv_bytes_per_token * position;
+    return engine_token_bytes(e, r->decode_n ? r->position_sum / (double)r->decode_n : 0);
 }
 
 static double per_second(uint64_t n, uint64_t ns)

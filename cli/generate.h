@@ -87,6 +87,8 @@ void gen_free(gen_result *r);
 /* Evaluates pending tokens although Ctrl-C was pressed. */
 hy_status gen_finish_pending(engine *e, hy_error *err);
 
+/* Weights and state that a token at this position of the session must read or write, bytes. */
+double engine_token_bytes(const engine *e, double position);
 /* Weights and state that one token of r had to read, bytes. */
 double gen_token_bytes(const engine *e, const gen_result *r);
 /* The closing line on standard error. */

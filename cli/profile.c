@@ -89,7 +89,7 @@ static profile_row *row_for(profile *p, const char *kind, const char *name)
 }
 
 /* Every layer that attends has an equal part of a position's cache. */
-static void share_caches(profile *p, const hy_plan_info *info)
+static void share_caches(profile *p, const hy_session *s)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->n_phases; i++) {
@@ -97,13 +97,14 @@ static void share_caches(profile *p, const hy_plan_info *info)
     }
     for (uint32_t i = 0; i < p->n_phases; i++) {
         if (strcmp(p->rows[p->row_of[i]].kind, "attention") == 0) {
-            p->work[i].per_position = (double)info->kv_bytes_per_token / n;
+            p->work[i].per_position = (double)hy_session_kv_bytes_per_token(s) / n;
         }
     }
 }
 
-bool profile_init(profile *p, const hy_model *m, size_t runs, bool keep_events)
+bool profile_init(profile *p, const hy_session *s, size_t runs, bool keep_events)
 {
+    const hy_model *m = hy_session_model(s);
     hy_plan_info info = {.size = sizeof info};
     hy_model_plan(m, &info);
     memset(p, 0, sizeof *p);
@@ -131,7 +132,7 @@ bool profile_init(profile *p, const hy_model *m, size_t runs, bool keep_events)
         p->row_of[i] = (uint32_t)(row - p->rows);
         p->work[i] = work_of(m, &phase);
     }
-    share_caches(p, &info);
+    share_caches(p, s);
     return true;
 }
 

@@ -53,8 +53,8 @@ typedef struct profile {
     size_t n_events, cap;
 } profile;
 
-/* Rows from the model's plan, room for `runs` runs.  False: memory is out. */
-bool profile_init(profile *p, const hy_model *m, size_t runs, bool keep_events);
+/* Rows from the plan of the session's model, room for `runs` runs.  False: memory is out. */
+bool profile_init(profile *p, const hy_session *s, size_t runs, bool keep_events);
 void profile_free(profile *p);
 
 /* A run begins at position 0 and ends after `tokens` tokens and `ns` nanoseconds.  Its steps report

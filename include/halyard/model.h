@@ -53,7 +53,7 @@ typedef struct hy_model_info {
     uint64_t token_bytes;        /* weights and state that decoding one token must read or write, at
                                     position 0 */
     uint64_t state_bytes;        /* of one session: recurrent part */
-    uint64_t kv_bytes_per_token; /* what the KV cache grows by; 0 for recurrent models */
+    uint64_t kv_bytes_per_token; /* of the KV cache if it is f32; 0 for recurrent models */
     uint64_t fingerprint;        /* of metadata and tensor samples: what a state file is tied to */
 } hy_model_info;
 HY_API void hy_model_get_info(const hy_model *m, hy_model_info *info);

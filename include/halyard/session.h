@@ -25,9 +25,13 @@ typedef struct hy_session_opts {
     uint32_t n_batch; /* most tokens in one step; 0: 64 */
     uint32_t n_threads; /* 0: 1 */
     bool all_logits;    /* keep logits of every position of a step, not only of the last token */
+    /* Types of the KV cache's keys and values: "f32", "f16", "q8_0"; NULL: the backend's own.  Less
+     * memory, less exact; recurrent models have no cache. */
+    const char *cache_type_k, *cache_type_v;
 } hy_session_opts;
 
-/* Errors: HY_E_NOMEM, HY_E_THREAD, HY_E_ARG, HY_E_LIMIT. */
+/* Errors: HY_E_NOMEM, HY_E_THREAD, HY_E_ARG, HY_E_LIMIT, HY_E_UNSUPPORTED (a cache type that the
+ * backend does not have). */
 HY_API HY_CHECK hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts,
                                             hy_session **out, hy_error *err);
 HY_API void hy_session_destroy(hy_session *s);
@@ -67,6 +71,8 @@ HY_API HY_CHECK hy_status hy_session_sample(hy_session *s, const hy_sampler *sam
 /* Tokens evaluated so far, oldest first; valid until the next call. */
 HY_API const hy_token *hy_session_tokens(const hy_session *s, size_t *n);
 HY_API uint32_t hy_session_n_ctx(const hy_session *s); /* 0: no limit */
+/* What the KV cache grows by per token, in its types; 0 for recurrent models. */
+HY_API uint64_t hy_session_kv_bytes_per_token(const hy_session *s);
 
 /* Back to an empty sequence; drops pending tokens and logits. */
 HY_API void hy_session_reset(hy_session *s);

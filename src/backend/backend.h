@@ -25,8 +25,11 @@ typedef struct hy__backend_opts {
     uint32_t n_ctx;   /* positions that KV caches hold; 0 for recurrent models */
     uint32_t n_batch; /* most tokens in a step */
     uint32_t n_threads;
-    bool all_logits; /* steps may ask for logits of every token, not only of the last */
+    bool all_logits;          /* steps may ask for logits of every token, not only of the last */
+    hy_type cache_k, cache_v; /* of KV caches: among the backend's cache_types */
 } hy__backend_opts;
+
+enum { HY__MOST_CACHE_TYPES = 4 };
 
 /* One step: n tokens at positions pos, pos + 1, ... */
 typedef struct hy__step_args {
@@ -44,6 +47,9 @@ typedef struct hy__step_args {
 
 typedef struct hy__backend {
     const char *name;
+    /* Types that KV caches can have, keys and values alike; the first is the default. */
+    hy_type cache_types[HY__MOST_CACHE_TYPES];
+    uint32_t n_cache_types;
     bool profiles; /* whether steps run phase by phase and call `profile` */
     /* Whether it runs the operation, on a matrix of this type where it reads one. */
     bool (*supports)(hy__opcode op, hy_type type);

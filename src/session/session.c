@@ -5,6 +5,7 @@
 #include "session.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #define DEFAULT_CTX 4096
 #define DEFAULT_BATCH 64
@@ -41,6 +42,101 @@ static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy
     return HY_OK;
 }
 
+/* ---- types of KV caches */
+
+static bool has_cache_type(const hy__backend *b, hy_type type)
+{
+    for (uint32_t i = 0; i < b->n_cache_types; i++) {
+        if (b->cache_types[i] == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "F16, F32" */
+static const char *cache_type_names(const hy__backend *b, char *buf, size_t cap)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < b->n_cache_types && n < cap; i++) {
+        n += (size_t)snprintf(buf + n, cap - n, "%s%s", i > 0 ? ", " : "",
+                              hy_type_find(b->cache_types[i])->name);
+    }
+    return buf;
+}
+
+/* The type of that name, or the backend's own for NULL.  *name becomes a constant, as callers need
+ * not keep theirs. */
+static hy_status resolve_cache_type(const hy__backend *b, const char *option, const char **name,
+                                    hy_type *type, hy_error *err)
+{
+    char buf[64];
+    const hy_type_info *info = *name ? hy_type_by_name(*name) : hy_type_find(b->cache_types[0]);
+    if (!info) {
+        return hy__fail(err, HY_E_ARG, "%s is '%s', which is not the name of a type", option,
+                        hy__printable((hy_str){*name, strlen(*name)}, buf, sizeof buf));
+    }
+    if (!has_cache_type(b, info->type)) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "%s is %s; backend %s has caches of %s", option,
+                        info->name, b->name, cache_type_names(b, buf, sizeof buf));
+    }
+    *name = info->name;
+    *type = info->type;
+    return HY_OK;
+}
+
+/* A block of a cache's type holds numbers of one head. */
+static hy_status check_heads(const char *option, hy_type type, uint32_t head, hy_error *err)
+{
+    const hy_type_info *info = hy_type_find((uint32_t)type);
+    if (head % info->block_elems != 0) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "%s is %s, whose blocks of %u do not fit into heads of %u numbers", option,
+                        info->name, info->block_elems, head);
+    }
+    return HY_OK;
+}
+
+static hy_status resolve_cache_types(hy_session *s, hy_error *err)
+{
+    const hy__backend *b = s->model->backend;
+    const hy__graph *g = &s->model->graph;
+    hy_session_opts *o = &s->opts;
+    HY_TRY(resolve_cache_type(b, "cache_type_k", &o->cache_type_k, &s->cache_k, err));
+    HY_TRY(resolve_cache_type(b, "cache_type_v", &o->cache_type_v, &s->cache_v, err));
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const hy__node *node = &g->nodes[i];
+        if (node->op == HY__OP_ATTENTION) {
+            const uint32_t heads = node->params.n_head_kv;
+            HY_TRY(check_heads("cache_type_k", s->cache_k, g->values[node->in[1]].n / heads, err));
+            HY_TRY(check_heads("cache_type_v", s->cache_v, g->values[node->in[2]].n / heads, err));
+        }
+    }
+    return HY_OK;
+}
+
+static uint64_t row_bytes(hy_type type, uint32_t n)
+{
+    const hy_type_info *info = hy_type_find((uint32_t)type);
+    return (uint64_t)n / info->block_elems * info->block_bytes;
+}
+
+uint64_t hy_session_kv_bytes_per_token(const hy_session *s)
+{
+    const hy__graph *g = &s->model->graph;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const hy__node *node = &g->nodes[i];
+        if (node->op == HY__OP_ATTENTION) {
+            sum += row_bytes(s->cache_k, g->values[node->in[1]].n) +
+                   row_bytes(s->cache_v, g->values[node->in[2]].n);
+        }
+    }
+    return sum;
+}
+
+/* ---- life */
+
 hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_session **out,
                             hy_error *err)
 {
@@ -54,11 +150,19 @@ hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_s
     s->model = m;
     s->opts = o;
     atomic_init(&s->cancel, false);
-    s->logits =
-        hy__alloc(&m->env, o.all_logits ? o.n_batch : 1, m->info.n_vocab * sizeof *s->logits, err);
-    hy_status status = s->logits ? HY_OK : HY_E_NOMEM;
+    hy_status status = resolve_cache_types(s, err);
     if (status == HY_OK) {
-        const hy__backend_opts b = {o.n_ctx, o.n_batch, o.n_threads, o.all_logits};
+        s->logits = hy__alloc(&m->env, o.all_logits ? o.n_batch : 1,
+                              m->info.n_vocab * sizeof *s->logits, err);
+        status = s->logits ? HY_OK : HY_E_NOMEM;
+    }
+    if (status == HY_OK) {
+        const hy__backend_opts b = {.n_ctx = o.n_ctx,
+                                    .n_batch = o.n_batch,
+                                    .n_threads = o.n_threads,
+                                    .all_logits = o.all_logits,
+                                    .cache_k = s->cache_k,
+                                    .cache_v = s->cache_v};
         status = m->backend->session_create(m->backend_model, &b, &s->backend, err);
     }
     if (status != HY_OK) {

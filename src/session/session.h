@@ -6,9 +6,10 @@
 
 struct hy_session {
     const hy_model *model;
-    hy_session_opts opts; /* resolved */
+    hy_session_opts opts; /* resolved; names of types are constants */
     void *backend;        /* the backend's session */
-    hy_token *tokens;     /* [n_done evaluated, then n_pending queued] */
+    hy_type cache_k, cache_v;
+    hy_token *tokens; /* [n_done evaluated, then n_pending queued] */
     size_t n_done, n_pending, cap;
     float *logits;     /* [rows][vocab] */
     uint32_t n_logits; /* valid rows */

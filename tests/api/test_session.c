@@ -221,6 +221,122 @@ static void options_are_checked(void **state)
     close_tiny(&r);
 }
 
+/* ---- types of KV caches */
+
+static hy_status load_with(const tiny_model *t, const char *backend, tiny *y, hy_error *err)
+{
+    size_t len;
+    const hy_model_opts opts = {.size = sizeof opts, .backend = backend};
+    y->bytes = tiny_bytes(t, &len);
+    return hy_model_load_memory(y->bytes, len, &opts, NULL, &y->model, err);
+}
+
+static void types_of_caches_are_checked(void **state)
+{
+    (void)state;
+    static const char *const backends[] = {"ref", "cpu"};
+    hy_error err;
+    hy_session *s;
+    tiny_model t;
+    tiny_make(&t, TINY_LLAMA, &tiny_usual);
+    for (size_t i = 0; i < HY_COUNT(backends); i++) {
+        tiny y;
+        assert_ok(load_with(&t, backends[i], &y, &err), &err);
+        const uint64_t numbers = 2 * 2 * 4; /* keys of two layers, two heads of four */
+        const uint64_t own = i == 0 ? 4 : 2;
+        hy_session_opts o = {.size = sizeof o, .cache_type_k = "f33"};
+        assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_ARG, &err,
+                     "cache_type_k is 'f33', which is not the name of a type");
+        assert_null(s);
+        o = (hy_session_opts){.size = sizeof o, .cache_type_v = "Q4_K"};
+        assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_UNSUPPORTED, &err,
+                     i == 0 ? "cache_type_v is Q4_K; backend ref has caches of F32"
+                            : "cache_type_v is Q4_K; backend cpu has caches of F16, F32, Q8_0");
+        o.cache_type_v = "q8_0";
+        assert_fails(hy_session_create(y.model, &o, &s, &err), HY_E_UNSUPPORTED, &err,
+                     i == 0 ? "cache_type_v is Q8_0; backend ref"
+                            : "blocks of 32 do not fit into heads of 4 numbers");
+        o.cache_type_v = "f32";
+        assert_ok(hy_session_create(y.model, &o, &s, &err), &err);
+        assert_int_equal(hy_session_kv_bytes_per_token(s), numbers * own + numbers * 4);
+        hy_session_destroy(s);
+        close_tiny(&y);
+    }
+    tiny_free(&t);
+    tiny r = open_tiny(TINY_RWKV7);
+    assert_ok(hy_session_create(r.model, NULL, &s, &err), &err);
+    assert_int_equal(hy_session_kv_bytes_per_token(s), 0);
+    hy_session_destroy(s);
+    close_tiny(&r);
+}
+
+/* Greatest difference between the logits of two sessions, in units of b's rms. */
+static double distance(const hy_session *a, const hy_session *b)
+{
+    const float *x = hy_session_logits(a, 0), *y = hy_session_logits(b, 0);
+    double most = 0, square = 0;
+    for (size_t i = 0; i < VOCAB; i++) {
+        most = fmax(most, fabs((double)x[i] - (double)y[i]));
+        square += (double)y[i] * (double)y[i] / VOCAB;
+    }
+    return most / sqrt(square);
+}
+
+/* Small types give nearly the logits of f32, and a fork, whose cache comes from numbers, exactly
+ * those of its origin. */
+static void caches_of_every_type_compute_nearly_the_same(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"f32", "F16", "q8_0"};
+    static const double near[] = {0, 0.01, 0.1};
+    static const uint64_t bytes[] = {4 * 32, 2 * 32, 34}; /* of 32 numbers */
+    tiny_shape wide = tiny_usual;
+    wide.key = 32;
+    tiny_model t;
+    tiny_make(&t, TINY_QWEN3, &wide);
+    hy_error err;
+    tiny y;
+    assert_ok(load_with(&t, "cpu", &y, &err), &err);
+    hy_session *exact = NULL;
+    for (size_t i = 0; i < 9; i++) {
+        const size_t k = i / 3, v = i % 3;
+        char name[8];
+        snprintf(name, sizeof name, "%s", types[k]);
+        const hy_session_opts o = {.size = sizeof o,
+                                   .n_ctx = LONG,
+                                   .n_batch = 5,
+                                   .cache_type_k = name,
+                                   .cache_type_v = types[v]};
+        hy_session *s, *fork;
+        assert_ok(hy_session_create(y.model, &o, &s, &err), &err);
+        memset(name, '?', sizeof name - 1); /* sessions do not keep their caller's names */
+        assert_int_equal(hy_session_kv_bytes_per_token(s), 2 * 2 * (bytes[k] + bytes[v]));
+        append(s, 0, 40);
+        while (step_ok(s).pending > 0) {
+        }
+        assert_ok(hy_session_fork(s, &fork, &err), &err);
+        assert_int_equal(hy_session_kv_bytes_per_token(fork), hy_session_kv_bytes_per_token(s));
+        assert_same_place(s, fork);
+        append(s, 40, 1);
+        append(fork, 40, 1);
+        (void)step_ok(s);
+        (void)step_ok(fork);
+        assert_memory_equal(hy_session_logits(s, 0), hy_session_logits(fork, 0),
+                            VOCAB * sizeof(float));
+        hy_session_destroy(fork);
+        if (i == 0) {
+            exact = s;
+            continue;
+        }
+        const double d = distance(s, exact);
+        assert_true(d > 0 && d < fmax(near[k], near[v]));
+        hy_session_destroy(s);
+    }
+    hy_session_destroy(exact);
+    close_tiny(&y);
+    tiny_free(&t);
+}
+
 static void a_long_context_of_the_model_is_not_all_reserved(void **state)
 {
     (void)state;
@@ -741,6 +857,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_and_threads_change_nothing),
         cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(types_of_caches_are_checked),
+        cmocka_unit_test(caches_of_every_type_compute_nearly_the_same),
         cmocka_unit_test(a_long_context_of_the_model_is_not_all_reserved),
         cmocka_unit_test(appending_is_checked),
         cmocka_unit_test(a_step_without_tokens_leaves_the_logits),

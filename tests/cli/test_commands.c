@@ -99,7 +99,16 @@ static void test_failures(void **state)
         assert_int_equal(r.out_len, 0);
         ran_free(&r);
     }
-    ran r = run(NULL, "run", "-m", EMBEDDED_MODEL, "-f", "nowhere.txt");
+    ran r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-n", "1", "-ctk", "q9");
+    expect_code(r, 1);
+    expect_has(r.err, "cache_type_k is 'q9', which is not the name of a type");
+    ran_free(&r);
+    r = run(NULL, "run", "-m", EMBEDDED_MODEL, "-p", "x", "--backend", "ref", "--cache-type-v",
+            "q8_0");
+    expect_code(r, 1);
+    expect_has(r.err, "cache_type_v is Q8_0; backend ref has caches of F32");
+    ran_free(&r);
+    r = run(NULL, "run", "-m", EMBEDDED_MODEL, "-f", "nowhere.txt");
     expect_code(r, 1);
     expect_has(r.err, "nowhere.txt");
     ran_free(&r);

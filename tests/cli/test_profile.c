@@ -9,6 +9,7 @@
 typedef struct fixture {
     void *bytes;
     hy_model *model;
+    hy_session *session;
     hy_plan_info plan;
     profile p;
 } fixture;
@@ -21,12 +22,15 @@ static void set_up(fixture *f, tiny_arch arch, size_t runs, bool keep)
     assert_ok(hy_model_load_memory(f->bytes, len, NULL, NULL, &f->model, &err), &err);
     f->plan = (hy_plan_info){.size = sizeof f->plan};
     hy_model_plan(f->model, &f->plan);
-    assert_true(profile_init(&f->p, f->model, runs, keep));
+    const hy_session_opts opts = {.size = sizeof opts, .cache_type_k = "f32", .cache_type_v = "f32"};
+    assert_ok(hy_session_create(f->model, &opts, &f->session, &err), &err);
+    assert_true(profile_init(&f->p, f->session, runs, keep));
 }
 
 static void tear_down(fixture *f)
 {
     profile_free(&f->p);
+    hy_session_destroy(f->session);
     hy_model_destroy(f->model);
     free(f->bytes);
 }

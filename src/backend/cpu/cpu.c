@@ -53,6 +53,8 @@ static bool supports(hy__opcode op, hy_type type)
 
 const hy__backend hy__backend_cpu = {
     .name = "cpu",
+    .cache_types = {HY_TYPE_F16, HY_TYPE_F32, HY_TYPE_Q8_0},
+    .n_cache_types = 3,
     .profiles = true,
     .supports = supports,
     .model_create = model_create,

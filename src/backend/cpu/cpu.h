@@ -114,6 +114,7 @@ typedef struct hy__cpu_session {
     float *recurrent[2]; /* a step reads the current block and writes the other */
     unsigned current;
     char **caches; /* [n_states] KV caches [n_ctx][n] in their types, NULL for recurrent states */
+    hy__kv_type *kv_types; /* [n_states] */
     hy__cpu_rope *ropes;
     uint32_t n_ropes;
     hy__cpu_task *task_memory;

@@ -19,6 +19,7 @@ void hy__cpu_session_destroy(void *session)
         hy__free_aligned(&env, s->caches[i]);
     }
     hy__free(&env, s->caches);
+    hy__free(&env, s->kv_types);
     for (uint32_t i = 0; i < s->n_ropes; i++) {
         hy__free(&env, s->ropes[i].cs);
     }
@@ -134,19 +135,31 @@ static hy_status make_inputs(hy__cpu_session *s, hy_error *err)
     return s->scratch ? HY_OK : HY_E_NOMEM;
 }
 
+static hy__kv_type kv_type_of(hy_type type)
+{
+    return type == HY_TYPE_F32 ? HY__KV_F32 : type == HY_TYPE_F16 ? HY__KV_F16 : HY__KV_Q8_0;
+}
+
 hy__kv_type hy__cpu_kv_type(const hy__cpu_session *s, hy__id cache)
 {
-    (void)s;
-    (void)cache;
-    return HY__KV_F16;
+    return s->kv_types[s->model->g->values[cache].state];
 }
 
 static hy_status make_caches(hy__cpu_session *s, hy_error *err)
 {
     const hy__graph *g = s->model->g;
     s->caches = hy__calloc(&s->model->env, g->n_states, sizeof *s->caches, err);
-    if (!s->caches) {
+    s->kv_types =
+        s->caches ? hy__calloc(&s->model->env, g->n_states, sizeof *s->kv_types, err) : NULL;
+    if (!s->kv_types) {
         return HY_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        const hy__node *node = &g->nodes[i];
+        if (node->op == HY__OP_ATTENTION) {
+            s->kv_types[g->values[node->in[3]].state] = kv_type_of(s->opts.cache_k);
+            s->kv_types[g->values[node->in[4]].state] = kv_type_of(s->opts.cache_v);
+        }
     }
     for (uint32_t i = 0; i < g->n_states; i++) {
         const hy__value *v = &g->values[g->states[i]];

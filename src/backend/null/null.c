@@ -40,6 +40,8 @@ static hy_status session_create(void *model, const hy__backend_opts *opts, void 
 /* Steps and states belong to sessions, of which there are none. */
 const hy__backend hy__backend_null = {
     .name = "null",
+    .cache_types = {HY_TYPE_F32},
+    .n_cache_types = 1,
     .supports = supports,
     .model_create = model_create,
     .model_destroy = destroy,

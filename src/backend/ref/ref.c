@@ -329,6 +329,8 @@ hy_status hy__ref_state_write(void *session, uint64_t n_pos, const float *data, 
 
 const hy__backend hy__backend_ref = {
     .name = "ref",
+    .cache_types = {HY_TYPE_F32},
+    .n_cache_types = 1,
     .supports = hy__ref_supports,
     .model_create = model_create,
     .model_destroy = model_destroy,
