@@ -51,6 +51,13 @@
 #define HY_PAUSE() ((void)0)
 #endif
 
+/* The memory at p is read soon. */
+#if defined(__GNUC__)
+#define HY_PREFETCH(p) __builtin_prefetch(p)
+#else
+#define HY_PREFETCH(p) ((void)(p))
+#endif
+
 #ifdef __cplusplus
 #define HY_BEGIN_DECLS extern "C" {
 #define HY_END_DECLS }

@@ -4,6 +4,8 @@
  * chosen to collide. */
 #include "base.h"
 
+#include "halyard/compiler.h"
+
 /* CRC-64/XZ: polynomial 0x42F0E1EBA9EA3693 of ECMA-182, reflected. */
 static uint64_t crc_entry(unsigned byte)
 {
@@ -104,33 +106,47 @@ void hy__strmap_finish(const hy_env *env, hy__strmap *m)
     memset(m, 0, sizeof *m);
 }
 
-/* The slot that holds the key, or the free one where it belongs. */
-static struct hy__strmap_slot *find_slot(const hy__strmap *m, const char *key, size_t len,
-                                         uint32_t *check)
+static struct hy__strmap_slot *slot_at(const hy__strmap *m, uint64_t i)
 {
-    const uint64_t hash = hy__hash(m->key, key, len);
-    *check = (uint32_t)(hash >> 32);
-    for (size_t i = (size_t)hash;; i++) {
-        struct hy__strmap_slot *s = &m->slots[i & (m->n_slots - 1)];
-        if (!s->key || (s->check == *check && s->len == len && memcmp(s->key, key, len) == 0)) {
+    return &m->slots[i & (m->n_slots - 1)];
+}
+
+/* The slot that holds the key, or the free one where it belongs. */
+static struct hy__strmap_slot *find_slot(const hy__strmap *m, hy_str key, uint64_t hash)
+{
+    const uint32_t check = (uint32_t)(hash >> 32);
+    for (uint64_t i = hash;; i++) {
+        struct hy__strmap_slot *s = slot_at(m, i);
+        if (!s->key || (s->check == check && s->len == key.len &&
+                        memcmp(s->key, key.data ? key.data : "", key.len) == 0)) {
             return s;
         }
     }
 }
 
-bool hy__strmap_put(hy__strmap *m, const char *key, size_t len, uint32_t value)
+static uint64_t hash_of(const hy__strmap *m, hy_str key)
+{
+    return hy__hash(m->key, key.data ? key.data : "", key.len);
+}
+
+static bool put(hy__strmap *m, hy_str key, uint64_t hash, uint32_t value)
 {
     if (m->n + 1 >= m->n_slots) { /* one slot stays free, so that every search ends */
         return false;
     }
-    uint32_t check;
-    struct hy__strmap_slot *s = find_slot(m, key ? key : "", len, &check);
+    struct hy__strmap_slot *s = find_slot(m, key, hash);
     if (s->key) {
         return false;
     }
-    *s = (struct hy__strmap_slot){key ? key : "", len, value, check};
+    *s = (struct hy__strmap_slot){key.data ? key.data : "", key.len, value, (uint32_t)(hash >> 32)};
     m->n++;
     return true;
+}
+
+bool hy__strmap_put(hy__strmap *m, const char *key, size_t len, uint32_t value)
+{
+    const hy_str k = {key, len};
+    return m->n_slots > 0 && put(m, k, hash_of(m, k), value);
 }
 
 bool hy__strmap_get(const hy__strmap *m, const char *key, size_t len, uint32_t *value)
@@ -138,11 +154,61 @@ bool hy__strmap_get(const hy__strmap *m, const char *key, size_t len, uint32_t *
     if (m->n == 0) {
         return false;
     }
-    uint32_t check;
-    const struct hy__strmap_slot *s = find_slot(m, key ? key : "", len, &check);
+    const hy_str k = {key, len};
+    const struct hy__strmap_slot *s = find_slot(m, k, hash_of(m, k));
     if (!s->key) {
         return false;
     }
     *value = s->value;
     return true;
+}
+
+/* ---- many keys: first their slots, then the keys in these are asked for, then both are there */
+
+enum { TOGETHER = 32 };
+
+static void hash_some(const hy__strmap *m, const hy_str *keys, size_t n, uint64_t *hashes)
+{
+    for (size_t i = 0; i < n; i++) {
+        hashes[i] = hash_of(m, keys[i]);
+        HY_PREFETCH(slot_at(m, hashes[i]));
+    }
+}
+
+size_t hy__strmap_put_all(hy__strmap *m, const hy_str *keys, const uint32_t *values, size_t n)
+{
+    uint64_t hashes[TOGETHER];
+    for (size_t at = 0; at < n; at += TOGETHER) {
+        const size_t some = m->n_slots ? HY_MIN(n - at, (size_t)TOGETHER) : 0;
+        hash_some(m, keys + at, some, hashes);
+        for (size_t i = 0; i < some; i++) {
+            if (!put(m, keys[at + i], hashes[i], values[at + i])) {
+                return at + i;
+            }
+        }
+        if (some == 0) { /* a map without room */
+            return 0;
+        }
+    }
+    return n;
+}
+
+void hy__strmap_get_all(const hy__strmap *m, const hy_str *keys, size_t n, uint32_t missing,
+                        uint32_t *values)
+{
+    uint64_t hashes[TOGETHER];
+    for (size_t at = 0; at < n; at += TOGETHER) {
+        const size_t some = m->n ? HY_MIN(n - at, (size_t)TOGETHER) : 0;
+        hash_some(m, keys + at, some, hashes);
+        for (size_t i = 0; i < some; i++) {
+            HY_PREFETCH(slot_at(m, hashes[i])->key);
+        }
+        for (size_t i = 0; i < some; i++) {
+            const struct hy__strmap_slot *s = find_slot(m, keys[at + i], hashes[i]);
+            values[at + i] = s->key ? s->value : missing;
+        }
+        for (size_t i = some; i < HY_MIN(n - at, (size_t)TOGETHER); i++) {
+            values[at + i] = missing; /* the map is empty */
+        }
+    }
 }

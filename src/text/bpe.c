@@ -80,20 +80,51 @@ static uint32_t token_symbol(loader *l, const char *s, size_t len)
     return NO_SYMBOL;
 }
 
-/* The same; vocabularies mostly list tokens in the order of their merges, so the last one and the
- * next are tried first: it saves a third of the time to load. */
-static uint32_t result_symbol(loader *l, const char *s, size_t len)
+/* Vocabularies mostly list tokens in the order of their merges, so the result is often the last one
+ * or the next. */
+static bool guess_result(loader *l, hy_str result, uint32_t *symbol)
 {
     for (uint32_t id = l->last_result; id < l->t->n_tokens && id - l->last_result < 2; id++) {
         const hy_str entry = hy__strings_at(&l->t->entries, id);
-        if (entry.len == len && memcmp(entry.data, s, len) == 0) {
-            l->last_result = id;
-            return id;
+        if (entry.len == result.len && memcmp(entry.data, result.data, result.len) == 0) {
+            l->last_result = *symbol = id;
+            return true;
         }
     }
-    const uint32_t id = token_symbol(l, s, len);
-    l->last_result = id == NO_SYMBOL ? l->last_result : id;
-    return id;
+    return false;
+}
+
+enum { TOGETHER = 64 }; /* merges whose symbols are looked up at once */
+
+/* Symbols of the merges first to first + n - 1. */
+static void find_symbols(loader *l, uint32_t first, uint32_t n)
+{
+    hy_str names[3 * TOGETHER];
+    uint32_t found[3 * TOGETHER];
+    uint32_t *wanted[3 * TOGETHER];
+    size_t k = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        raw_merge *m = &l->merges[first + i];
+        const char *bytes = l->bytes + m->at;
+        const hy_str result = {bytes, (size_t)m->left_len + m->right_len};
+        names[k] = (hy_str){bytes, m->left_len};
+        wanted[k++] = &m->left;
+        names[k] = (hy_str){bytes + m->left_len, m->right_len};
+        wanted[k++] = &m->right;
+        if (!guess_result(l, result, &m->result)) {
+            names[k] = result;
+            wanted[k++] = &m->result;
+        }
+    }
+    hy__strmap_get_all(&l->t->ids, names, k, NO_SYMBOL, found);
+    for (size_t i = 0; i < k; i++) {
+        *wanted[i] = found[i];
+        l->n_missing += found[i] == NO_SYMBOL;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t result = l->merges[first + i].result;
+        l->last_result = result == NO_SYMBOL ? l->last_result : result;
+    }
 }
 
 static hy_status split_merge(loader *l, uint32_t i, hy_str s, uint32_t at, hy_error *err)
@@ -113,9 +144,6 @@ static hy_status split_merge(loader *l, uint32_t i, hy_str s, uint32_t at, hy_er
     char *bytes = l->bytes + at;
     memcpy(bytes, s.data, m->left_len);
     memcpy(bytes + m->left_len, space + 1, m->right_len);
-    m->left = token_symbol(l, bytes, m->left_len);
-    m->right = token_symbol(l, bytes + m->left_len, m->right_len);
-    m->result = result_symbol(l, bytes, (size_t)m->left_len + m->right_len);
     return HY_OK;
 }
 
@@ -152,6 +180,10 @@ static hy_status read_merges(loader *l, const hy_gguf *g, hy_error *err)
         (void)hy_gguf_elem_str(g, key, i, &s);
         HY_TRY(split_merge(l, i, s, at, err));
         at += (uint32_t)s.len;
+        const uint32_t n_split = i % TOGETHER + 1;
+        if (n_split == TOGETHER || i + 1 == l->n_merges) {
+            find_symbols(l, i + 1 - n_split, n_split);
+        }
     }
     return HY_OK;
 }
@@ -197,9 +229,15 @@ static void sum_up(uint32_t *counts, uint32_t n)
     }
 }
 
+/* A merge while it is sorted. */
+typedef struct merge_row {
+    uint32_t left;
+    struct hy__bpe_merge merge;
+} merge_row;
+
 /* Two stable counting sorts, by right and then by left symbol; equal pairs stay in the order of
- * their ranks. */
-static hy_status sort_merges(loader *l, uint32_t *order, uint32_t *counts, hy_error *err)
+ * their ranks.  counts[n_symbols + 1] is zero. */
+static hy_status sort_merges(loader *l, merge_row *rows, uint32_t *counts, hy_error *err)
 {
     hy__bpe *bpe = &l->t->bpe;
     const uint32_t n = l->n_merges;
@@ -216,12 +254,11 @@ static hy_status sort_merges(loader *l, uint32_t *order, uint32_t *counts, hy_er
     sum_up(counts, bpe->n_symbols);
     sum_up(bpe->first, bpe->n_symbols + 1);
     for (uint32_t i = 0; i < n; i++) {
-        order[counts[l->merges[i].right]++] = i;
+        const raw_merge *m = &l->merges[i];
+        rows[counts[m->right]++] = (merge_row){m->left, {m->right, i, m->result}};
     }
     for (uint32_t k = 0; k < n; k++) {
-        const raw_merge *m = &l->merges[order[k]];
-        bpe->merges[bpe->first[m->left + 1]++] =
-            (struct hy__bpe_merge){m->right, order[k], m->result};
+        bpe->merges[bpe->first[rows[k].left + 1]++] = rows[k].merge;
     }
     return HY_OK;
 }
@@ -231,13 +268,13 @@ static hy_status load(loader *l, const hy_gguf *g, hy_error *err)
     const hy_env *env = &l->t->env;
     HY_TRY(read_merges(l, g, err));
     HY_TRY(number_symbols(l, err));
-    uint32_t *order = hy__alloc(env, l->n_merges, sizeof *order, err);
-    if (!order) {
+    merge_row *rows = hy__alloc(env, l->n_merges, sizeof *rows, err);
+    if (!rows) {
         return HY_E_NOMEM;
     }
     uint32_t *counts = hy__calloc(env, (size_t)l->t->bpe.n_symbols + 1, sizeof *counts, err);
-    const hy_status status = counts ? sort_merges(l, order, counts, err) : HY_E_NOMEM;
-    hy__free(env, order);
+    const hy_status status = counts ? sort_merges(l, rows, counts, err) : HY_E_NOMEM;
+    hy__free(env, rows);
     hy__free(env, counts);
     return status;
 }

@@ -203,17 +203,29 @@ static hy_status read_special_ids(hy_tokenizer *t, const hy_gguf *g, hy_error *e
  * stand for. */
 static hy_status index_entries(hy_tokenizer *t, hy_error *err)
 {
+    enum { TOGETHER = 256 };
+    hy_str entries[TOGETHER];
+    uint32_t ids[TOGETHER];
+    size_t n = 0;
     HY_TRY(hy__strmap_init(&t->env, &t->ids, t->n_tokens, err));
     for (uint32_t id = 0; id < t->n_tokens; id++) {
-        const hy_str entry = hy__strings_at(&t->entries, id);
-        if (entry.len && !hy__strmap_put(&t->ids, entry.data, entry.len, id)) {
+        entries[n] = hy__strings_at(&t->entries, id);
+        ids[n] = id;
+        n += entries[n].len > 0;
+        if (n < TOGETHER && id + 1 < t->n_tokens) {
+            continue;
+        }
+        const size_t put = hy__strmap_put_all(&t->ids, entries, ids, n);
+        if (put < n) {
+            const hy_str twice = entries[put];
             uint32_t first = 0;
             char text[80];
-            (void)hy__strmap_get(&t->ids, entry.data, entry.len, &first);
-            return hy__fail(err, HY_E_FORMAT,
-                            "tokenizer.ggml.tokens[%u] \"%s\" is the same as [%u]", (unsigned)id,
-                            hy__printable(entry, text, sizeof text), (unsigned)first);
+            (void)hy__strmap_get(&t->ids, twice.data, twice.len, &first);
+            return hy__fail(
+                err, HY_E_FORMAT, "tokenizer.ggml.tokens[%u] \"%s\" is the same as [%u]",
+                (unsigned)ids[put], hy__printable(twice, text, sizeof text), (unsigned)first);
         }
+        n = 0;
     }
     return HY_OK;
 }

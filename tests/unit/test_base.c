@@ -522,6 +522,43 @@ static void strmap_finds_what_was_put(void **state)
     assert_int_equal(f.live_blocks, 0);
 }
 
+static void strmap_takes_many_keys_at_once(void **state)
+{
+    (void)state;
+    enum { N = 1000, MISSING = 77777 };
+    static char texts[2 * N][8];
+    static hy_str keys[2 * N];
+    static uint32_t values[2 * N], found[2 * N];
+    const hy_env env = os_env();
+    hy_error err;
+    hy__strmap m = {0};
+    for (size_t i = 0; i < 2 * N; i++) {
+        keys[i] = (hy_str){texts[i], (size_t)snprintf(texts[i], sizeof texts[i], "k%zu", i)};
+        values[i] = (uint32_t)(3 * i);
+    }
+    assert_int_equal(hy__strmap_put_all(&m, keys, values, 1), 0); /* no room */
+    hy__strmap_get_all(&m, keys, 2, MISSING, found);
+    assert_true(found[0] == MISSING && found[1] == MISSING);
+    assert_ok(hy__strmap_init(&env, &m, N, &err), &err);
+    assert_int_equal(hy__strmap_put_all(&m, keys, values, 0), 0);
+    assert_int_equal(hy__strmap_put_all(&m, keys, values, N), N);
+    for (size_t n = 0; n < 2 * N; n += 37) { /* of any number */
+        memset(found, 0xAA, sizeof found);
+        hy__strmap_get_all(&m, keys, n, MISSING, found);
+        for (size_t i = 0; i < 2 * N; i++) {
+            assert_int_equal(found[i], i >= n ? 0xAAAAAAAA : i < N ? 3 * i : MISSING);
+        }
+    }
+    /* What is there already ends it; what came before is in. */
+    const hy_str more[] = {keys[N], keys[N + 1], keys[5], keys[N + 2]};
+    assert_int_equal(hy__strmap_put_all(&m, more, values, 4), 2);
+    uint32_t value;
+    assert_true(hy__strmap_get(&m, texts[N + 1], keys[N + 1].len, &value) && value == 3);
+    assert_true(hy__strmap_get(&m, texts[5], keys[5].len, &value) && value == 15);
+    assert_false(hy__strmap_get(&m, texts[N + 2], keys[N + 2].len, &value));
+    hy__strmap_finish(&env, &m);
+}
+
 static void strmap_keys_are_bytes(void **state)
 {
     (void)state;
@@ -901,6 +938,7 @@ int main(void)
         cmocka_unit_test(crc64_is_the_known_one),
         cmocka_unit_test(hash_depends_on_key_length_and_bytes),
         cmocka_unit_test(strmap_finds_what_was_put),
+        cmocka_unit_test(strmap_takes_many_keys_at_once),
         cmocka_unit_test(strmap_keys_are_bytes),
         cmocka_unit_test(files_appear_when_complete),
         cmocka_unit_test(file_errors_name_the_file),
