@@ -617,6 +617,52 @@ static void test_bench(void **state)
     ran_free(&r);
 }
 
+/* Phases of the embedded model: what they read is what the plan says, and the rest is small change.
+ */
+static void test_bench_phases(void **state)
+{
+    (void)state;
+    char path[512];
+    snprintf(path, sizeof path, "%s", temp_path("trace.json"));
+    ran r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "3", "-r", "2", "-t", "1",
+                "--backend", "cpu", "--profile", "--trace", path, "-o", "json");
+    expect_code(r, 0);
+    json_t *root = ran_json(&r);
+    const json_t *tg = json_array_get(root, 0);
+    double bytes = 0;
+    double ns = json_number_value(json_object_get(tg, "rest_ns"));
+    size_t count = 0;
+    size_t i = 0;
+    const json_t *phase = NULL;
+    json_array_foreach(json_object_get(tg, "phases"), i, phase)
+    {
+        bytes += json_number_value(json_object_get(phase, "bytes_per_token"));
+        ns += json_number_value(json_object_get(phase, "ns_per_token"));
+        count += (size_t)json_integer_value(json_object_get(phase, "count"));
+    }
+    const double planned = json_number_value(json_object_get(tg, "bytes_per_token"));
+    assert_float_equal(bytes, planned, 1e-3 * planned);
+    /* Two runs: their medians are their means. */
+    const double measured = json_number_value(json_object_get(tg, "median_ns")) / 3;
+    assert_float_equal(ns, measured, 1e-6 * measured + 1);
+    json_decref(root);
+    ran_free(&r);
+    json_error_t why;
+    root = json_load_file(path, 0, &why);
+    assert_non_null(root);
+    /* The title, and each phase of the last repetition's three steps. */
+    assert_int_equal(json_array_size(json_object_get(root, "traceEvents")), 1 + 3 * count);
+    json_decref(root);
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "2", "-n", "1", "-r", "1", "-t", "1",
+            "--backend", "cpu", "--profile");
+    expect_code(r, 0);
+    expect_has(r.out, "pp2 with 1 thread: phases");
+    expect_has(r.out, "tg1 with 1 thread: phases");
+    expect_has(r.out, "| wkv7 wkv ");
+    expect_has(r.out, "outside of phases");
+    ran_free(&r);
+}
+
 static void test_quantize(void **state)
 {
     (void)state;
@@ -654,6 +700,7 @@ int main(void)
         cmocka_unit_test(test_perplexity),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_bench_phases),
         cmocka_unit_test(test_quantize),
     };
     return cmocka_run_group_tests_name("cli_commands", tests, NULL, NULL);
