@@ -26,10 +26,20 @@
 /* Inlined whatever the compiler's estimate says: the pieces of a kernel, whose constant arguments
  * and structures must vanish. */
 #define HY_INLINE inline __attribute__((always_inline))
+/* Vector v is computed where this stands.  Compilers put off sums of many products until the
+ * products no longer fit the registers. */
+#if defined(__x86_64__) || defined(__i386__)
+#define HY_KEEP(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define HY_KEEP(v) __asm__("" : "+w"(v))
+#else
+#define HY_KEEP(v) ((void)0)
+#endif
 #else
 #define HY_PRINTF(fmt, args)
 #define HY_CHECK
 #define HY_INLINE inline
+#define HY_KEEP(v) ((void)0)
 #endif
 
 /* In front of a loop: no iteration reads what another writes, whatever the pointers may suggest, so

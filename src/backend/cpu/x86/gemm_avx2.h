@@ -87,11 +87,27 @@ static HY_INLINE __m256i pairs(__m256i v)
     return _mm256_madd_epi16(v, _mm256_set1_epi16(1));
 }
 
-#ifndef DPBUSD
-/* 4 products of signed bytes and their sum.  -128 has the magnitude 128. */
-static HY_INLINE __m256i dot_signed(__m256i values, __m256i x)
+static HY_INLINE __m256i low_half(__m256i v)
 {
-    return pairs(_mm256_maddubs_epi16(_mm256_abs_epi8(values), _mm256_sign_epi8(x, values)));
+    return and_bytes(v, 0x0f);
+}
+
+static HY_INLINE __m256i high_half(__m256i v)
+{
+    return and_bytes(_mm256_srli_epi16(v, 4), 0x0f);
+}
+
+#ifndef DPBUSD
+/* 16-bit sums of the products of codes, and of 16 for the high halves of codes, to 32 bits. */
+static HY_INLINE __m256i join_halves(__m256i low, __m256i high)
+{
+    return _mm256_add_epi32(pairs(low), _mm256_madd_epi16(high, _mm256_set1_epi16(16)));
+}
+
+static HY_INLINE void add_dot_2(__m256i *sum, __m256i codes, __m256i x)
+{
+    *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(codes, x));
+    HY_KEEP(*sum);
 }
 #endif
 
@@ -116,51 +132,52 @@ static HY_INLINE __m256 scaled(__m256i dot, __m256 a, __m256 c, __m256 d, __m256
 typedef void (*gemm_cols_fn)(const hy__panel *w, const hy__q8_tile *x, uint32_t n, float *y,
                              size_t stride, bool more);
 
-/* Of column t: the sums of the rows (p0, p1), the products of a block (i0, i1). */
-#define BEGIN(t)                                                                                   \
+/* Of column t: the sums of the rows (p0, p1), the products of a block (i0, i1).  First for 16 rows,
+ * then for 8. */
+#define BEGIN_16(t)                                                                                \
     __m256 p0##t = more ? _mm256_loadu_ps(y + (t)*stride) : _mm256_setzero_ps();                   \
     __m256 p1##t = more ? _mm256_loadu_ps(y + (t)*stride + 8) : _mm256_setzero_ps();
+#define BEGIN_8(t) __m256 p0##t = more ? _mm256_loadu_ps(y + (t)*stride) : _mm256_setzero_ps();
 #define ZERO(t) __m256i i0##t = _mm256_setzero_si256(), i1##t = _mm256_setzero_si256();
-#define BIAS(t) __m256i i0##t = _mm256_set1_epi32(128 * sum[t]), i1##t = i0##t;
-#define WIDEN(t) i0##t = pairs(i0##t), i1##t = pairs(i1##t);
-#define KEEP(t)
-#define SCALE(t)                                                                                   \
+#define FACTORS_16                                                                                 \
+    const __m256 a0 = _mm256_loadu_ps(a), a1 = _mm256_loadu_ps(a + 8);                             \
+    const __m256 c0 = _mm256_loadu_ps(c), c1 = _mm256_loadu_ps(c + 8);
+#define FACTORS_8 const __m256 a0 = _mm256_loadu_ps(a), c0 = _mm256_loadu_ps(c);
+#define SCALE_16(t)                                                                                \
     {                                                                                              \
         const __m256 vd = _mm256_set1_ps(d[t]), vs = _mm256_set1_ps(s[t]);                         \
         p0##t = scaled(i0##t, a0, c0, vd, vs, p0##t);                                              \
         p1##t = scaled(i1##t, a1, c1, vd, vs, p1##t);                                              \
     }
-#define END(t)                                                                                     \
+#define SCALE_8(t) p0##t = scaled(i0##t, a0, c0, _mm256_set1_ps(d[t]), _mm256_set1_ps(s[t]), p0##t);
+#define END_16(t)                                                                                  \
     _mm256_storeu_ps(y + (t)*stride, p0##t);                                                       \
     _mm256_storeu_ps(y + (t)*stride + 8, p1##t);
+#define END_8(t) _mm256_storeu_ps(y + (t)*stride, p0##t);
 
-/* One step of `by` times 4 elements at u and q; before it the codes, after it the columns. */
-#define GEMM(kind, block, cols, by, FIRST, PREPARE, DOT, LAST)                                     \
+/* One step is `by` times 4 elements at u and q: CODES of the rows, DOT for each column.  WIDEN for
+ * each column ends a block. */
+#define GEMM(kind, block, cols, by, rows, CODES, DOT, WIDEN)                                       \
     static void gemm_##kind##_##block##_##cols(const hy__panel *w, const hy__q8_tile *x,           \
                                                uint32_t n, float *y, size_t stride, bool more)     \
     {                                                                                              \
         const uint8_t *u = w->u;                                                                   \
         const int8_t *q = x->q;                                                                    \
-        const float *s = (block) == 16 ? x->s16 : x->s;                                            \
-        COLS_##cols(BEGIN) for (uint32_t k = 0; k < n; k += (block), s += HY__TILE_COLS)           \
+        const float *a = w->a, *c = w->c, *s = (block) == 16 ? x->s16 : x->s;                      \
+        COLS_##cols(BEGIN_##rows) for (uint32_t k = 0; k < n; k += (block))                        \
         {                                                                                          \
             const float *d = x->d + (size_t)k / 32 * HY__TILE_COLS;                                \
-            const int32_t *sum = x->sum + (size_t)k / 32 * HY__TILE_COLS;                          \
-            (void)sum;                                                                             \
-            COLS_##cols(FIRST) for (int i = 0; i < (block) / 4; i += (by))                         \
+            COLS_##cols(ZERO) for (int i = 0; i < (block) / 4; i += (by))                          \
             {                                                                                      \
-                PREPARE COLS_##cols(DOT) u += 64 * (by), q += 4 * HY__TILE_COLS * (by);            \
+                CODES COLS_##cols(DOT) u += 64 * (by), q += 4 * HY__TILE_COLS * (by);              \
             }                                                                                      \
-            COLS_##cols(LAST) const float *fa = w->a + (size_t)k / (block)*16;                     \
-            const float *fc = w->c + (size_t)k / (block)*16;                                       \
-            const __m256 a0 = _mm256_loadu_ps(fa), a1 = _mm256_loadu_ps(fa + 8);                   \
-            const __m256 c0 = _mm256_loadu_ps(fc), c1 = _mm256_loadu_ps(fc + 8);                   \
-            COLS_##cols(SCALE)                                                                     \
+            COLS_##cols(WIDEN) FACTORS_##rows COLS_##cols(SCALE_##rows) a += HY__PANEL_ROWS,       \
+                c += HY__PANEL_ROWS, s += HY__TILE_COLS;                                           \
         }                                                                                          \
-        COLS_##cols(END)                                                                           \
+        COLS_##cols(END_##rows)                                                                    \
     }
 
-#define PREPARE_1 const __m256i u0 = load(u), u1 = load(u + 32);
+#define CODES_16 const __m256i u0 = load(u), u1 = load(u + 32);
 
 #ifdef DPBUSD
 
@@ -168,9 +185,12 @@ typedef void (*gemm_cols_fn)(const hy__panel *w, const hy__q8_tile *x, uint32_t 
     {                                                                                              \
         const __m256i v = four(q + 4 * (t));                                                       \
         i0##t = DPBUSD(i0##t, u0, v);                                                              \
+        HY_KEEP(i0##t);                                                                            \
         i1##t = DPBUSD(i1##t, u1, v);                                                              \
+        HY_KEEP(i1##t);                                                                            \
     }
-#define GEMM_ANY(block, cols) GEMM(any, block, cols, 1, ZERO, PREPARE_1, DOT_ANY, KEEP)
+#define NOTHING(t)
+#define GEMM_ANY(block, cols) GEMM(any, block, cols, 1, 16, CODES_16, DOT_ANY, NOTHING)
 
 #else
 
@@ -178,48 +198,33 @@ typedef void (*gemm_cols_fn)(const hy__panel *w, const hy__q8_tile *x, uint32_t 
 #define DOT_15(t)                                                                                  \
     {                                                                                              \
         const __m256i v = four(q + 4 * (t));                                                       \
-        i0##t = _mm256_add_epi16(i0##t, _mm256_maddubs_epi16(u0, v));                              \
-        i1##t = _mm256_add_epi16(i1##t, _mm256_maddubs_epi16(u1, v));                              \
+        add_dot_2(&i0##t, u0, v);                                                                  \
+        add_dot_2(&i1##t, u1, v);                                                                  \
     }
-#define GEMM_15(block, cols) GEMM(15, block, cols, 1, ZERO, PREPARE_1, DOT_15, WIDEN)
+#define PAIRS(t) i0##t = pairs(i0##t), i1##t = pairs(i1##t);
+#define GEMM_15(block, cols) GEMM(15, block, cols, 1, 16, CODES_16, DOT_15, PAIRS)
 
 /* Codes up to 63: two of these sums. */
-#define PREPARE_63                                                                                 \
+#define CODES_63                                                                                   \
     const __m256i u0 = load(u), u1 = load(u + 32), v0 = load(u + 64), v1 = load(u + 96);
 #define DOT_63(t)                                                                                  \
     {                                                                                              \
         const __m256i xu = four(q + 4 * (t)), xv = four(q + 4 * HY__TILE_COLS + 4 * (t));          \
-        const __m256i h0 =                                                                         \
-            _mm256_add_epi16(_mm256_maddubs_epi16(u0, xu), _mm256_maddubs_epi16(v0, xv));          \
-        const __m256i h1 =                                                                         \
-            _mm256_add_epi16(_mm256_maddubs_epi16(u1, xu), _mm256_maddubs_epi16(v1, xv));          \
+        __m256i h0 = _mm256_maddubs_epi16(u0, xu), h1 = _mm256_maddubs_epi16(u1, xu);              \
+        h0 = _mm256_add_epi16(h0, _mm256_maddubs_epi16(v0, xv));                                   \
+        h1 = _mm256_add_epi16(h1, _mm256_maddubs_epi16(v1, xv));                                   \
         i0##t = _mm256_add_epi32(i0##t, pairs(h0));                                                \
+        HY_KEEP(i0##t);                                                                            \
         i1##t = _mm256_add_epi32(i1##t, pairs(h1));                                                \
+        HY_KEEP(i1##t);                                                                            \
     }
-#define GEMM_63(block, cols) GEMM(63, block, cols, 2, ZERO, PREPARE_63, DOT_63, KEEP)
+#define NOTHING(t)
+#define GEMM_63(block, cols) GEMM(63, block, cols, 2, 16, CODES_63, DOT_63, NOTHING)
 
-/* Any codes: as signed numbers, 128 less.  The sum of the activations makes up for it; there is
- * none of 16, which no type with such codes needs to be fast. */
-#define PREPARE_ANY                                                                                \
-    const __m256i bias = _mm256_set1_epi8(-128);                                                   \
-    const __m256i u0 = _mm256_xor_si256(load(u), bias);                                            \
-    const __m256i u1 = _mm256_xor_si256(load(u + 32), bias);
-#define DOT_ANY(t)                                                                                 \
-    {                                                                                              \
-        const __m256i v = four(q + 4 * (t));                                                       \
-        i0##t = _mm256_add_epi32(i0##t, dot_signed(u0, v));                                        \
-        i1##t = _mm256_add_epi32(i1##t, dot_signed(u1, v));                                        \
-    }
-#define DOT_ANY_16(t)                                                                              \
-    {                                                                                              \
-        const __m256i v = four(q + 4 * (t)), half = _mm256_set1_epi8(64);                          \
-        const __m256i v128 = _mm256_slli_epi32(pairs(_mm256_maddubs_epi16(half, v)), 1);           \
-        i0##t = _mm256_add_epi32(i0##t, _mm256_add_epi32(dot_signed(u0, v), v128));                \
-        i1##t = _mm256_add_epi32(i1##t, _mm256_add_epi32(dot_signed(u1, v), v128));                \
-    }
-#define GEMM_ANY(block, cols) GEMM_ANY_##block(cols)
-#define GEMM_ANY_16(cols) GEMM(any, 16, cols, 1, ZERO, PREPARE_ANY, DOT_ANY_16, KEEP)
-#define GEMM_ANY_32(cols) GEMM(any, 32, cols, 1, BIAS, PREPARE_ANY, DOT_ANY, KEEP)
+/* Any codes: 8 rows, their low (i0) and high halves (i1) apart. */
+#define CODES_8 const __m256i codes = load(u), u0 = low_half(codes), u1 = high_half(codes);
+#define JOIN(t) i0##t = join_halves(i0##t, i1##t);
+#define GEMM_ANY(block, cols) GEMM(any, block, cols, 1, 8, CODES_8, DOT_15, JOIN)
 
 #endif
 
@@ -276,18 +281,22 @@ static uint32_t bits_of_codes(const uint8_t *u, uint32_t n)
 #define GEMM_OF(block)                                                                             \
     GROUP_6(GEMM_15, block)                                                                        \
     GROUP_4(GEMM_63, block)                                                                        \
-    GROUP_4(GEMM_ANY, block)                                                                       \
+    GROUP_6(GEMM_ANY, block)                                                                       \
     static void gemm##block(const hy__panel *w, const hy__q8_tile *x, uint32_t n, uint32_t cols,   \
                             float *y, size_t stride, bool more)                                    \
     {                                                                                              \
         static const gemm_cols_fn to_15[] = {GROUP_6(ENTRY_15, block)};                            \
         static const gemm_cols_fn to_63[] = {GROUP_4(ENTRY_63, block)};                            \
-        static const gemm_cols_fn any[] = {GROUP_4(ENTRY_ANY, block)};                             \
+        static const gemm_cols_fn any[] = {GROUP_6(ENTRY_ANY, block)};                             \
         const uint32_t bits = bits_of_codes(w->u, n);                                              \
         if (bits <= 15) {                                                                          \
             gemm_groups(to_15, 6, w, x, n, cols, y, stride, more);                                 \
+        } else if (bits <= 63) {                                                                   \
+            gemm_groups(to_63, 4, w, x, n, cols, y, stride, more);                                 \
         } else {                                                                                   \
-            gemm_groups(bits <= 63 ? to_63 : any, 4, w, x, n, cols, y, stride, more);              \
+            const hy__panel second = {w->u + 32, w->a + 8, w->c + 8};                              \
+            gemm_groups(any, 6, w, x, n, cols, y, stride, more);                                   \
+            gemm_groups(any, 6, &second, x, n, cols, y + 8, stride, more);                         \
         }                                                                                          \
     }
 

@@ -7,9 +7,8 @@
  * multiplies (gemv) or writes the codes and factors down (expand).
  *
  * vpmaddubsw adds two products in 16 bits.  Small codes leave room for more there: up to 15 for 8
- * of these sums, up to 31 for 4, up to 63 for 2; then they are widened.  Codes of 8 bits are
- * multiplied as signed numbers, by magnitude, and what the sign took away is added at the end:
- * 128 times the sum of the activations.
+ * of these sums, up to 31 for 4, up to 63 for 2; then they are widened.  The halves of larger
+ * codes are summed apart.
  *
  * No state; any thread may call these. */
 #include "backend/cpu/x86/gemm_avx2.h"
@@ -23,14 +22,14 @@ typedef struct sink {
     uint32_t per_32;    /* blocks in 32 elements, constant */
     const int8_t *q;    /* gemv: the column from the block's beginning on */
     const float *d, *s; /* s16 where B is 16 */
-    const int32_t *sum;
     floats acc;
     hy__panel out; /* expand: likewise */
 } sink;
 
-/* Products of a block in progress: the first sums in 16 bits, and what was widened. */
+/* Products of a block in progress: the first sums in 16 bits, those of high halves of codes, and
+ * what was widened. */
 typedef struct dots {
-    rows narrow, wide;
+    rows narrow, high, wide;
 } dots;
 
 static HY_INLINE sink sink_gemv(const hy__q8 *x, uint32_t block)
@@ -39,7 +38,6 @@ static HY_INLINE sink sink_gemv(const hy__q8 *x, uint32_t block)
                   .q = x->q,
                   .d = x->d,
                   .s = block == 16 ? x->s16 : x->s,
-                  .sum = x->sum,
                   .acc = {_mm256_setzero_ps(), _mm256_setzero_ps()}};
 }
 
@@ -53,8 +51,24 @@ static HY_INLINE sink sink_expand(const hy__panel *out, uint32_t block)
 static HY_INLINE dots no_dots(void)
 {
     const rows zero = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    return (dots){zero, zero};
+    return (dots){zero, zero, zero};
 }
+
+#ifdef DPBUSD
+static HY_INLINE void add_dot_4(rows *sum, rows codes, __m256i x)
+{
+    sum->a = DPBUSD(sum->a, codes.a, x);
+    HY_KEEP(sum->a);
+    sum->b = DPBUSD(sum->b, codes.b, x);
+    HY_KEEP(sum->b);
+}
+#else
+static HY_INLINE void add_dots_2(rows *sum, rows codes, __m256i x)
+{
+    add_dot_2(&sum->a, codes.a, x);
+    add_dot_2(&sum->b, codes.b, x);
+}
+#endif
 
 /* The codes of elements 4 at to 4 at + 3.  They leave room in 16 bits, or the caller widens. */
 static HY_INLINE void put(const sink *o, dots *t, uint32_t at, rows codes)
@@ -65,26 +79,10 @@ static HY_INLINE void put(const sink *o, dots *t, uint32_t at, rows codes)
     }
     const __m256i x = four(o->q + (size_t)4 * at);
 #ifdef DPBUSD
-    t->wide = (rows){DPBUSD(t->wide.a, codes.a, x), DPBUSD(t->wide.b, codes.b, x)};
+    add_dot_4(&t->wide, codes, x);
 #else
-    t->narrow.a = _mm256_add_epi16(t->narrow.a, _mm256_maddubs_epi16(codes.a, x));
-    t->narrow.b = _mm256_add_epi16(t->narrow.b, _mm256_maddubs_epi16(codes.b, x));
+    add_dots_2(&t->narrow, codes, x);
 #endif
-}
-
-/* The same for codes of 8 bits, as signed numbers: 128 less. */
-static HY_INLINE void put_signed(const sink *o, dots *t, uint32_t at, rows values)
-{
-#ifndef DPBUSD
-    if (!o->expand) {
-        const __m256i x = four(o->q + (size_t)4 * at);
-        t->wide.a = _mm256_add_epi32(t->wide.a, dot_signed(values.a, x));
-        t->wide.b = _mm256_add_epi32(t->wide.b, dot_signed(values.b, x));
-        return;
-    }
-#endif
-    const __m256i bias = _mm256_set1_epi8(-128);
-    put(o, t, at, (rows){_mm256_xor_si256(values.a, bias), _mm256_xor_si256(values.b, bias)});
 }
 
 static HY_INLINE void widen(const sink *o, dots *t)
@@ -130,19 +128,6 @@ static HY_INLINE void scale_symmetric(sink *o, dots *t, uint32_t b, floats a, fl
     scale(o, t, b, a, times(a, offset));
 }
 
-/* After put_signed, B is 32. */
-static HY_INLINE void scale_signed(sink *o, dots *t, uint32_t b, floats a)
-{
-#ifndef DPBUSD
-    if (!o->expand) {
-        const __m256i bias = _mm256_set1_epi32(128 * o->sum[b]);
-        t->wide.a = _mm256_add_epi32(t->wide.a, bias);
-        t->wide.b = _mm256_add_epi32(t->wide.b, bias);
-    }
-#endif
-    scale_wide(o, t, b, a, times(a, 128.0f));
-}
-
 static HY_INLINE void advance(sink *o, uint32_t n)
 {
     const size_t blocks = (size_t)n / 32 * o->per_32;
@@ -154,7 +139,6 @@ static HY_INLINE void advance(sink *o, uint32_t n)
         o->q += n;
         o->d += n / 32;
         o->s += blocks;
-        o->sum += n / 32;
     }
 }
 
@@ -181,12 +165,24 @@ static HY_INLINE rows rows_shift(rows v, int n)
 
 static HY_INLINE rows low_halves(rows v)
 {
-    return rows_and(v, 0x0f);
+    return (rows){low_half(v.a), low_half(v.b)};
 }
 
 static HY_INLINE rows high_halves(rows v)
 {
-    return rows_and(rows_shift(v, -4), 0x0f);
+    return (rows){high_half(v.a), high_half(v.b)};
+}
+
+static HY_INLINE rows rows_xor(rows v, int mask)
+{
+    const __m256i m = _mm256_set1_epi8((char)mask);
+    return (rows){_mm256_xor_si256(v.a, m), _mm256_xor_si256(v.b, m)};
+}
+
+/* In the place of each code, at most 15, its number in the table. */
+static HY_INLINE rows look_up(__m256i table, rows codes)
+{
+    return (rows){_mm256_shuffle_epi8(table, codes.a), _mm256_shuffle_epi8(table, codes.b)};
 }
 
 /* 16 numbers in f16, of a row each. */
@@ -279,17 +275,55 @@ static HY_INLINE void block_of_fifths(const uint8_t *qh, const sink *o, dots *t)
     nibbles_and_fifth(qh + 64 + 128, words, 1, o, t);
 }
 
-/* Codes that are numbers in the table of IQ4_NL and IQ4_XS. */
+/* Codes up to 255, for a block that ends with scale_8_bits; 8 of them fit. */
+static HY_INLINE void put_8_bits(const sink *o, dots *t, uint32_t at, rows codes)
+{
+#ifndef DPBUSD
+    if (!o->expand) {
+        const __m256i x = four(o->q + (size_t)4 * at);
+        add_dots_2(&t->narrow, low_halves(codes), x);
+        add_dots_2(&t->high, high_halves(codes), x);
+        return;
+    }
+#endif
+    put(o, t, at, codes);
+}
+
+/* The same for codes that are the numbers in a table. */
+static HY_INLINE void put_level(const sink *o, dots *t, uint32_t at, __m256i table, rows codes)
+{
+#ifndef DPBUSD
+    if (!o->expand) {
+        const __m256i x = four(o->q + (size_t)4 * at);
+        add_dots_2(&t->narrow, look_up(low_half(table), codes), x);
+        add_dots_2(&t->high, look_up(high_half(table), codes), x);
+        return;
+    }
+#endif
+    put(o, t, at, look_up(table, codes));
+}
+
+/* Ends a block after either. */
+static HY_INLINE void scale_8_bits(sink *o, dots *t, uint32_t b, floats a)
+{
+#ifndef DPBUSD
+    if (!o->expand) {
+        t->wide.a = join_halves(t->narrow.a, t->high.a);
+        t->wide.b = join_halves(t->narrow.b, t->high.b);
+    }
+#endif
+    scale_wide(o, t, b, a, times(a, 128.0f));
+}
+
+/* Codes that stand for the levels of IQ4_NL and IQ4_XS: 128 more than these. */
 static HY_INLINE void levels(const uint8_t *qs, uint32_t at, const sink *o, dots *t)
 {
-    const __m256i table = _mm256_broadcastsi128_si256(load_128(hy__iq4_levels));
+    const __m128i biased = _mm_xor_si128(load_128(hy__iq4_levels), _mm_set1_epi8(-128));
+    const __m256i table = _mm256_broadcastsi128_si256(biased);
     for (uint32_t i = 0; i < 4; i++) {
         const rows v = load_rows(qs + (size_t)64 * i);
-        const rows low = low_halves(v), high = high_halves(v);
-        put_signed(o, t, at + i,
-                   (rows){_mm256_shuffle_epi8(table, low.a), _mm256_shuffle_epi8(table, low.b)});
-        put_signed(o, t, at + 4 + i,
-                   (rows){_mm256_shuffle_epi8(table, high.a), _mm256_shuffle_epi8(table, high.b)});
+        put_level(o, t, at + i, table, low_halves(v));
+        put_level(o, t, at + 4 + i, table, high_halves(v));
     }
 }
 
@@ -297,9 +331,9 @@ static HY_INLINE void block_Q8_0(const uint8_t *b, sink *o)
 {
     dots t = no_dots();
     for (uint32_t i = 0; i < 8; i++) {
-        put_signed(o, &t, i, load_rows(b + 32 + (size_t)64 * i));
+        put_8_bits(o, &t, i, rows_xor(load_rows(b + 32 + (size_t)64 * i), 0x80));
     }
-    scale_signed(o, &t, 0, f16_rows(b));
+    scale_8_bits(o, &t, 0, f16_rows(b));
 }
 
 static HY_INLINE void block_Q4_0(const uint8_t *b, sink *o)
@@ -335,7 +369,7 @@ static HY_INLINE void block_IQ4_NL(const uint8_t *b, sink *o)
 {
     dots t = no_dots();
     levels(b + 32, 0, o, &t);
-    scale_signed(o, &t, 0, f16_rows(b));
+    scale_8_bits(o, &t, 0, f16_rows(b));
 }
 
 /* ---- blocks of 256 elements */
@@ -361,7 +395,7 @@ static HY_INLINE void block_IQ4_XS(const uint8_t *b, sink *o)
         const floats a = {_mm256_mul_ps(d.a, scale_IQ4_XS(low, high, (int)g)),
                           _mm256_mul_ps(d.b, scale_IQ4_XS(low + 8, high2, (int)g))};
         levels(b + 128 + (size_t)256 * g, 8 * g, o, &t);
-        scale_signed(o, &t, g, a);
+        scale_8_bits(o, &t, g, a);
     }
 }
 
