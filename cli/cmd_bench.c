@@ -252,7 +252,7 @@ static json_t *test_json(const bench *b, const test *t)
         "s:I, s:f, s:s, s:s, s:f, s:I}",
         "model_filename", json_bytes(path, strlen(path)), "model_type", type, "model_size",
         (json_int_t)e->info.weight_bytes, "model_n_params", (json_int_t)e->info.n_params,
-        "backends", hy_model_backend(e->model), "n_batch", (json_int_t)(batch ? batch : 64),
+        "backends", hy_model_backend(e->model), "n_batch", (json_int_t)(batch ? batch : 512),
         "n_threads", (json_int_t)t->n_threads, "n_prompt", (json_int_t)t->n_prompt, "n_gen",
         (json_int_t)t->n_gen, "n_depth", (json_int_t)0, "test_time", t->time, "avg_ns",
         (json_int_t)ns, "stddev_ns", (json_int_t)ns_dev, "avg_ts", ts, "stddev_ts", ts_dev,

@@ -22,7 +22,7 @@ typedef struct hy_session_opts {
     size_t size;
     uint32_t n_ctx;   /* most tokens of a transformer's sequence; 0: the model's own, at most 4096.
                          Recurrent: no limit */
-    uint32_t n_batch; /* most tokens in one step; 0: 64 */
+    uint32_t n_batch; /* most tokens in one step; 0: 512, or 64 with all_logits */
     uint32_t n_threads; /* 0: 1 */
     bool all_logits;    /* keep logits of every position of a step, not only of the last token */
     /* Types of the KV cache's keys and values: "f32", "f16", "q8_0"; NULL: the backend's own.  Less

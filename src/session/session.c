@@ -8,7 +8,8 @@
 #include <stdio.h>
 
 #define DEFAULT_CTX 4096
-#define DEFAULT_BATCH 64
+#define DEFAULT_BATCH 512
+#define DEFAULT_BATCH_ALL_LOGITS 64 /* a row of logits is up to a megabyte */
 #define MOST_BATCH 4096
 #define MOST_THREADS 1024
 
@@ -20,7 +21,9 @@ static hy_status resolve_opts(const hy_model *m, const hy_session_opts *opts, hy
         memcpy(o, opts, HY_MIN(opts->size, sizeof *o));
     }
     o->size = sizeof *o;
-    o->n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
+    if (o->n_batch == 0) {
+        o->n_batch = o->all_logits ? DEFAULT_BATCH_ALL_LOGITS : DEFAULT_BATCH;
+    }
     o->n_threads = o->n_threads ? o->n_threads : 1;
     if (o->n_batch > MOST_BATCH) {
         return hy__fail(err, HY_E_ARG, "n_batch is %u, at most %d tokens are possible in a step",

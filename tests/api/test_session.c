@@ -337,6 +337,21 @@ static void caches_of_every_type_compute_nearly_the_same(void **state)
     tiny_free(&t);
 }
 
+static void steps_without_a_size_take_512_tokens_or_64(void **state)
+{
+    (void)state;
+    static hy_token ids[600];
+    tiny y = open_tiny(TINY_RWKV7);
+    for (int all = 0; all < 2; all++) {
+        hy_error err;
+        hy_session *s = new_session(y.model, 0, 0, all);
+        assert_ok(hy_session_append(s, ids, HY_COUNT(ids), &err), &err);
+        assert_int_equal(step_ok(s).done, all ? 64 : 512);
+        hy_session_destroy(s);
+    }
+    close_tiny(&y);
+}
+
 static void a_long_context_of_the_model_is_not_all_reserved(void **state)
 {
     (void)state;
@@ -859,6 +874,7 @@ int main(void)
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(types_of_caches_are_checked),
         cmocka_unit_test(caches_of_every_type_compute_nearly_the_same),
+        cmocka_unit_test(steps_without_a_size_take_512_tokens_or_64),
         cmocka_unit_test(a_long_context_of_the_model_is_not_all_reserved),
         cmocka_unit_test(appending_is_checked),
         cmocka_unit_test(a_step_without_tokens_leaves_the_logits),
