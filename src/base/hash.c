@@ -55,6 +55,16 @@ static uint64_t fold(uint64_t a, uint64_t b)
     return high ^ a * b;
 }
 
+/* The n < 8 bytes at p in one number, different for different bytes; no loop, as names are short.
+ */
+static uint64_t last_bytes(const uint8_t *p, size_t n)
+{
+    if (n >= 4) {
+        return hy__load_u32(p) | (uint64_t)hy__load_u32(p + n - 4) << 32;
+    }
+    return n == 0 ? 0 : (uint64_t)p[0] | (uint64_t)p[n / 2] << 8 | (uint64_t)p[n - 1] << 16;
+}
+
 uint64_t hy__hash(uint64_t key, const void *data, size_t n)
 {
     const uint8_t *p = data;
@@ -64,11 +74,7 @@ uint64_t hy__hash(uint64_t key, const void *data, size_t n)
     for (; left >= 8; left -= 8, p += 8) {
         h = fold(h ^ hy__load_u64(p), key | UINT64_C(0x8000000000000001));
     }
-    uint64_t tail = 0;
-    for (size_t i = 0; i < left; i++) {
-        tail |= (uint64_t)p[i] << 8 * i;
-    }
-    h = fold(h ^ tail, UINT64_C(0xE7037ED1A0B428DB));
+    h = fold(h ^ last_bytes(p, left), UINT64_C(0xE7037ED1A0B428DB));
     return h ^ h >> 32;
 }
 

@@ -94,6 +94,8 @@ hy_status hy__gguf_kv_get_u32(const hy__gguf_kv *kv, const char *name, uint32_t 
 hy_status hy__gguf_kv_alignment(const hy__gguf_kv *kv, uint32_t *out, hy_error *err);
 /* All bytes of a value as they are in the file, the element type and count of an array included. */
 hy_str hy__gguf_kv_value(const hy__gguf_kv *kv, size_t key);
+/* Bytes of all strings of an array of strings together, without their lengths. */
+uint64_t hy__gguf_string_bytes(const hy_gguf *g, size_t key);
 /* The metadata of an open file. */
 const hy__gguf_kv *hy__gguf_metadata(const hy_gguf *g);
 /* Whether all tensors lie in file mappings of the operating system, so that hy__advise_drop may be

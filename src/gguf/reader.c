@@ -41,6 +41,12 @@ const hy__gguf_kv *hy__gguf_metadata(const hy_gguf *g)
     return &g->kv;
 }
 
+uint64_t hy__gguf_string_bytes(const hy_gguf *g, size_t key)
+{
+    const uint64_t n = hy__gguf_kv_count(&g->kv, key);
+    return hy__gguf_kv_value(&g->kv, key).len - 12 - 8 * n; /* type, count; a length each */
+}
+
 /* ---- bytes */
 
 static void close_bytes(const hy_env *env, gguf_file *f)

@@ -4,6 +4,7 @@
  * Entries and merges are written in an alphabet of 256 printable code points, one per byte.  Merges
  * are kept by symbol numbers, sorted, so that a pair is found without hashing.  What is made here
  * belongs to the tokenizer; constant afterwards. */
+#include "gguf/gguf.h"
 #include "merge.h"
 #include "tokenizer.h"
 
@@ -159,12 +160,7 @@ static hy_status read_merges(loader *l, const hy_gguf *g, hy_error *err)
     if (hy_gguf_key_type(g, key) != HY_GGUF_ARRAY || hy_gguf_elem_type(g, key) != HY_GGUF_STRING) {
         return hy__fail(err, HY_E_FORMAT, "tokenizer.ggml.merges is not an array of strings");
     }
-    uint64_t total = 0;
-    hy_str s;
-    for (size_t i = 0; i < n; i++) {
-        (void)hy_gguf_elem_str(g, key, i, &s);
-        total += s.len; /* of a file: cannot overflow */
-    }
+    const uint64_t total = hy__gguf_string_bytes(g, key);
     if (total > INT32_MAX || n > INT32_MAX) {
         return hy__fail(err, HY_E_LIMIT,
                         "tokenizer.ggml.merges is over the limit of 2^31 - 1 bytes");
@@ -177,6 +173,7 @@ static hy_status read_merges(loader *l, const hy_gguf *g, hy_error *err)
     }
     uint32_t at = 0;
     for (uint32_t i = 0; i < l->n_merges; i++) {
+        hy_str s;
         (void)hy_gguf_elem_str(g, key, i, &s);
         HY_TRY(split_merge(l, i, s, at, err));
         at += (uint32_t)s.len;

@@ -5,6 +5,8 @@
  */
 #include "tokenizer.h"
 
+#include "gguf/gguf.h"
+
 /* The key of an array, or -1 if there is none; checks element type and count. */
 static hy_status find_array(const hy_gguf *g, const char *name, bool strings, size_t least,
                             ptrdiff_t *key, hy_error *err)
@@ -36,12 +38,7 @@ static hy_status read_entries(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     if (n == 0) {
         return hy__fail(err, HY_E_FORMAT, "%s is missing or empty", name);
     }
-    uint64_t total = 0;
-    hy_str s;
-    for (size_t i = 0; i < n; i++) {
-        (void)hy_gguf_elem_str(g, (size_t)key, i, &s);
-        total += s.len; /* of a file: cannot overflow */
-    }
+    const uint64_t total = hy__gguf_string_bytes(g, (size_t)key);
     if (n > INT32_MAX || total > INT32_MAX) {
         return hy__fail(err, HY_E_LIMIT, "%s is over the limit of 2^31 - 1 tokens or bytes", name);
     }
@@ -58,6 +55,7 @@ static hy_status read_entries(hy_tokenizer *t, const hy_gguf *g, hy_error *err)
     }
     uint32_t at = 0;
     for (size_t i = 0; i < n; i++) {
+        hy_str s;
         (void)hy_gguf_elem_str(g, (size_t)key, i, &s);
         t->entries.offsets[i] = at;
         if (s.len) {
