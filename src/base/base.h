@@ -253,7 +253,7 @@ enum {
     HY__CPU_AVX2 = 1,        /* AVX2, FMA, F16C */
     HY__CPU_AVX512_VNNI = 2, /* AVX-512 F, DQ, BW, VL, VNNI */
     HY__CPU_AVXVNNI = 4,     /* the 256-bit VNNI without AVX-512 */
-    HY__CPU_DOTPROD = 8,     /* AArch64: 8-bit dot products */
+    HY__CPU_DOTPROD = 8,     /* AArch64: 8-bit dot products; half precision */
     HY__CPU_I8MM = 16        /* AArch64: 8-bit matrix products */
 };
 uint32_t hy__cpu_features(void);

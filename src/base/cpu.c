@@ -1,7 +1,7 @@
 /* cpu.c: which instructions this processor has and the operating system lets programs use.
  *
- * Only asks the processor; any thread may call it. */
-#include "base.h"
+ * x86 is asked itself, of others the system knows.  Any thread may call it. */
+#include "os.h"
 
 #if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
 
@@ -55,7 +55,7 @@ uint32_t hy__cpu_features(void)
 
 uint32_t hy__cpu_features(void)
 {
-    return 0;
+    return hy__os_cpu_features();
 }
 
 #endif

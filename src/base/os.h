@@ -1,5 +1,5 @@
 /* os.h: what the library asks of the operating system beside hy_env, one implementation per system:
- * the blocking primitive of the thread pool, and how many cores there are. */
+ * the blocking primitive of the thread pool, how many cores there are, and what they can do. */
 #ifndef HY_BASE_OS_H
 #define HY_BASE_OS_H
 
@@ -19,5 +19,8 @@ void hy__gate_post(hy__gate *g); /* wakes everyone */
  * once), but not more than the control group of this process grants; at least 1.  `root` stands in
  * front of /sys and /proc: "", or a test's folder. */
 uint32_t hy__cores(const char *root, const bool *allowed, uint32_t n);
+
+/* Instructions that only the system can tell of: those of AArch64, as for hy__cpu_features. */
+uint32_t hy__os_cpu_features(void);
 
 #endif

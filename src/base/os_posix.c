@@ -26,6 +26,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 /* ---- memory */
 
 static void *os_alloc(void *user, size_t bytes)
@@ -346,6 +352,47 @@ void hy__gate_post(hy__gate *g)
 }
 
 /* ---- machine */
+
+#if defined(__aarch64__) && defined(__linux__)
+
+uint32_t hy__os_cpu_features(void)
+{
+    /* Bits of HWCAP and HWCAP2: older headers lack some of their names. */
+    const unsigned long half = 1ul << 10, dot = 1ul << 20, i8mm = 1ul << 13;
+    const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    uint32_t features = 0;
+    features |= (first & half) && (first & dot) ? HY__CPU_DOTPROD : 0;
+    features |= second & i8mm ? HY__CPU_I8MM : 0;
+    return features;
+}
+
+#elif defined(__aarch64__) && defined(__APPLE__)
+
+static bool has(const char *name)
+{
+    int value = 0;
+    size_t bytes = sizeof value;
+    return sysctlbyname(name, &value, &bytes, NULL, 0) == 0 && value != 0;
+}
+
+uint32_t hy__os_cpu_features(void)
+{
+    uint32_t features = 0;
+    features |= has("hw.optional.arm.FEAT_FP16") && has("hw.optional.arm.FEAT_DotProd")
+                    ? HY__CPU_DOTPROD
+                    : 0;
+    features |= has("hw.optional.arm.FEAT_I8MM") ? HY__CPU_I8MM : 0;
+    return features;
+}
+
+#else
+
+uint32_t hy__os_cpu_features(void)
+{
+    return 0;
+}
+
+#endif
 
 enum { MOST_CPUS = 8192, MOST_PATH = 4096 };
 
