@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PREFIX ?= /usr/local
 MODEL = models/halyard-tiny-rwkv7-Q4_K_M.gguf
 
-.PHONY: release demo test debug asan tsan clang m32 coverage fuzz install clean help
+.PHONY: release demo test debug asan tsan clang m32 arm64 coverage fuzz install clean help
 
 release: ## the optimised program, build/release/halyard
 	cmake --preset release
@@ -21,7 +21,7 @@ test: ## install what the tests need, build, and run all of them
 	cmake --build build/release -j $(JOBS)
 	tools/run-tests.sh build/release
 
-debug asan tsan clang m32: ## the tests in another kind of build
+debug asan tsan clang m32 arm64: ## the tests in another kind of build
 	cmake --preset $@ -DHALYARD_TESTS=ON
 	cmake --build build/$@ -j $(JOBS)
 	tools/run-tests.sh build/$@

@@ -28,8 +28,9 @@ links() {
     "$@" "$scratch/try.c" -o "$scratch/try"
 }
 
-i386_package() {
-    PKG_CONFIG_LIBDIR=/usr/lib/i386-linux-gnu/pkgconfig pkg-config --exists "$1"
+# foreign_package FOLDER NAME: a library for the processor whose libraries are in that folder.
+foreign_package() {
+    PKG_CONFIG_LIBDIR=/usr/lib/$1/pkgconfig pkg-config --exists "$2"
 }
 
 # The run-time libraries of clang's sanitizers have the version in their package's name.
@@ -65,8 +66,12 @@ find_missing() {
         need "valgrind libc6-dbg" valgrind --error-exitcode=1 -q true
         need gcovr gcovr --version
         need gcc-multilib links gcc -m32
-        need libcmocka-dev:i386 i386_package cmocka
-        need libjansson-dev:i386 i386_package jansson
+        need libcmocka-dev:i386 foreign_package i386-linux-gnu cmocka
+        need libjansson-dev:i386 foreign_package i386-linux-gnu jansson
+        need "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" links aarch64-linux-gnu-gcc
+        need qemu-user qemu-aarch64 --version
+        need libcmocka-dev:arm64 foreign_package aarch64-linux-gnu cmocka
+        need libjansson-dev:arm64 foreign_package aarch64-linux-gnu jansson
         need git git --version
         need binutils nm --version
         need "python3 python3-pip" python3 -m pip --version
@@ -107,10 +112,12 @@ if [ "$(id -u)" -ne 0 ]; then
     root=(sudo)
 fi
 
-if [[ " ${missing[*]}" == *:i386* ]] && ! dpkg --print-foreign-architectures | grep -qx i386; then
-    echo "adding the architecture i386, for the 32-bit tests"
-    "${root[@]}" dpkg --add-architecture i386
-fi
+for architecture in i386 arm64; do
+    if [[ " ${missing[*]}" == *:$architecture* ]] && ! dpkg --print-foreign-architectures | grep -qx $architecture; then
+        echo "adding the architecture $architecture, for tests of other processors"
+        "${root[@]}" dpkg --add-architecture $architecture
+    fi
+done
 echo "updating apt's lists"
 "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null ||
     echo "some lists could not be fetched; going on with what there is"
