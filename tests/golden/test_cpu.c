@@ -10,7 +10,11 @@
 #include "base/base.h"
 #include "golden.h"
 
-static const char *const levels[] = {"plain", "avx2", "avx512"};
+static const char *const levels[] = {
+#define HY_CPU_LEVEL(name, base, features, what) #name,
+#include "backend/cpu/levels.inc"
+#undef HY_CPU_LEVEL
+};
 
 typedef struct distance {
     double rms;   /* of the difference, relative to that of the exact logits */

@@ -95,7 +95,11 @@ static double worst_of(const hy_model *all, const char *name, const void *data, 
 static void check(const char *name, const void *data, size_t bytes)
 {
     static const machine machines[] = {
-        {"ref", NULL}, {"cpu", "plain"}, {"cpu", "avx2"}, {"cpu", "avx512"}};
+        {"ref", NULL},
+#define HY_CPU_LEVEL(name, base, features, what) {"cpu", #name},
+#include "backend/cpu/levels.inc"
+#undef HY_CPU_LEVEL
+    };
     for (size_t i = 0; i < HY_COUNT(machines); i++) {
         const machine *on = &machines[i];
         hy_model *all = open_model(data, bytes, on, NULL);
