@@ -23,6 +23,7 @@ def arguments():
     a.add_argument("-t", "--threads", type=int, default=2, metavar="N", help="threads and cores (2)")
     a.add_argument("-n", "--n-gen", type=int, default=32, metavar="N")
     a.add_argument("-r", "--rounds", type=int, default=5, metavar="N")
+    a.add_argument("--best", action="store_true", help="fastest rounds in place of medians, for a busy machine")
     a.add_argument("--least", type=float, default=0.8, metavar="X", help="least ratio (0.8)")
     return a.parse_args()
 
@@ -68,11 +69,12 @@ def main():
                 speeds[name, case].append(speed(tests[0]))
     rows = []
     good = True
+    middle = max if o.best else median
     for name in programs:
-        one, all_, one_busy, all_busy = (median(speeds[name, case]) for case in cases)
+        one, all_, one_busy, all_busy = (middle(speeds[name, case]) for case in cases)
         rows.append([name, *(f"{x:.2f}" for x in (one, all_, one_busy, all_busy)), f"{all_busy / one_busy:.2f}"])
         good = good and (name != "halyard" or all_busy >= o.least * one_busy)
-    print(f"{file.name}, {machine(tests)}; tg{o.n_gen}, medians of {o.rounds} rounds, tokens per second\n")
+    print(f"{file.name}, {machine(tests)}; tg{o.n_gen}, {'best' if o.best else 'medians'} of {o.rounds} rounds, tokens per second\n")
     n = o.threads
     print(table(["program", "1 thread", f"{n} threads", "1 thread, busy", f"{n} threads, busy", f"{n} to 1, busy"], rows))
     print(f"\n{'ok' if good else 'too slow'}: at least {o.least} is wanted")
