@@ -59,7 +59,7 @@ class Cell:
 
 def measure_round(o, number, file, level, peer, threads, cells, out):
     """One run of each program: A, then B."""
-    wanted = [] if level == "best" else ["--cpu-level", level]
+    wanted = [] if level == "native" else ["--cpu-level", level]
     tests = {"halyard": bench_json([o.halyard, "bench", *common(o, file.path, threads), *wanted]),
              "llama.cpp": bench_json([peer, *common(o, file.path, threads)])}
     for program, list_ in tests.items():
@@ -86,7 +86,7 @@ def measure_round(o, number, file, level, peer, threads, cells, out):
 
 def main():
     o = arguments()
-    levels = [("best", need_program(o.llama_bench))]
+    levels = [("native", need_program(o.llama_bench))]
     if o.cpu_level:
         levels.append((o.cpu_level, need_program(o.peer)))
     need_program(o.halyard)
