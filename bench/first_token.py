@@ -21,6 +21,7 @@ def arguments():
     a.add_argument("--halyard", default=HALYARD, metavar="PROGRAM", help="default: build/release/halyard")
     a.add_argument("--llama-completion", metavar="PROGRAM", help="measure it too")
     a.add_argument("-t", "--threads", type=int, default=2, metavar="N")
+    a.add_argument("-c", "--ctx-size", type=int, default=4096, metavar="N", help="positions of a transformer's cache (4096)")
     a.add_argument("-n", "--n-predict", type=int, default=8, metavar="N", help="tokens to generate (8)")
     a.add_argument("-r", "--rounds", type=int, default=5, metavar="N")
     a.add_argument("-p", "--prompt", default=PROMPT, metavar="TEXT")
@@ -73,7 +74,8 @@ def show(values, form):
 
 def main():
     o = arguments()
-    rest = ["-m", o.model, "-p", o.prompt, "-n", str(o.n_predict), "-t", str(o.threads), "--temp", "0"]
+    rest = ["-m", o.model, "-p", o.prompt, "-n", str(o.n_predict), "-t", str(o.threads), "-c", str(o.ctx_size),
+            "--temp", "0"]
     programs = {"halyard": [need_program(o.halyard), "run", *rest, "--no-display-prompt", "--ignore-eos"]}
     if o.llama_completion:
         programs["llama.cpp"] = [need_program(o.llama_completion), *rest, "-no-cnv", "--no-display-prompt", "--ignore-eos"]
