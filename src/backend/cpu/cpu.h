@@ -197,8 +197,30 @@ void hy__cpu_matmul(hy__cpu_session *s, const hy__cpu_phase *p, const hy__cpu_ta
 /* Scratch bytes that a thread needs for matrices of at most n columns. */
 size_t hy__cpu_matmul_scratch(uint32_t n);
 
-/* heads.c: heads h0 to h1 of a phase of heads. */
-void hy__cpu_heads(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head, uint32_t thread);
+/* heads.c: a range of heads of a phase of heads, `head` of p->n_heads.  Attention has two stages: up to the caches, for
+ * all tokens, and from the caches on, in as many tasks as hy__cpu_attention_tasks says. */
+void hy__cpu_recurrence(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head);
+void hy__cpu_attention_begin(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head);
+uint32_t hy__cpu_attention_tasks(const hy__cpu_session *s, const hy__cpu_phase *p);
+void hy__cpu_attention_end(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t task, uint32_t thread);
 size_t hy__cpu_heads_scratch(const hy__cpu_model *m);
+
+/* What the queries of one KV head see of a step: q [T][group][dim] and y [T][group][dim_v], columns q_stride and y_stride
+ * floats apart; rows of the caches k_stride and v_stride bytes apart, position 0 first. */
+typedef struct hy__cpu_attention {
+    const float *q;
+    float *y;
+    size_t q_stride, y_stride;
+    const char *k, *v;
+    size_t k_stride, v_stride;
+    hy__kv_type k_type, v_type;
+    uint32_t group, dim, dim_v;
+    float scale;
+} hy__cpu_attention;
+
+/* attention.c: tokens t0 to t1 of the step, at most hy__cpu_attention_tokens(group). */
+void hy__cpu_attend(hy__cpu_session *s, const hy__cpu_attention *a, uint32_t t0, uint32_t t1, float *scratch);
+uint32_t hy__cpu_attention_tokens(uint32_t group);
+size_t hy__cpu_attention_scratch(uint32_t group, uint32_t dim, uint32_t dim_v); /* floats */
 
 #endif

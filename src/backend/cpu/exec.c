@@ -108,9 +108,28 @@ static void run_matmul(walker *w, stage *st)
     run_stage(w, st, st->tasks->n, matmul_task);
 }
 
-static void heads_task(const stage *st, uint32_t task, uint32_t thread)
+static void recurrence_task(const stage *st, uint32_t task, uint32_t thread)
 {
-    hy__cpu_heads(st->s, st->p, task, thread);
+    (void)thread;
+    hy__cpu_recurrence(st->s, st->p, task);
+}
+
+static void begin_attention(const stage *st, uint32_t task, uint32_t thread)
+{
+    (void)thread;
+    hy__cpu_attention_begin(st->s, st->p, task);
+}
+
+static void end_attention(const stage *st, uint32_t task, uint32_t thread)
+{
+    hy__cpu_attention_end(st->s, st->p, task, thread);
+}
+
+/* One token: a head needs nobody else from beginning to end. */
+static void whole_attention(const stage *st, uint32_t task, uint32_t thread)
+{
+    begin_attention(st, task, thread);
+    end_attention(st, task, thread);
 }
 
 static void run_phase(walker *w, const hy__cpu_phase *p)
@@ -122,8 +141,15 @@ static void run_phase(walker *w, const hy__cpu_phase *p)
         run_matmul(w, &st);
         break;
     case HY__PHASE_WKV7:
+        run_stage(w, &st, p->n_heads, recurrence_task);
+        break;
     case HY__PHASE_ATTENTION:
-        run_stage(w, &st, p->n_heads, heads_task);
+        if (s->args.n == 1) {
+            run_stage(w, &st, p->n_heads, whole_attention);
+        } else {
+            run_stage(w, &st, p->n_heads, begin_attention);
+            run_stage(w, &st, hy__cpu_attention_tasks(s, p), end_attention);
+        }
         break;
     default:
         run_stage(w, &st, n_column_tasks(&st, s->args.n), columns_task);

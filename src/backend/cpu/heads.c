@@ -7,13 +7,14 @@
 
 typedef struct range_of_heads {
     uint32_t index, count; /* this range, and how many there are */
+    uint32_t t0, t1;       /* columns */
 } range_of_heads;
 
-/* This head's channels of a value, all columns. */
+/* This range's channels of a value. */
 static hy__cpu_range channels(const hy__cpu_session *s, hy__id id, range_of_heads h)
 {
     const uint32_t n = s->model->g->values[id].n / h.count;
-    return (hy__cpu_range){0, hy__cpu_cols(s, id), n * h.index, n * (h.index + 1)};
+    return (hy__cpu_range){h.t0, h.t1, n * h.index, n * (h.index + 1)};
 }
 
 static void run_ops(hy__cpu_session *s, uint32_t first, uint32_t count, range_of_heads h)
@@ -51,63 +52,139 @@ static void wkv7(hy__cpu_session *s, const hy__node *node, range_of_heads h)
 
 /* ---- attention */
 
-/* Appends what this head has to say to a cache; returns where its numbers of position 0 are. */
-static const char *append(hy__cpu_session *s, hy__id from, hy__id cache, uint32_t first,
-                          uint32_t dim, size_t *stride)
+/* Where what a cache has of a KV head begins; *stride: bytes from position to position. */
+static char *cache_of(const hy__cpu_session *s, hy__id cache, uint32_t first, size_t *stride)
 {
+    const hy__value *v = &s->model->g->values[cache];
     const hy__kv_type type = hy__cpu_kv_type(s, cache);
-    const uint32_t n = s->model->g->values[cache].n;
-    char *rows = s->caches[s->model->g->values[cache].state] + hy__kv_bytes(type, first);
-    const float *x = hy__cpu_data(s, from) + first;
-    *stride = hy__kv_bytes(type, n);
+    *stride = hy__kv_bytes(type, v->n);
+    return s->caches[v->state] + hy__kv_bytes(type, first);
+}
+
+/* Channels of a KV head in a value of keys or values. */
+static uint32_t dim_of(const hy__cpu_session *s, const hy__node *node, uint32_t input)
+{
+    return s->model->g->values[node->in[input]].n / node->params.n_head_kv;
+}
+
+/* Input 1 or 2 to its cache, input 3 or 4: what KV head `head` has of it. */
+static void append(hy__cpu_session *s, const hy__node *node, uint32_t input, uint32_t head)
+{
+    const uint32_t dim = dim_of(s, node, input), n = s->model->g->values[node->in[input]].n;
+    const hy__id cache = node->in[input + 2];
+    const float *x = hy__cpu_data(s, node->in[input]) + (size_t)head * dim;
+    size_t stride;
+    char *rows = cache_of(s, cache, head * dim, &stride);
     /* Rows behind the position are nobody's until the step is committed. */
     for (uint32_t t = 0; t < s->args.n; t++) {
-        s->model->vec->kv_write(type, x + (size_t)t * n, rows + (s->args.pos + t) * *stride, dim);
+        s->model->vec->kv_write(hy__cpu_kv_type(s, cache), x + (size_t)t * n,
+                                rows + (s->args.pos + t) * stride, dim);
     }
-    return rows;
 }
 
-static void attend(hy__cpu_session *s, const hy__node *node, uint32_t kv_head, char *scratch)
+static hy__cpu_attention describe(const hy__cpu_session *s, const hy__node *node, uint32_t head)
 {
     const hy__graph *g = s->model->g;
-    const hy__params *p = &node->params;
-    const uint32_t group = p->n_head / p->n_head_kv;
-    const uint32_t n_q = g->values[node->in[0]].n, n_y = g->values[node->out].n;
-    const uint32_t dim = g->values[node->in[1]].n / p->n_head_kv;
-    const uint32_t dim_v = g->values[node->in[2]].n / p->n_head_kv;
-    hy__vec_attention a = {.k_type = hy__cpu_kv_type(s, node->in[3]),
+    const uint32_t group = node->params.n_head / node->params.n_head_kv;
+    hy__cpu_attention a = {.k_type = hy__cpu_kv_type(s, node->in[3]),
                            .v_type = hy__cpu_kv_type(s, node->in[4]),
-                           .n_head = group,
-                           .dim = dim,
-                           .dim_v = dim_v,
-                           .scale = p->scale,
-                           .scratch = (float *)(void *)scratch};
-    a.k = append(s, node->in[1], node->in[3], kv_head * dim, dim, &a.k_stride);
-    a.v = append(s, node->in[2], node->in[4], kv_head * dim_v, dim_v, &a.v_stride);
-    for (uint32_t t = 0; t < s->args.n && !hy__cpu_stop(s); t++) {
-        a.q = hy__cpu_data(s, node->in[0]) + (size_t)t * n_q + (size_t)kv_head * group * dim;
-        a.y = hy__cpu_data(s, node->out) + (size_t)t * n_y + (size_t)kv_head * group * dim_v;
-        a.pos = s->args.pos + t;
-        s->model->vec->attention(&a);
+                           .group = group,
+                           .dim = dim_of(s, node, 1),
+                           .dim_v = dim_of(s, node, 2),
+                           .q_stride = g->values[node->in[0]].n,
+                           .y_stride = g->values[node->out].n,
+                           .scale = node->params.scale};
+    a.k = cache_of(s, node->in[3], head * a.dim, &a.k_stride);
+    a.v = cache_of(s, node->in[4], head * a.dim_v, &a.v_stride);
+    a.q = hy__cpu_data(s, node->in[0]) + (size_t)head * group * a.dim;
+    a.y = hy__cpu_data(s, node->out) + (size_t)head * group * a.dim_v;
+    return a;
+}
+
+/* One token looks at the caches as they are. */
+static void attend_once(hy__cpu_session *s, const hy__cpu_attention *a, float *scratch)
+{
+    const hy__vec_attention args = {.q = a->q,
+                                    .y = a->y,
+                                    .k = a->k,
+                                    .v = a->v,
+                                    .k_stride = a->k_stride,
+                                    .v_stride = a->v_stride,
+                                    .k_type = a->k_type,
+                                    .v_type = a->v_type,
+                                    .n_head = a->group,
+                                    .dim = a->dim,
+                                    .dim_v = a->dim_v,
+                                    .pos = s->args.pos,
+                                    .scale = a->scale,
+                                    .scratch = scratch};
+    s->model->vec->attention(&args);
+}
+
+/* ---- tasks */
+
+static const hy__node *anchor_of(const hy__cpu_session *s, const hy__cpu_phase *p)
+{
+    return &s->model->g->nodes[p->p->first + p->p->n_prologue];
+}
+
+/* All of this range's heads' KV heads. */
+static uint32_t kv_heads_of(const hy__node *node, const hy__cpu_phase *p)
+{
+    return node->params.n_head_kv / p->n_heads;
+}
+
+void hy__cpu_recurrence(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head)
+{
+    const hy__phase *phase = p->p;
+    const range_of_heads h = {head, p->n_heads, 0, s->args.n};
+    run_ops(s, phase->first, phase->n_prologue, h);
+    wkv7(s, anchor_of(s, p), h);
+    run_ops(s, phase->first + phase->n_prologue + 1, phase->n_epilogue, h);
+}
+
+void hy__cpu_attention_begin(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head)
+{
+    const hy__node *node = anchor_of(s, p);
+    const uint32_t n = kv_heads_of(node, p);
+    run_ops(s, p->p->first, p->p->n_prologue, (range_of_heads){head, p->n_heads, 0, s->args.n});
+    for (uint32_t i = head * n; i < (head + 1) * n; i++) {
+        append(s, node, 1, i);
+        append(s, node, 2, i);
     }
 }
 
-void hy__cpu_heads(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head, uint32_t thread)
+/* Tokens that a task takes. */
+static uint32_t tokens_of_task(const hy__cpu_session *s, const hy__cpu_phase *p)
 {
-    const hy__phase *phase = p->p;
-    const uint32_t anchor = phase->first + phase->n_prologue;
-    const hy__node *node = &s->model->g->nodes[anchor];
-    const range_of_heads h = {head, p->n_heads};
-    run_ops(s, phase->first, phase->n_prologue, h);
-    if (phase->kind == HY__PHASE_WKV7) {
-        wkv7(s, node, h);
-    } else {
-        const uint32_t kv_heads = node->params.n_head_kv / p->n_heads;
-        for (uint32_t i = 0; i < kv_heads; i++) {
-            attend(s, node, head * kv_heads + i, hy__cpu_scratch(s, thread));
+    const hy__node *node = anchor_of(s, p);
+    return hy__cpu_attention_tokens(node->params.n_head / node->params.n_head_kv);
+}
+
+uint32_t hy__cpu_attention_tasks(const hy__cpu_session *s, const hy__cpu_phase *p)
+{
+    const uint32_t tokens = tokens_of_task(s, p);
+    return p->n_heads * ((s->args.n + tokens - 1) / tokens);
+}
+
+void hy__cpu_attention_end(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t task,
+                           uint32_t thread)
+{
+    const hy__node *node = anchor_of(s, p);
+    const uint32_t n = kv_heads_of(node, p), tokens = tokens_of_task(s, p);
+    const uint32_t head = task % p->n_heads, t0 = task / p->n_heads * tokens;
+    const uint32_t t1 = HY_MIN(t0 + tokens, s->args.n);
+    float *scratch = (float *)(void *)hy__cpu_scratch(s, thread);
+    for (uint32_t i = head * n; i < (head + 1) * n; i++) {
+        const hy__cpu_attention a = describe(s, node, i);
+        if (s->args.n == 1) {
+            attend_once(s, &a, scratch);
+        } else {
+            hy__cpu_attend(s, &a, t0, t1, scratch);
         }
     }
-    run_ops(s, anchor + 1, phase->n_epilogue, h);
+    run_ops(s, p->p->first + p->p->n_prologue + 1, p->p->n_epilogue,
+            (range_of_heads){head, p->n_heads, t0, t1});
 }
 
 size_t hy__cpu_heads_scratch(const hy__cpu_model *m)
@@ -121,6 +198,7 @@ size_t hy__cpu_heads_scratch(const hy__cpu_model *m)
             const uint32_t dim_v = m->g->values[node->in[2]].n / n_kv;
             const uint32_t group = node->params.n_head / n_kv;
             need = HY_MAX(need, hy__vec_attention_scratch(group, HY_MAX(dim, dim_v)));
+            need = HY_MAX(need, hy__cpu_attention_scratch(group, dim, dim_v));
         }
     }
     return need * sizeof(float);

@@ -1,7 +1,7 @@
 /* kv.c: sizes that go with the vector functions: rows of KV caches, scratch memory of attention.
  *
  * Compiled once for all levels.  Pure functions; any thread may call them. */
-#include "vec_attention.h"
+#include "vec.h"
 
 #include "quant/quant.h"
 
@@ -15,6 +15,7 @@ size_t hy__kv_bytes(hy__kv_type type, uint32_t n)
 
 size_t hy__vec_attention_scratch(uint32_t n_head, uint32_t dim)
 {
+    /* the block's rows of keys and values as floats, then what a query keeps between blocks */
     const size_t rows = 2 * (size_t)HY__ATTENTION_BLOCK * dim;
     return rows + n_head * sizeof(hy__vec_softmax) / sizeof(float);
 }

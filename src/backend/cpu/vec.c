@@ -3,7 +3,7 @@
  * Plain C11 that compilers turn into vector code: loops over 16 lanes without branches.  Every
  * operation is rounded by itself and every sum has its order written down, so the width of the
  * vectors shows nowhere in the results.  Pure functions; any thread may call them. */
-#include "vec_attention.h"
+#include "vec.h"
 
 #include <math.h>
 
@@ -550,7 +550,7 @@ static float larger(float a, float b)
 }
 
 /* Scores to weights relative to the largest score so far. */
-static void softmax_block(hy__vec_softmax *s)
+static void vec_softmax(hy__vec_softmax *s)
 {
     float most[LANES];
     for (size_t l = 0; l < LANES; l++) {
@@ -621,7 +621,7 @@ static void vec_attention(const hy__vec_attention *args)
         read_rows(args->v_type, args->v, args->v_stride, first, n, dim_v, values);
         for (uint32_t h = 0; h < args->n_head; h++) {
             score(args, args->q + (size_t)h * dim, keys, n, softmax[h].weights);
-            softmax_block(&softmax[h]);
+            vec_softmax(&softmax[h]);
             weigh(&softmax[h], values, n, dim_v, args->y + (size_t)h * dim_v);
         }
     }

@@ -38,6 +38,16 @@ typedef struct hy__vec_attention {
     float *scratch; /* hy__vec_attention_scratch(n_head, the larger of dim and dim_v) floats */
 } hy__vec_attention;
 
+enum { HY__ATTENTION_BLOCK = 32 }; /* positions that are looked at together; two vectors of 16 */
+
+/* The running softmax of one query head. */
+typedef struct hy__vec_softmax {
+    float weights[HY__ATTENTION_BLOCK]; /* of this block: scores, then their exponentials */
+    float sum[16];                      /* of all weights so far, by position mod 16 */
+    float most;    /* the largest score so far, which weights are relative to */
+    float rescale; /* what this block's maximum makes of older weights */
+} hy__vec_softmax;
+
 #define HY__VEC_FUNCTIONS(X)                                                                                           \
     X(add, (float *y, const float *a, const float *b, uint32_t n))                                                     \
     X(mul, (float *y, const float *a, const float *b, uint32_t n))                                                     \
@@ -58,6 +68,9 @@ typedef struct hy__vec_attention {
     X(rope, (float *y, const float *x, const float *cs, uint32_t n, uint32_t n_rot, bool half_split))                  \
     X(wkv7, (const hy__vec_wkv7 * args))                                                                               \
     X(attention, (const hy__vec_attention * args))                                                                     \
+    /* a block's scores in `weights`, -HUGE_VALF where a position is out of sight, to weights relative to the largest  \
+     * score so far, which becomes theirs; `most` begins with -HUGE_VALF */                                            \
+    X(softmax, (hy__vec_softmax * s))                                                                     \
     /* rows of KV caches: n numbers (Q8_0: a multiple of 32) */                                                        \
     X(kv_write, (hy__kv_type type, const float *x, void *row, uint32_t n))                                             \
     X(kv_read, (hy__kv_type type, const void *row, float *x, uint32_t n))                                              \
