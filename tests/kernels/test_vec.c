@@ -868,6 +868,50 @@ static void test_attention_not_finite(void **state)
     cache_finish(&v);
 }
 
+/* Blocks of scores one after another: weights, the largest score and the sum of all weights are
+ * those of a softmax over everything so far; scores out of sight have no weight. */
+static void test_softmax(void **state)
+{
+    (void)state;
+    enum { N = HY__ATTENTION_BLOCK, BLOCKS = 5 };
+    static const float sizes[] = {1, 30, 1000};
+    for (size_t size = 0; size < HY_COUNT(sizes); size++) {
+        float scores[BLOCKS][N];
+        for (size_t i = 0; i < (size_t)BLOCKS * N; i++) {
+            scores[i / N][i % N] = i % 7 == 3 && i > 0 ? -HUGE_VALF : sizes[size] * random_float();
+        }
+        hy__vec_softmax plain[BLOCKS];
+        for (size_t level = 0; hy__level_name(level); level++) {
+            hy__vec_softmax s = {.most = -HUGE_VALF};
+            double most = -HUGE_VAL, sum = 0;
+            for (size_t b = 0; b < BLOCKS && hy__level_here(level); b++) {
+                const double before = most;
+                memcpy(s.weights, scores[b], sizeof s.weights);
+                hy__level_vec(level)->softmax(&s);
+                for (size_t i = 0; i < N; i++) {
+                    most = fmax(most, (double)scores[b][i]);
+                }
+                sum *= b > 0 ? exp(before - most) : 0;
+                double got = 0;
+                for (size_t i = 0; i < N; i++) {
+                    const double weight = exp((double)scores[b][i] - most);
+                    assert_true(fabs((double)s.weights[i] - weight) <= 3e-7);
+                    sum += weight;
+                }
+                for (size_t i = 0; i < HY_COUNT(s.sum); i++) {
+                    got += (double)s.sum[i];
+                }
+                assert_true((double)s.most == most && fabs(got - sum) <= 1e-6 * sum);
+                assert_true(b == 0 || fabs((double)s.rescale - exp(before - most)) <= 3e-7);
+                if (level == 0) {
+                    plain[b] = s;
+                }
+                assert_memory_equal(&s, &plain[b], sizeof s);
+            }
+        }
+    }
+}
+
 /* ---- tiles */
 
 enum { TILE = 12 };
@@ -999,6 +1043,7 @@ BENCH(rwkv7_bonus, (b->y, b->a, b->b, b->d, b->e, b->f, BENCH_N))
 BENCH(rope, (b->y, b->a, b->b, BENCH_N, BENCH_N, true))
 BENCH(kv_write, (HY__KV_F16, b->a, b->y, BENCH_N))
 BENCH(kv_read, (HY__KV_F16, b->scratch, b->y, BENCH_N))
+BENCH(softmax, ((hy__vec_softmax *)(void *)b->y))
 BENCH(interleave, (b->a, BENCH_N / TILE, BENCH_N / TILE, TILE, b->y))
 
 static void measure(const char *name, const char *level, const hy__vec *vec,
