@@ -201,6 +201,18 @@ static hy_status make_rope(hy__cpu_session *s, const hy__node *node, hy_error *e
     return rope->cs ? HY_OK : HY_E_NOMEM;
 }
 
+/* A recurrent block; every token reads and writes all of it. */
+static float *zero_state(const hy__cpu_session *s, hy_error *err)
+{
+    const size_t n = (size_t)s->model->p->recurrent;
+    float *state = hy__alloc_aligned(&s->model->env, n, sizeof *state, err);
+    if (state) {
+        hy__advise_huge(state, n * sizeof *state);
+        memset(state, 0, n * sizeof *state);
+    }
+    return state;
+}
+
 static hy_status allocate(hy__cpu_session *s, hy_error *err)
 {
     const hy__cpu_model *m = s->model;
@@ -209,8 +221,7 @@ static hy_status allocate(hy__cpu_session *s, hy_error *err)
     if (!(s->arena[0] = floats(s, m->p->per_token, o->n_batch, "activations", err)) ||
         !(s->arena[1] =
               floats(s, m->p->per_output, o->all_logits ? o->n_batch : 1, "activations", err)) ||
-        !(s->recurrent[0] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
-        !(s->recurrent[1] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
+        !(s->recurrent[0] = zero_state(s, err)) || !(s->recurrent[1] = zero_state(s, err)) ||
         !(s->times = hy__calloc(env, (size_t)m->program.n_phases + 1, sizeof *s->times, err)) ||
         !(s->next = hy__alloc(env, m->program.n_stages, sizeof *s->next, err))) {
         return HY_E_NOMEM;
