@@ -263,8 +263,6 @@ uint32_t hy__cpu_features(void);
 
 /* The whole pages inside will be used much: let them be huge.  Before they are first written. */
 void hy__advise_huge(void *p, size_t bytes);
-/* The mapped file's pages around will be read soon, from their beginning to their end. */
-void hy__advise_soon(const void *p, size_t bytes);
 /* The whole pages inside will not be read for long: they no longer count as this process's memory.
  * Only for file mappings of hy__os_env's file_map: other memory would lose its contents. */
 void hy__advise_drop(const void *p, size_t bytes);

@@ -188,14 +188,14 @@ static void os_unmap(void *user, const void *data, uint64_t file_bytes)
 
 /* ---- hints */
 
-/* The whole pages inside [p, p + bytes), or with `around` those that it touches. */
-static void advise(const void *p, size_t bytes, bool around, int advice)
+/* The whole pages inside [p, p + bytes). */
+static void advise(const void *p, size_t bytes, int advice)
 {
     const long asked = sysconf(_SC_PAGESIZE);
     const uintptr_t page = asked > 0 ? (uintptr_t)asked : 4096;
     uintptr_t begin = (uintptr_t)p, end = begin + bytes;
-    begin = (around ? begin : begin + page - 1) / page * page;
-    end = (around ? end + page - 1 : end) / page * page;
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
     if (begin < end) {
         (void)madvise((void *)begin, end - begin, advice);
     }
@@ -204,21 +204,16 @@ static void advise(const void *p, size_t bytes, bool around, int advice)
 void hy__advise_huge(void *p, size_t bytes)
 {
 #if defined(MADV_HUGEPAGE)
-    advise(p, bytes, false, MADV_HUGEPAGE);
+    advise(p, bytes, MADV_HUGEPAGE);
 #else
     (void)p;
     (void)bytes;
 #endif
 }
 
-void hy__advise_soon(const void *p, size_t bytes)
-{
-    advise(p, bytes, true, MADV_WILLNEED);
-}
-
 void hy__advise_drop(const void *p, size_t bytes)
 {
-    advise(p, bytes, false, MADV_DONTNEED);
+    advise(p, bytes, MADV_DONTNEED);
 }
 
 static hy_status os_rename(void *user, const char *from, const char *to, hy_error *err)

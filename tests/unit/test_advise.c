@@ -68,7 +68,6 @@ static void dropped_pages_leave_memory_and_come_back(void **state)
 {
     (void)state;
     mapping m = map_file();
-    hy__advise_soon(m.data, FILE_BYTES);
     check_bytes(&m);
     const size_t before = file_bytes_in_memory();
     if (before > 0) {
@@ -89,7 +88,6 @@ static void hints_take_any_range(void **state)
     static const size_t lengths[] = {0, 1, 4095, 4096, 4097, 8191, 8192, 70000};
     for (size_t at = 0; at < 3 * 4096; at += 1365) {
         for (size_t i = 0; i < HY_COUNT(lengths); i++) {
-            hy__advise_soon(m.data + at, lengths[i]);
             hy__advise_drop(m.data + at, lengths[i]);
         }
     }
