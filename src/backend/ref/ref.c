@@ -9,7 +9,7 @@ static const hy__ref_fn functions[HY__N_OPS] = {
 #undef HY_OP
 };
 
-bool hy__ref_supports(hy__opcode op, hy_type type)
+static bool supports(hy__opcode op, hy_type type)
 {
     const hy_type_info *info = hy_type_find((uint32_t)type);
     return functions[op] != NULL && info != NULL && info->can_decode;
@@ -17,7 +17,7 @@ bool hy__ref_supports(hy__opcode op, hy_type type)
 
 /* ---- model */
 
-void hy__ref_model_finish(hy__ref_model *m)
+static void model_finish(hy__ref_model *m)
 {
     for (uint32_t i = 0; m->vectors && i < m->g->n_values; i++) {
         hy__free(&m->env, m->vectors[i]);
@@ -44,14 +44,13 @@ static hy_status decode_vector(hy__ref_model *m, hy__id id, hy_error *err)
     return hy_dequantize(v->tensor->type, data, m->vectors[id], v->n, err);
 }
 
-hy_status hy__ref_model_init(hy__ref_model *m, const hy__graph *g, const hy__plan *p,
-                             const hy_env *env, hy_error *err)
+static hy_status model_init(hy__ref_model *m, const hy__graph *g, const hy__plan *p,
+                            const hy_env *env, hy_error *err)
 {
     memset(m, 0, sizeof *m);
     m->env = *env;
     m->g = g;
     m->p = p;
-    memcpy(m->functions, functions, sizeof functions);
     m->vectors = hy__calloc(env, g->n_values, sizeof *m->vectors, err);
     hy_status status = m->vectors ? HY_OK : HY_E_NOMEM;
     for (uint32_t i = 0; i < g->n_nodes && status == HY_OK; i++) {
@@ -69,10 +68,9 @@ hy_status hy__ref_model_init(hy__ref_model *m, const hy__graph *g, const hy__pla
         }
     }
     if (status != HY_OK) {
-        hy__ref_model_finish(m);
+        model_finish(m);
         return status;
     }
-    m->column_bytes = m->widest * (uint64_t)sizeof(double);
     return HY_OK;
 }
 
@@ -87,7 +85,7 @@ static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy_
     if (!m) {
         return HY_E_NOMEM;
     }
-    const hy_status status = hy__ref_model_init(m, g, p, env, err);
+    const hy_status status = model_init(m, g, p, env, err);
     if (status != HY_OK) {
         hy__free(env, m);
         return status;
@@ -103,13 +101,13 @@ static void model_destroy(void *model)
         return;
     }
     const hy_env env = m->env;
-    hy__ref_model_finish(m);
+    model_finish(m);
     hy__free(&env, m);
 }
 
 /* ---- session */
 
-void hy__ref_session_destroy(void *session)
+static void session_destroy(void *session)
 {
     hy__ref_session *s = session;
     if (!s) {
@@ -157,7 +155,7 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     uint64_t arena0, arena1, columns, all_scratch;
     if (!hy__mul_u64(m->p->per_token, o->n_batch, &arena0) ||
         !hy__mul_u64(m->p->per_output, n_out, &arena1) ||
-        !hy__mul_u64(m->column_bytes, o->n_batch, &columns) ||
+        !hy__mul_u64(m->widest, o->n_batch, &columns) ||
         !hy__mul_u64(scratch, o->n_threads, &all_scratch) || HY_MAX(arena0, arena1) > SIZE_MAX ||
         HY_MAX(columns, all_scratch) > SIZE_MAX || m->p->recurrent > SIZE_MAX) {
         return hy__fail(err, HY_E_NOMEM, "out of memory: activations of %u tokens", o->n_batch);
@@ -165,7 +163,7 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     s->scratch_len = (size_t)scratch;
     if (!(s->arena[0] = hy__alloc(env, (size_t)arena0, sizeof(float), err)) ||
         !(s->arena[1] = hy__alloc(env, (size_t)arena1, sizeof(float), err)) ||
-        !(s->columns = hy__calloc_aligned(env, (size_t)columns, 1, err)) ||
+        !(s->columns = hy__calloc_aligned(env, (size_t)columns, sizeof(double), err)) ||
         !(s->scratch = hy__alloc(env, (size_t)all_scratch, sizeof(double), err)) ||
         !(s->recurrent[0] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
         !(s->recurrent[1] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
@@ -189,8 +187,8 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     return hy__pool_create(env, o->n_threads, &s->pool, err);
 }
 
-hy_status hy__ref_session_create(void *model, const hy__backend_opts *opts, void **out,
-                                 hy_error *err)
+static hy_status session_create(void *model, const hy__backend_opts *opts, void **out,
+                                hy_error *err)
 {
     const hy__ref_model *m = model;
     *out = NULL;
@@ -202,7 +200,7 @@ hy_status hy__ref_session_create(void *model, const hy__backend_opts *opts, void
     s->opts = *opts;
     const hy_status status = allocate(s, err);
     if (status != HY_OK) {
-        hy__ref_session_destroy(s);
+        session_destroy(s);
         return status;
     }
     *out = s;
@@ -256,7 +254,7 @@ double *hy__ref_scratch(const hy__ref_session *s, uint32_t thread)
     return s->scratch + s->scratch_len * thread;
 }
 
-hy_status hy__ref_step(void *session, const hy__step_args *args, hy_error *err)
+static hy_status step(void *session, const hy__step_args *args, hy_error *err)
 {
     hy__ref_session *s = session;
     const hy__graph *g = s->model->g;
@@ -267,7 +265,7 @@ hy_status hy__ref_step(void *session, const hy__step_args *args, hy_error *err)
         if (hy__ref_cols(s, node->out) == 0) {
             continue;
         }
-        s->model->functions[node->op](s, node);
+        functions[node->op](s, node);
         if (hy__ref_cancelled(s)) {
             return hy__fail(err, HY_E_CANCELLED, "cancelled");
         }
@@ -281,13 +279,13 @@ hy_status hy__ref_step(void *session, const hy__step_args *args, hy_error *err)
     return HY_OK;
 }
 
-void hy__ref_commit(void *session)
+static void commit(void *session)
 {
     hy__ref_session *s = session;
     s->current = 1 - s->current;
 }
 
-hy_status hy__ref_state_read(void *session, uint64_t n_pos, float *data, hy_error *err)
+static hy_status state_read(void *session, uint64_t n_pos, float *data, hy_error *err)
 {
     const hy__ref_session *s = session;
     const hy__graph *g = s->model->g;
@@ -304,7 +302,7 @@ hy_status hy__ref_state_read(void *session, uint64_t n_pos, float *data, hy_erro
     return HY_OK;
 }
 
-hy_status hy__ref_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err)
+static hy_status state_write(void *session, uint64_t n_pos, const float *data, hy_error *err)
 {
     hy__ref_session *s = session;
     const hy__graph *g = s->model->g;
@@ -331,13 +329,13 @@ const hy__backend hy__backend_ref = {
     .name = "ref",
     .cache_types = {HY_TYPE_F32},
     .n_cache_types = 1,
-    .supports = hy__ref_supports,
+    .supports = supports,
     .model_create = model_create,
     .model_destroy = model_destroy,
-    .session_create = hy__ref_session_create,
-    .session_destroy = hy__ref_session_destroy,
-    .step = hy__ref_step,
-    .commit = hy__ref_commit,
-    .state_read = hy__ref_state_read,
-    .state_write = hy__ref_state_write,
+    .session_create = session_create,
+    .session_destroy = session_destroy,
+    .step = step,
+    .commit = commit,
+    .state_read = state_read,
+    .state_write = state_write,
 };

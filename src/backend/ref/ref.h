@@ -2,10 +2,7 @@
  *
  * It is the oracle of every other backend.  Every result is a function of its own column alone,
  * summed in an order that depends on nothing else: so results do not depend on the number of
- * threads, nor on how a prompt is cut into chunks.
- *
- * Another backend of the same shape begins its model with an hy__ref_model, puts functions of its
- * own into the table, and shares the rest: sessions, steps, states. */
+ * threads, nor on how a prompt is cut into chunks. */
 #ifndef HY_BACKEND_REF_REF_H
 #define HY_BACKEND_REF_REF_H
 
@@ -20,10 +17,8 @@ typedef struct hy__ref_model {
     hy_env env;
     const hy__graph *g;
     const hy__plan *p;
-    hy__ref_fn functions[HY__N_OPS];
-    float **vectors;       /* [n_values] decoded weight vectors, NULL for all other values */
-    uint32_t widest;       /* longest column that is multiplied with a matrix */
-    uint64_t column_bytes; /* of such a column in the form in which matmul reads it */
+    float **vectors; /* [n_values] decoded weight vectors, NULL for all other values */
+    uint32_t widest; /* longest column that is multiplied with a matrix */
 } hy__ref_model;
 
 struct hy__ref_session {
@@ -31,9 +26,9 @@ struct hy__ref_session {
     hy__backend_opts opts;
     hy__pool *pool;
     float *arena[2]; /* activations per token, per output; see plan.h */
-    /* [n_batch][column_bytes]: the columns at hand as matmul reads them, 64-byte aligned; and which
-     * value they are, 0: none.  Matrices that share an input come one after another. */
-    void *columns;
+    /* [n_batch][widest]: the columns at hand as matmul reads them; and which value they are, 0:
+     * none.  Matrices that share an input come one after another. */
+    double *columns;
     hy__id columns_of;
     double *scratch; /* [threads][scratch_len] */
     size_t scratch_len;
@@ -42,23 +37,6 @@ struct hy__ref_session {
     float **caches;     /* [n_states] KV caches [n_ctx][n], NULL for recurrent states */
     hy__step_args args; /* of the step at hand */
 };
-
-/* A model with the functions and columns of the reference backend, which may be replaced until the
- * first session is made.  After a failure there is nothing to finish. */
-hy_status hy__ref_model_init(hy__ref_model *m, const hy__graph *g, const hy__plan *p,
-                             const hy_env *env, hy_error *err);
-void hy__ref_model_finish(hy__ref_model *m);
-
-/* The rest of a backend (see hy__backend), for every model that begins with an hy__ref_model. */
-hy_status hy__ref_session_create(void *model, const hy__backend_opts *opts, void **out,
-                                 hy_error *err);
-void hy__ref_session_destroy(void *session);
-hy_status hy__ref_step(void *session, const hy__step_args *args, hy_error *err);
-void hy__ref_commit(void *session);
-hy_status hy__ref_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
-hy_status hy__ref_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
-/* Every operation, and matrices of every type that can be decoded. */
-bool hy__ref_supports(hy__opcode op, hy_type type);
 
 #define HY_OP(name, lower, arity, summary)                                                         \
     void hy__ref_##lower(hy__ref_session *s, const hy__node *node);
