@@ -17,8 +17,8 @@ typedef struct hy_model_opts {
     bool no_mmap;         /* read the file into memory instead of mapping it */
     hy_progress progress; /* bytes; may be NULL */
     void *progress_user;
-    const char *cpu_level; /* instructions that the CPU backend may use: "plain", "avx2", "avx512";
-                              NULL: the best that this machine has */
+    const char *cpu_level; /* instructions that the CPU backend may use: "plain", "avx2", "avxvnni",
+                              "avx512", "neon", "i8mm"; NULL: the best that this machine has */
     const char *no_fuse;   /* for finding faults: fusions to leave out, divided by commas, or "all";
                               results differ by rounding at most; names: halyard plan --why */
 } hy_model_opts;
