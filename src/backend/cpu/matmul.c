@@ -105,7 +105,8 @@ void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input,
     const float *x = hy__cpu_data(s, in->value);
     char *to = input_at(s, p, input);
     if (cols == 1) {
-        if (in->q8) {
+        /* Of many tokens one may be left: only the task that has computed the column has it. */
+        if (in->q8 && t0 == 0) {
             kernels->quantize(x, n, to);
         }
         return;
