@@ -40,9 +40,10 @@ static uint32_t panels_of(const hy__cpu_matrix *x)
     return (x->m + HY__PANEL_ROWS - 1) / HY__PANEL_ROWS;
 }
 
-static size_t packed_bytes(const hy__cpu_matrix *x)
+/* A matrix of few long rows takes up to 16 times its bytes in the file. */
+static uint64_t packed_bytes(const hy__cpu_matrix *x)
 {
-    const size_t bytes = HY__PANEL_ROWS * x->row_bytes * panels_of(x);
+    const uint64_t bytes = (uint64_t)HY__PANEL_ROWS * x->row_bytes * panels_of(x);
     return (bytes + 63) / 64 * 64;
 }
 
@@ -100,7 +101,7 @@ static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, 
             hy__advise_drop(x->data, x->m * x->row_bytes);
         }
         x->data = to;
-        to += packed_bytes(x);
+        to += (size_t)packed_bytes(x);
         done += packed_bytes(x);
         if (opts->progress && !opts->progress(opts->progress_user, done, total)) {
             status = hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
