@@ -85,7 +85,7 @@ static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, 
     uint8_t *to = m->packed;
     uint64_t done = 0;
     if (total > GRAIN_BYTES) {
-        HY_TRY(hy__pool_create(&m->env, hy_cpu_count(), &pool, err));
+        HY_TRY(hy__pool_create(&m->env, HY_MIN(hy_cpu_count(), 1024u), &pool, err));
     }
     hy_status status = HY_OK;
     for (uint32_t i = 0; i < m->g->n_values && status == HY_OK; i++) {
