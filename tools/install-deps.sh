@@ -65,7 +65,8 @@ find_missing() {
         need "clang $(clang_runtime)" links clang -fsanitize=address,undefined
         need "valgrind libc6-dbg" valgrind --error-exitcode=1 -q true
         need gcovr gcovr --version
-        need gcc-multilib links gcc -m32
+        # Not gcc-multilib, which Debian does not install beside a cross compiler.
+        need "gcc-$(gcc -dumpversion 2>/dev/null || echo 12)-multilib" links gcc -m32
         need libcmocka-dev:i386 foreign_package i386-linux-gnu cmocka
         need libjansson-dev:i386 foreign_package i386-linux-gnu jansson
         need "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" links aarch64-linux-gnu-gcc
