@@ -465,14 +465,14 @@ static void run_wkv7(const hy__vec *vec, const call *c, float *out)
 {
     const wkv7_args *a = c->args;
     const size_t size = (size_t)a->n * a->n;
-    float *old = memory_of(size * sizeof *old);
-    float *y = memory_of(a->n_tokens * a->stride * sizeof *y);
+    float *old = memory_of(size * sizeof *old), *y = memory_of(a->n_tokens * a->stride * sizeof *y);
     memcpy(old, a->state, size * sizeof *old);
     for (uint32_t t = 0; t < a->n_tokens; t += a->at_once) {
         const size_t at = t * a->stride;
-        const hy__vec_wkv7 args = {a->in[0] + at, a->in[1] + at, a->in[2] + at, a->in[3] + at,
-                                   a->in[4] + at, a->in[5] + at, y + at,        a->stride,
-                                   old,           out,           a->at_once,    a->n};
+        const hy__vec_wkv7 args = {
+            a->in[0] + at, a->in[1] + at, a->in[2] + at,  a->in[3] + at, a->in[4] + at,
+            a->in[5] + at, y + at,        a->stride,      old,           out,
+            a->at_once,    a->n,          a->at_once == 1};
         vec->wkv7(&args);
         memcpy(old, out, size * sizeof *old);
     }
@@ -552,7 +552,7 @@ static void test_wkv7(void **state)
         const call c = {"wkv7", run_wkv7, &a, size, want, slack};
         check(&c);
 
-        /* Tokens one by one: the same bits. */
+        /* Tokens one by one, written past the caches: the same bits. */
         float *together = memory_of(size * sizeof *together);
         float *apart = memory_of(size * sizeof *apart);
         run_wkv7(hy__level_vec(0), &c, together);

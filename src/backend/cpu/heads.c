@@ -27,6 +27,13 @@ static void run_ops(hy__cpu_session *s, uint32_t first, uint32_t count, range_of
 
 /* ---- recurrence */
 
+/* Whether the weights that are read between two uses of a state push it out of every cache. */
+static bool state_is_cold(const hy__cpu_session *s)
+{
+    enum { LARGEST_CACHE = 64 << 20 };
+    return s->model->p->weight_bytes > LARGEST_CACHE;
+}
+
 static void wkv7(hy__cpu_session *s, const hy__node *node, range_of_heads h)
 {
     const uint32_t n = node->params.group;
@@ -45,7 +52,8 @@ static void wkv7(hy__cpu_session *s, const hy__node *node, range_of_heads h)
                                    .state_old = hy__cpu_state(s, node->in[6], false) + state,
                                    .state_new = hy__cpu_state(s, node->in[6], true) + state,
                                    .n_tokens = s->args.n,
-                                   .n = n};
+                                   .n = n,
+                                   .stream = state_is_cold(s)};
         s->model->vec->wkv7(&args);
     }
 }

@@ -10,6 +10,7 @@
 #include "halyard/compiler.h"
 #include "quant/quant.h"
 #include "vec_half.h"
+#include "vec_stream.h"
 
 enum { LANES = 16, TILE_COLS = 12, Q8_BLOCK = 32 };
 
@@ -278,7 +279,11 @@ static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint
  * Four rows at a time, each with 16 partial sums of its own: named arrays and indices of the size
  * of pointers, which compilers keep in registers. */
 
-enum { ROWS = 4, GROUP = 32 }; /* rows at a time; rows whose partial sums are folded together */
+enum {
+    ROWS = 4,              /* at a time */
+    GROUP = 32,            /* whose partial sums are folded together */
+    WIDEST_STREAMED = 128, /* of rows that are written past the caches */
+};
 
 /* The partial sums of up to GROUP rows, quarter by quarter: to add them takes no steps within
  * vectors, but for the last four of a row. */
@@ -412,26 +417,44 @@ static inline void wkv7_rows(const token *t, const float *from, float *to,
     KEEP(p, i + 3, s3);
 }
 
-/* A group of rows stays in the nearest cache between the two passes over it. */
-static void wkv7_token(const token *t, const float *from, float *to, const float *v, float *y)
+/* The next state of a group of rows, which stays in the nearest cache between the two passes over
+ * it; y is what the group's channels give. */
+static inline void wkv7_group(const token *t, const float *from, float *to, const float *v,
+                              float *y, size_t rows)
 {
     const size_t n = t->n;
     partial_sums p;
     float removed[GROUP];
-    for (size_t first = 0; first < n; first += GROUP) {
-        const size_t rows = HY_MIN(n - first, (size_t)GROUP);
-        dot_each(from + first * n, n, t->kk, n, rows, removed);
-        size_t i = 0;
-        for (; n % LANES == 0 && i < rows; i += ROWS) {
-            wkv7_rows(t, from + (first + i) * n, to + (first + i) * n, removed + i, v + first + i,
-                      &p, i);
-        }
-        for (; i < rows; i++) {
-            wkv7_row(t, from + (first + i) * n, to + (first + i) * n, removed[i], v[first + i], &p,
-                     i);
-        }
-        fold_rows(&p, y + first, rows);
+    dot_each(from, n, t->kk, n, rows, removed);
+    size_t i = 0;
+    for (; n % LANES == 0 && i < rows; i += ROWS) {
+        wkv7_rows(t, from + i * n, to + i * n, removed + i, v + i, &p, i);
     }
+    for (; i < rows; i++) {
+        wkv7_row(t, from + i * n, to + i * n, removed[i], v[i], &p, i);
+    }
+    fold_rows(&p, y, rows);
+}
+
+static void wkv7_token(const token *t, const float *from, float *to, const float *v, float *y)
+{
+    for (size_t first = 0; first < t->n; first += GROUP) {
+        wkv7_group(t, from + first * t->n, to + first * t->n, v + first, y + first,
+                   HY_MIN(t->n - first, (size_t)GROUP));
+    }
+}
+
+/* The same, past the caches. */
+static void wkv7_token_streamed(const token *t, const float *from, float *to, const float *v,
+                                float *y)
+{
+    _Alignas(64) float block[GROUP * WIDEST_STREAMED];
+    for (size_t first = 0; first < t->n; first += GROUP) {
+        const size_t rows = HY_MIN(t->n - first, (size_t)GROUP);
+        wkv7_group(t, from + first * t->n, block, v + first, y + first, rows);
+        hy__stream(to + first * t->n, block, rows * t->n);
+    }
+    hy__stream_end();
 }
 
 static void vec_wkv7(const hy__vec_wkv7 *args)
@@ -445,7 +468,11 @@ static void vec_wkv7(const hy__vec_wkv7 *args)
                          .kk = args->kk + at,
                          .a = args->a + at,
                          .n = args->n};
-        wkv7_token(&t, from, args->state_new, args->v + at, args->y + at);
+        if (args->stream && i + 1 == args->n_tokens && t.n <= WIDEST_STREAMED) {
+            wkv7_token_streamed(&t, from, args->state_new, args->v + at, args->y + at);
+        } else {
+            wkv7_token(&t, from, args->state_new, args->v + at, args->y + at);
+        }
         from = args->state_new;
     }
 }

@@ -19,6 +19,7 @@ typedef struct hy__vec_wkv7 {
     const float *state_old;
     float *state_new;
     uint32_t n_tokens, n; /* T, N */
+    bool stream;          /* state_new will not be read soon: write it past the caches (same numbers) */
 } hy__vec_wkv7;
 
 typedef enum hy__kv_type { HY__KV_F32, HY__KV_F16, HY__KV_Q8_0 } hy__kv_type;
