@@ -434,34 +434,41 @@ static HY_INLINE void block_Q3_K(const uint8_t *b, sink *o)
     part_Q3_K(b, factors, 7, d, o);
 }
 
-/* 32 elements of Q6_K, j of four that share 32 bytes qh: bits 2 j and 2 j + 1 of them, above the
- * low (j < 2) or high halves of 32 bytes of ql. */
-static HY_INLINE void part_Q6_K(const uint8_t *b, uint32_t h, int j, __m512 d, sink *o)
+/* Half of a block of Q6_K, 128 elements: part j of four has the low (j < 2) or high halves of 32
+ * bytes of ql below bits 2 j and 2 j + 1 of 32 bytes qh, which all share. */
+static HY_INLINE void half_Q6_K(const uint8_t *b, uint32_t h, __m512 d, sink *o)
 {
-    const uint32_t g = 4 * h + (uint32_t)j;
-    const uint8_t *ql = b + (size_t)1024 * h, *qh = b + 2048 + (size_t)512 * h, *scales = b + 3072;
-    for (uint32_t i = 0; i < 8; i++) {
-        const __m512i v = load(ql + (size_t)512 * (uint32_t)(j % 2) + (size_t)64 * i);
-        const __m512i low = bytes_and(shift_left(v, j < 2 ? 0 : -4), 0x0f);
-        const __m512i high = shift_left(load(qh + (size_t)64 * i), 4 - 2 * j);
-        fetch(o, b, 16 * 210, 8 * g + i);
-        put(o, i < 4 ? &o->dot0 : &o->dot1, 8 * g + i, or_and(low, high, 0x30));
+    const uint8_t *ql = b + (size_t)1024 * h, *qh = b + 2048 + (size_t)512 * h;
+    const uint8_t *scales = b + 3072 + (size_t)128 * h;
+    __m512i dot[4][2];
+    for (uint32_t j = 0; j < 4; j++) {
+        dot[j][0] = dot[j][1] = _mm512_setzero_si512();
     }
-    for (uint32_t i = 0; i < 2; i++) {
-        const __m512 a = _mm512_mul_ps(d, s8_rows(scales + (size_t)16 * (2 * g + i)));
-        scale_symmetric(o, i == 0 ? &o->dot0 : &o->dot1, 2 * g + i, a, 32.0f);
+    for (uint32_t i = 0; i < 8; i++) {
+        const uint32_t at = 32 * h + i;
+        const __m512i v = load(ql + (size_t)64 * i), w = load(ql + 512 + (size_t)64 * i);
+        const __m512i top = load(qh + (size_t)64 * i);
+        for (uint32_t piece = 0; piece < 4; piece++) {
+            fetch(o, b, 16 * 210, 4 * (8 * h + i) + piece);
+        }
+        put(o, &dot[0][i / 4], at, or_and(bytes_and(v, 0x0f), _mm512_slli_epi16(top, 4), 0x30));
+        put(o, &dot[1][i / 4], at + 8, or_and(bytes_and(w, 0x0f), _mm512_slli_epi16(top, 2), 0x30));
+        put(o, &dot[2][i / 4], at + 16,
+            or_and(bytes_and(_mm512_srli_epi16(v, 4), 0x0f), top, 0x30));
+        put(o, &dot[3][i / 4], at + 24,
+            or_and(bytes_and(_mm512_srli_epi16(w, 4), 0x0f), _mm512_srli_epi16(top, 2), 0x30));
+    }
+    for (uint32_t k = 0; k < 8; k++) {
+        const __m512 a = _mm512_mul_ps(d, s8_rows(scales + (size_t)16 * k));
+        scale_symmetric(o, &dot[k / 2][k % 2], 8 * h + k, a, 32.0f);
     }
 }
 
 static HY_INLINE void block_Q6_K(const uint8_t *b, sink *o)
 {
     const __m512 d = f16_rows(b + 3328);
-    for (uint32_t h = 0; h < 2; h++) {
-        part_Q6_K(b, h, 0, d, o);
-        part_Q6_K(b, h, 1, d, o);
-        part_Q6_K(b, h, 2, d, o);
-        part_Q6_K(b, h, 3, d, o);
-    }
+    half_Q6_K(b, 0, d, o);
+    half_Q6_K(b, 1, d, o);
 }
 
 /* ---- the kernels of a type: blocks of `elems` elements, `bytes` of a row, B as in the list */
