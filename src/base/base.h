@@ -96,6 +96,10 @@ static inline bool hy__mul_u64(uint64_t a, uint64_t b, uint64_t *out)
     return true;
 }
 
+/* count * elem bytes as a size, *bytes; HY_E_NOMEM, with a sentence that names `what` and its
+ * bytes, where no block of memory can have so many.  For sizes that a file or an option decides. */
+hy_status hy__size(const char *what, uint64_t count, uint64_t elem, size_t *bytes, hy_error *err);
+
 /* ---- little-endian bytes of any alignment */
 static inline uint16_t hy__load_u16(const void *p)
 {

@@ -48,6 +48,20 @@ static bool byte_count(size_t count, size_t elem, size_t extra, size_t *bytes)
     return *bytes <= (size_t)PTRDIFF_MAX;
 }
 
+hy_status hy__size(const char *what, uint64_t count, uint64_t elem, size_t *bytes, hy_error *err)
+{
+    uint64_t n = UINT64_MAX;
+    const bool counted = hy__mul_u64(count, elem, &n);
+    if (!counted || n > (uint64_t)PTRDIFF_MAX) {
+        return hy__fail(err, HY_E_NOMEM,
+                        "out of memory: %s would take %s%llu bytes, a block here has %llu at most",
+                        what, counted ? "" : "more than ", (unsigned long long)n,
+                        (unsigned long long)PTRDIFF_MAX);
+    }
+    *bytes = (size_t)n;
+    return HY_OK;
+}
+
 static void *no_memory(hy_error *err, size_t count, size_t elem)
 {
     hy__fail(err, HY_E_NOMEM, "out of memory: %zu x %zu bytes", count, elem);

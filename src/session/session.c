@@ -155,8 +155,10 @@ hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_s
     atomic_init(&s->cancel, false);
     hy_status status = resolve_cache_types(s, err);
     if (status == HY_OK) {
-        s->logits = hy__alloc(&m->env, o.all_logits ? o.n_batch : 1,
-                              m->info.n_vocab * sizeof *s->logits, err);
+        const uint64_t row = sizeof *s->logits * (uint64_t)m->info.n_vocab;
+        size_t bytes;
+        status = hy__size("the logits of a step", o.all_logits ? o.n_batch : 1, row, &bytes, err);
+        s->logits = status == HY_OK ? hy__alloc(&m->env, bytes, 1, err) : NULL;
         status = s->logits ? HY_OK : HY_E_NOMEM;
     }
     if (status == HY_OK) {

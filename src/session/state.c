@@ -34,12 +34,13 @@ hy_status hy__state_create(const hy_model *m, uint64_t n_tokens, bool logits, hy
                            hy_error *err)
 {
     uint64_t floats;
+    size_t bytes;
     *out = NULL;
     if (n_tokens > INT32_MAX || !hy__mul_u64(n_tokens, m->plan.per_position, &floats) ||
-        !hy__add_u64(floats, m->plan.recurrent, &floats) || floats > SIZE_MAX / sizeof(float)) {
-        return hy__fail(err, HY_E_NOMEM, "out of memory: a state of %llu tokens",
-                        (unsigned long long)n_tokens);
+        !hy__add_u64(floats, m->plan.recurrent, &floats)) {
+        floats = UINT64_MAX; /* more than any state has */
     }
+    HY_TRY(hy__size("the numbers of a state", floats, sizeof(float), &bytes, err));
     hy_state *s = hy__calloc(&m->env, 1, sizeof *s, err);
     if (!s) {
         return HY_E_NOMEM;
@@ -52,7 +53,7 @@ hy_status hy__state_create(const hy_model *m, uint64_t n_tokens, bool logits, hy
     s->n_logits = logits ? m->info.n_vocab : 0;
     s->tokens = hy__alloc(&s->env, (size_t)n_tokens, sizeof *s->tokens, err);
     s->logits = s->tokens ? hy__alloc(&s->env, (size_t)s->n_logits, sizeof *s->logits, err) : NULL;
-    s->data = s->logits ? hy__alloc(&s->env, (size_t)floats, sizeof *s->data, err) : NULL;
+    s->data = s->logits ? hy__alloc(&s->env, bytes, 1, err) : NULL;
     if (!s->data) {
         hy_state_destroy(s);
         return HY_E_NOMEM;

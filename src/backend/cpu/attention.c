@@ -33,18 +33,18 @@ static uint32_t up(uint32_t n, uint32_t multiple)
 }
 
 /* Floats of the parts, each a multiple of 16; parts NULL: only counts. */
-static size_t lay_out(work *w, float *memory, uint32_t rows, uint32_t dim, uint32_t dim_v)
+static uint64_t lay_out(work *w, float *memory, uint32_t rows, uint32_t dim, uint32_t dim_v)
 {
     const uint32_t wide = up(dim_v, ROWS);
-    const size_t sizes[] = {(size_t)up(rows, COLS) * dim,
-                            (size_t)COLS * HY_MAX(dim, wide),
-                            (size_t)BLOCK * dim,
-                            (size_t)BLOCK * wide,
-                            BLOCK * COLS,
-                            COLS * 2 * ROWS,
-                            (size_t)rows * wide,
-                            rows * sizeof(hy__vec_softmax) / sizeof(float)};
-    size_t at[HY_COUNT(sizes)], total = 0;
+    const uint64_t sizes[] = {(uint64_t)up(rows, COLS) * dim,
+                              (uint64_t)COLS * HY_MAX(dim, wide),
+                              (uint64_t)BLOCK * dim,
+                              (uint64_t)BLOCK * wide,
+                              BLOCK * COLS,
+                              COLS * 2 * ROWS,
+                              (uint64_t)rows * wide,
+                              (uint64_t)rows * sizeof(hy__vec_softmax) / sizeof(float)};
+    uint64_t at[HY_COUNT(sizes)], total = 0;
     for (size_t i = 0; i < HY_COUNT(sizes); i++) {
         at[i] = total;
         total += (sizes[i] + 15) / 16 * 16;
@@ -68,7 +68,7 @@ uint32_t hy__cpu_attention_tokens(uint32_t group)
     return HY_MAX(96 / group, 1u);
 }
 
-size_t hy__cpu_attention_scratch(uint32_t group, uint32_t dim, uint32_t dim_v)
+uint64_t hy__cpu_attention_scratch(uint32_t group, uint32_t dim, uint32_t dim_v)
 {
     return lay_out(NULL, NULL, hy__cpu_attention_tokens(group) * group, dim, dim_v);
 }

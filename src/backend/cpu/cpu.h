@@ -190,12 +190,12 @@ bool hy__cpu_crosses_columns(hy__opcode op);
 
 /* matmul.c */
 /* Bytes of an input of n elements, in all its forms. */
-size_t hy__cpu_input_bytes(const hy__cpu_input *in, uint32_t n, uint32_t cols);
+uint64_t hy__cpu_input_bytes(const hy__cpu_input *in, uint32_t n, uint32_t cols);
 /* Brings columns of an input, t0 a multiple of HY__TILE_COLS, into the forms in which the matrices read it. */
 void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input, uint32_t t0, uint32_t t1);
 void hy__cpu_matmul(hy__cpu_session *s, const hy__cpu_phase *p, const hy__cpu_task *task, uint32_t thread);
 /* Scratch bytes that a thread needs for matrices of at most n columns. */
-size_t hy__cpu_matmul_scratch(uint32_t n);
+uint64_t hy__cpu_matmul_scratch(uint32_t n);
 
 /* heads.c: a range of heads of a phase of heads, `head` of p->n_heads.  Attention has two stages: up to the caches, for
  * all tokens, and from the caches on, in as many tasks as hy__cpu_attention_tasks says. */
@@ -203,7 +203,7 @@ void hy__cpu_recurrence(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t hea
 void hy__cpu_attention_begin(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t head);
 uint32_t hy__cpu_attention_tasks(const hy__cpu_session *s, const hy__cpu_phase *p);
 void hy__cpu_attention_end(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t task, uint32_t thread);
-size_t hy__cpu_heads_scratch(const hy__cpu_model *m);
+uint64_t hy__cpu_heads_scratch(const hy__cpu_model *m);
 
 /* What the queries of one KV head see of a step: q [T][group][dim] and y [T][group][dim_v], columns q_stride and y_stride
  * floats apart; rows of the caches k_stride and v_stride bytes apart, position 0 first. */
@@ -221,6 +221,6 @@ typedef struct hy__cpu_attention {
 /* attention.c: tokens t0 to t1 of the step, at most hy__cpu_attention_tokens(group). */
 void hy__cpu_attend(hy__cpu_session *s, const hy__cpu_attention *a, uint32_t t0, uint32_t t1, float *scratch);
 uint32_t hy__cpu_attention_tokens(uint32_t group);
-size_t hy__cpu_attention_scratch(uint32_t group, uint32_t dim, uint32_t dim_v); /* floats */
+uint64_t hy__cpu_attention_scratch(uint32_t group, uint32_t dim, uint32_t dim_v); /* floats */
 
 #endif

@@ -195,9 +195,9 @@ void hy__cpu_attention_end(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t 
             (range_of_heads){head, p->n_heads, t0, t1});
 }
 
-size_t hy__cpu_heads_scratch(const hy__cpu_model *m)
+uint64_t hy__cpu_heads_scratch(const hy__cpu_model *m)
 {
-    size_t need = 0;
+    uint64_t need = 0;
     for (uint32_t i = 0; i < m->g->n_nodes; i++) {
         const hy__node *node = &m->g->nodes[i];
         if (node->op == HY__OP_ATTENTION) {

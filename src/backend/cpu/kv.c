@@ -13,9 +13,9 @@ size_t hy__kv_bytes(hy__kv_type type, uint32_t n)
     return (size_t)n / t->block_elems * t->block_bytes;
 }
 
-size_t hy__vec_attention_scratch(uint32_t n_head, uint32_t dim)
+uint64_t hy__vec_attention_scratch(uint32_t n_head, uint32_t dim)
 {
     /* the block's rows of keys and values as floats, then what a query keeps between blocks */
-    const size_t rows = 2 * (size_t)HY__ATTENTION_BLOCK * dim;
-    return rows + n_head * sizeof(hy__vec_softmax) / sizeof(float);
+    const uint64_t rows = 2 * (uint64_t)HY__ATTENTION_BLOCK * dim;
+    return rows + (uint64_t)n_head * sizeof(hy__vec_softmax) / sizeof(float);
 }

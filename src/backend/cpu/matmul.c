@@ -18,43 +18,44 @@ enum {
 
 /* ---- scratch memory of a thread */
 
-static size_t aligned(size_t bytes)
+static uint64_t aligned(uint64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
 }
 
 /* Bytes of an expanded panel of n elements, and its parts.  B is 16 at least. */
-static size_t panel_bytes(uint32_t n)
+static uint64_t panel_bytes(uint32_t n)
 {
-    return aligned((size_t)n * ROWS) + 2 * aligned((size_t)(n / 16 + 1) * ROWS * sizeof(float));
+    return aligned((uint64_t)n * ROWS) + 2 * aligned((uint64_t)(n / 16 + 1) * ROWS * sizeof(float));
 }
 
 static hy__panel panel_at(char *memory, uint32_t n)
 {
-    char *a = memory + aligned((size_t)n * ROWS);
+    char *a = memory + aligned((uint64_t)n * ROWS);
     return (hy__panel){
         .u = (uint8_t *)memory,
         .a = (float *)(void *)a,
-        .c = (float *)(void *)(a + aligned((size_t)(n / 16 + 1) * ROWS * sizeof(float)))};
+        .c = (float *)(void *)(a + aligned((uint64_t)(n / 16 + 1) * ROWS * sizeof(float)))};
 }
 
-static size_t f32_panel_bytes(uint32_t n)
+static uint64_t f32_panel_bytes(uint32_t n)
 {
-    return aligned((size_t)n * ROWS * sizeof(float));
+    return aligned((uint64_t)n * ROWS * sizeof(float));
 }
 
-size_t hy__cpu_matmul_scratch(uint32_t n)
+uint64_t hy__cpu_matmul_scratch(uint32_t n)
 {
-    const size_t parts = PANELS * panel_bytes(PART);
-    const size_t floats = f32_panel_bytes(n) + aligned(n * sizeof(float)); /* a panel and a row */
+    const uint64_t parts = PANELS * panel_bytes(PART);
+    const uint64_t floats =
+        f32_panel_bytes(n) + aligned((uint64_t)n * sizeof(float)); /* a panel and a row */
     return HY_MAX(HY_MAX(parts, panel_bytes(n)), floats);
 }
 
 /* ---- inputs */
 
-static size_t f32_tile_bytes(uint32_t n)
+static uint64_t f32_tile_bytes(uint32_t n)
 {
-    return aligned((size_t)n * COLS * sizeof(float));
+    return aligned((uint64_t)n * COLS * sizeof(float));
 }
 
 static uint32_t tiles_of(uint32_t cols)
@@ -63,7 +64,7 @@ static uint32_t tiles_of(uint32_t cols)
 }
 
 /* In 8 bits first, then in f32; a single column in f32 is read where it is. */
-size_t hy__cpu_input_bytes(const hy__cpu_input *in, uint32_t n, uint32_t cols)
+uint64_t hy__cpu_input_bytes(const hy__cpu_input *in, uint32_t n, uint32_t cols)
 {
     if (cols == 1) {
         return in->q8 ? hy__q8_bytes(n, 1) : 0;
@@ -91,7 +92,7 @@ static char *q8_tile(char *input, uint32_t n, uint32_t tile)
 
 static float *f32_tile(char *input, bool q8, uint32_t n, uint32_t cols, uint32_t tile)
 {
-    const size_t behind = q8 ? tiles_of(cols) * hy__q8_bytes(n, COLS) : 0;
+    const uint64_t behind = q8 ? tiles_of(cols) * hy__q8_bytes(n, COLS) : 0;
     return (float *)(void *)(input + behind + tile * f32_tile_bytes(n));
 }
 
@@ -153,7 +154,7 @@ static const float *decode_panel(const job *j, uint32_t panel)
     float *to = (float *)(void *)j->scratch;
     float *row = (float *)(void *)(j->scratch + f32_panel_bytes(n));
     const hy__type_traits *traits = hy__type_traits_of((uint32_t)j->w->type);
-    memset(to, 0, f32_panel_bytes(n));
+    memset(to, 0, (size_t)f32_panel_bytes(n));
     for (uint32_t r = 0; r < rows_of(j, panel); r++) {
         traits->dequantize_row(panel_of(j, panel) + r * j->w->row_bytes, row, n);
         for (uint32_t k = 0; k < n; k++) {

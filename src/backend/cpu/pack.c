@@ -192,25 +192,25 @@ uint32_t hy__packed_block(int index)
 
 /* ---- quantized columns: five arrays, one behind another */
 
-static size_t aligned(size_t bytes)
+static uint64_t aligned(uint64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
 }
 
-static size_t blocks_of(uint32_t n)
+static uint64_t blocks_of(uint32_t n)
 {
-    return ((size_t)n + 31) / 32;
+    return ((uint64_t)n + 31) / 32;
 }
 
-size_t hy__q8_bytes(uint32_t n, uint32_t cols)
+uint64_t hy__q8_bytes(uint32_t n, uint32_t cols)
 {
-    const size_t b = blocks_of(n) * cols;
+    const uint64_t b = blocks_of(n) * cols;
     return aligned(32 * b) + 3 * aligned(4 * b) + aligned(8 * b);
 }
 
 hy__q8 hy__q8_at(const void *memory, uint32_t n, uint32_t cols)
 {
-    const size_t b = blocks_of(n) * cols;
+    const uint64_t b = blocks_of(n) * cols;
     const char *d = (const char *)memory + aligned(32 * b);
     const char *s = d + aligned(4 * b), *s16 = s + aligned(4 * b), *sum = s16 + aligned(8 * b);
     return (hy__q8){.q = memory,

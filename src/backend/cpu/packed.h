@@ -75,7 +75,7 @@ typedef struct hy__q8 {
 typedef hy__q8 hy__q8_tile;
 
 /* Bytes of a column or of a tile of n elements, a multiple of 64, and where its parts are (memory: 64-byte aligned). */
-size_t hy__q8_bytes(uint32_t n, uint32_t cols); /* cols 1 or HY__TILE_COLS */
+uint64_t hy__q8_bytes(uint32_t n, uint32_t cols); /* cols 1 or HY__TILE_COLS */
 hy__q8 hy__q8_at(const void *memory, uint32_t n, uint32_t cols);
 /* The part of a column or tile from element k on, a multiple of 32. */
 static inline hy__q8 hy__q8_from(hy__q8 x, uint32_t k, uint32_t cols)

@@ -404,7 +404,7 @@ static void quantize(const float *x, uint32_t n, void *memory)
 static void quantize_tile(const float *x, size_t stride, uint32_t n, uint32_t cols, void *memory)
 {
     if (cols < COLS) {
-        memset(memory, 0, hy__q8_bytes(n, COLS));
+        memset(memory, 0, (size_t)hy__q8_bytes(n, COLS));
     }
     for (uint32_t t = 0; t < cols; t++) {
         quantize_into(x + t * stride, n, parts_of(memory, n, COLS), t, COLS);

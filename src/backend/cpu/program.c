@@ -98,7 +98,7 @@ static void collect_clusters(work *w, const hy__cpu_model *m, hy__cpu_phase *out
             if (w->cluster[i] == c) {
                 const hy__cpu_matrix *matrix = &m->matrices[w->g->nodes[i].in[0]];
                 cluster.m = matrix->m;
-                cluster.panel_bytes += HY__PANEL_ROWS * matrix->row_bytes;
+                cluster.panel_bytes += (uint64_t)HY__PANEL_ROWS * matrix->row_bytes;
                 cluster.n_anchors++;
                 *w->list++ = i;
             }

@@ -95,16 +95,14 @@ static hy_status make_tasks(hy__cpu_session *s, hy_error *err)
 
 /* ---- other memory */
 
-static void *floats(hy__cpu_session *s, uint64_t per_column, uint64_t columns, const char *what,
+/* Aligned memory, or NULL with an error that names `what`. */
+static void *memory(const hy__cpu_session *s, const char *what, uint64_t count, uint64_t elem,
                     hy_error *err)
 {
-    uint64_t n;
-    if (!hy__mul_u64(per_column, columns, &n) || n > SIZE_MAX / sizeof(float)) {
-        hy__fail(err, HY_E_NOMEM, "out of memory: %s of %llu columns", what,
-                 (unsigned long long)columns);
-        return NULL;
-    }
-    return hy__alloc_aligned(&s->model->env, (size_t)n, sizeof(float), err);
+    size_t bytes;
+    return hy__size(what, count, elem, &bytes, err) == HY_OK
+               ? hy__alloc_aligned(&s->model->env, bytes, 1, err)
+               : NULL;
 }
 
 /* The inputs of the phase that needs most, and scratch memory for the widest. */
@@ -113,25 +111,25 @@ static hy_status make_inputs(hy__cpu_session *s, hy_error *err)
     const hy__cpu_program *program = &s->model->program;
     const uint32_t batch = s->opts.n_batch;
     uint32_t widest = 0;
-    size_t bytes = 0;
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < program->n_phases; i++) {
         const hy__cpu_phase *p = &program->phases[i];
-        size_t sum = 0;
+        uint64_t sum = 0;
         for (uint32_t k = 0; k < p->n_inputs; k++) {
             const uint32_t n = s->model->g->values[p->inputs[k].value].n;
-            const size_t one = hy__cpu_input_bytes(&p->inputs[k], n, 1);
+            const uint64_t one = hy__cpu_input_bytes(&p->inputs[k], n, 1);
             sum += HY_MAX(one, batch > 1 ? hy__cpu_input_bytes(&p->inputs[k], n, batch) : 0);
             widest = HY_MAX(widest, n);
         }
         bytes = HY_MAX(bytes, sum);
     }
-    s->scratch_bytes = hy__cpu_matmul_scratch(widest);
-    s->scratch_bytes = HY_MAX(s->scratch_bytes, hy__cpu_heads_scratch(s->model));
-    s->scratch_bytes = (s->scratch_bytes + 63) / 64 * 64;
-    s->inputs = hy__alloc_aligned(&s->model->env, bytes, 1, err);
+    uint64_t scratch = hy__cpu_matmul_scratch(widest);
+    scratch = (HY_MAX(scratch, hy__cpu_heads_scratch(s->model)) + 63) / 64 * 64;
+    s->inputs = memory(s, "the inputs of matrices", bytes, 1, err);
     s->scratch = s->inputs
-                     ? hy__alloc_aligned(&s->model->env, s->opts.n_threads, s->scratch_bytes, err)
+                     ? memory(s, "the threads' scratch memory", s->opts.n_threads, scratch, err)
                      : NULL;
+    s->scratch_bytes = (size_t)scratch; /* one thread's share of a size that fits */
     return s->scratch ? HY_OK : HY_E_NOMEM;
 }
 
@@ -163,16 +161,11 @@ static hy_status make_caches(hy__cpu_session *s, hy_error *err)
     }
     for (uint32_t i = 0; i < g->n_states; i++) {
         const hy__value *v = &g->values[g->states[i]];
-        uint64_t n;
         if (!v->per_position) {
             continue;
         }
         const size_t row = hy__kv_bytes(hy__cpu_kv_type(s, g->states[i]), v->n);
-        if (!hy__mul_u64(row, s->opts.n_ctx, &n) || n > SIZE_MAX) {
-            return hy__fail(err, HY_E_NOMEM, "out of memory: a KV cache of %u positions",
-                            s->opts.n_ctx);
-        }
-        s->caches[i] = hy__alloc_aligned(&s->model->env, (size_t)n, 1, err);
+        s->caches[i] = memory(s, "a KV cache", s->opts.n_ctx, row, err);
         if (!s->caches[i]) {
             return HY_E_NOMEM;
         }
@@ -195,8 +188,10 @@ static hy_status make_rope(hy__cpu_session *s, const hy__node *node, hy_error *e
     hy__cpu_rope *rope = &more[s->n_ropes];
     *rope = (hy__cpu_rope){
         .freqs = node->in[1], .scale = node->params.scale, .n_pairs = node->params.n_rot / 2};
-    rope->cs =
-        hy__alloc(&s->model->env, s->opts.n_batch, rope->n_pairs * 2 * sizeof *rope->cs, err);
+    size_t bytes;
+    HY_TRY(hy__size("the angles of a step", s->opts.n_batch,
+                    2 * sizeof *rope->cs * (uint64_t)rope->n_pairs, &bytes, err));
+    rope->cs = hy__alloc(&s->model->env, bytes, 1, err);
     s->n_ropes += rope->cs != NULL;
     return rope->cs ? HY_OK : HY_E_NOMEM;
 }
@@ -204,11 +199,11 @@ static hy_status make_rope(hy__cpu_session *s, const hy__node *node, hy_error *e
 /* A recurrent block; every token reads and writes all of it. */
 static float *zero_state(const hy__cpu_session *s, hy_error *err)
 {
-    const size_t n = (size_t)s->model->p->recurrent;
-    float *state = hy__alloc_aligned(&s->model->env, n, sizeof *state, err);
+    const uint64_t n = s->model->p->recurrent;
+    float *state = memory(s, "the recurrent state", n, sizeof *state, err);
     if (state) {
-        hy__advise_huge(state, n * sizeof *state);
-        memset(state, 0, n * sizeof *state);
+        hy__advise_huge(state, (size_t)n * sizeof *state);
+        memset(state, 0, (size_t)n * sizeof *state);
     }
     return state;
 }
@@ -218,9 +213,11 @@ static hy_status allocate(hy__cpu_session *s, hy_error *err)
     const hy__cpu_model *m = s->model;
     const hy_env *env = &m->env;
     const hy__backend_opts *o = &s->opts;
-    if (!(s->arena[0] = floats(s, m->p->per_token, o->n_batch, "activations", err)) ||
-        !(s->arena[1] =
-              floats(s, m->p->per_output, o->all_logits ? o->n_batch : 1, "activations", err)) ||
+    const uint32_t n_out = o->all_logits ? o->n_batch : 1;
+    if (!(s->arena[0] = memory(s, "the activations of tokens", m->p->per_token,
+                               sizeof(float) * (uint64_t)o->n_batch, err)) ||
+        !(s->arena[1] = memory(s, "the activations of outputs", m->p->per_output,
+                               sizeof(float) * (uint64_t)n_out, err)) ||
         !(s->recurrent[0] = zero_state(s, err)) || !(s->recurrent[1] = zero_state(s, err)) ||
         !(s->times = hy__calloc(env, (size_t)m->program.n_phases + 1, sizeof *s->times, err)) ||
         !(s->next = hy__alloc(env, m->program.n_stages, sizeof *s->next, err))) {

@@ -87,7 +87,7 @@ typedef struct hy__vec {
 /* The table of each level that the build has: hy__vec_plain, hy__vec_avx2, hy__vec_avx512, hy__vec_neon. */
 extern const hy__vec hy__vec_plain, hy__vec_avx2, hy__vec_avx512, hy__vec_neon;
 
-size_t hy__vec_attention_scratch(uint32_t n_head, uint32_t dim);
+uint64_t hy__vec_attention_scratch(uint32_t n_head, uint32_t dim);
 /* Bytes of n numbers of a cache's row. */
 size_t hy__kv_bytes(hy__kv_type type, uint32_t n);
 

@@ -145,15 +145,13 @@ hy_status hy__cpu_weights(hy__cpu_model *m, const hy__backend_model_opts *opts, 
         const hy__cpu_matrix *x = &m->matrices[i];
         total += x->data && is_packed(x) ? packed_bytes(x) : 0;
     }
-    if (total > SIZE_MAX) {
-        return hy__fail(err, HY_E_NOMEM, "out of memory: %llu bytes of weights",
-                        (unsigned long long)total);
-    }
-    m->packed = hy__alloc_aligned(&m->env, (size_t)total, 1, err);
+    size_t bytes;
+    HY_TRY(hy__size("the packed weights", total, 1, &bytes, err));
+    m->packed = hy__alloc_aligned(&m->env, bytes, 1, err);
     if (!m->packed) {
         return HY_E_NOMEM;
     }
-    hy__advise_huge(m->packed, (size_t)total);
+    hy__advise_huge(m->packed, bytes);
     return pack_all(m, opts, total, err);
 }
 

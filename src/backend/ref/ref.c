@@ -152,34 +152,31 @@ static hy_status allocate(hy__ref_session *s, hy_error *err)
     const hy__backend_opts *o = &s->opts;
     const uint32_t n_out = o->all_logits ? o->n_batch : 1;
     const uint64_t scratch = scratch_need(m, o->n_ctx);
-    uint64_t arena0, arena1, columns, all_scratch;
-    if (!hy__mul_u64(m->p->per_token, o->n_batch, &arena0) ||
-        !hy__mul_u64(m->p->per_output, n_out, &arena1) ||
-        !hy__mul_u64(m->widest, o->n_batch, &columns) ||
-        !hy__mul_u64(scratch, o->n_threads, &all_scratch) || HY_MAX(arena0, arena1) > SIZE_MAX ||
-        HY_MAX(columns, all_scratch) > SIZE_MAX || m->p->recurrent > SIZE_MAX) {
-        return hy__fail(err, HY_E_NOMEM, "out of memory: activations of %u tokens", o->n_batch);
-    }
+    const uint64_t f32 = sizeof(float), f64 = sizeof(double);
+    size_t arena0, arena1, columns, all_scratch, recurrent;
+    HY_TRY(hy__size("the activations of tokens", m->p->per_token, f32 * o->n_batch, &arena0, err));
+    HY_TRY(hy__size("the activations of outputs", m->p->per_output, f32 * n_out, &arena1, err));
+    HY_TRY(hy__size("the inputs of matrices", m->widest, f64 * o->n_batch, &columns, err));
+    HY_TRY(hy__size("the threads' scratch memory", scratch, f64 * o->n_threads, &all_scratch, err));
+    HY_TRY(hy__size("the recurrent state", m->p->recurrent, f32, &recurrent, err));
     s->scratch_len = (size_t)scratch;
-    if (!(s->arena[0] = hy__alloc(env, (size_t)arena0, sizeof(float), err)) ||
-        !(s->arena[1] = hy__alloc(env, (size_t)arena1, sizeof(float), err)) ||
-        !(s->columns = hy__calloc_aligned(env, (size_t)columns, sizeof(double), err)) ||
-        !(s->scratch = hy__alloc(env, (size_t)all_scratch, sizeof(double), err)) ||
-        !(s->recurrent[0] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
-        !(s->recurrent[1] = hy__calloc_aligned(env, (size_t)m->p->recurrent, sizeof(float), err)) ||
+    if (!(s->arena[0] = hy__alloc(env, arena0, 1, err)) ||
+        !(s->arena[1] = hy__alloc(env, arena1, 1, err)) ||
+        !(s->columns = hy__calloc_aligned(env, columns, 1, err)) ||
+        !(s->scratch = hy__alloc(env, all_scratch, 1, err)) ||
+        !(s->recurrent[0] = hy__calloc_aligned(env, recurrent, 1, err)) ||
+        !(s->recurrent[1] = hy__calloc_aligned(env, recurrent, 1, err)) ||
         !(s->caches = hy__calloc(env, m->g->n_states, sizeof *s->caches, err))) {
         return HY_E_NOMEM;
     }
     for (uint32_t i = 0; i < m->g->n_states; i++) {
         const hy__value *v = &m->g->values[m->g->states[i]];
-        uint64_t n;
+        size_t bytes;
         if (!v->per_position) {
             continue;
         }
-        if (!hy__mul_u64(v->n, o->n_ctx, &n) || n > SIZE_MAX) {
-            return hy__fail(err, HY_E_NOMEM, "out of memory: a KV cache of %u positions", o->n_ctx);
-        }
-        s->caches[i] = hy__alloc(env, (size_t)n, sizeof(float), err);
+        HY_TRY(hy__size("a KV cache", o->n_ctx, f32 * v->n, &bytes, err));
+        s->caches[i] = hy__alloc(env, bytes, 1, err);
         if (!s->caches[i]) {
             return HY_E_NOMEM;
         }
