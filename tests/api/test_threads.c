@@ -184,11 +184,71 @@ static void steps_cancelled_from_another_thread(void **state)
     free(bytes);
 }
 
+/* ---- many tokens, logits of the last one */
+
+enum { LEAST = 13, MOST = 40 }; /* tokens: from two tasks of columns on */
+
+/* The logits after `n` tokens that went through one step. */
+static void logits_after(hy_session *s, int n, float *logits)
+{
+    hy_error err;
+    hy_step step;
+    hy_token ids[MOST];
+    for (int i = 0; i < n; i++) {
+        ids[i] = (hy_token)((i * 31 + n) % 264);
+    }
+    hy_session_reset(s);
+    assert_ok(hy_session_append(s, ids, (size_t)n, &err), &err);
+    assert_ok(hy_session_step(s, &step, &err), &err);
+    assert_int_equal(step.done, n);
+    assert_int_equal(step.n_logits, 1);
+    memcpy(logits, hy_session_logits(s, 0), 264 * sizeof *logits);
+}
+
+/* All tasks of a prologue have columns of the step, one of them has the column that is left; the
+ * matrix behind it reads that column in 8 bits, which exactly one thread may write. */
+static void many_tokens_and_the_logits_of_one(void **state)
+{
+    (void)state;
+    static float alone[MOST + 1][264];
+    float together[264];
+    for (tiny_arch arch = 0; arch < TINY_N_ARCHS; arch++) {
+        hy_error err;
+        hy_model *m;
+        tiny_model t;
+        size_t len;
+        tiny_shape shape = tiny_speaking;
+        shape.c = shape.f = 64;
+        shape.key = shape.c / shape.n_head;
+        const hy_model_opts model_opts = {.size = sizeof model_opts, .backend = "cpu"};
+        tiny_make(&t, arch, &shape);
+        tiny_find(&t, "output.weight")->type = HY_TYPE_Q8_0;
+        void *bytes = tiny_bytes(&t, &len);
+        tiny_free(&t);
+        assert_ok(hy_model_load_memory(bytes, len, &model_opts, NULL, &m, &err), &err);
+        for (uint32_t threads = 1; threads <= 8; threads++) {
+            hy_session *s;
+            const hy_session_opts opts = {.size = sizeof opts, .n_ctx = MOST, .n_threads = threads};
+            assert_ok(hy_session_create(m, &opts, &s, &err), &err);
+            for (int n = LEAST; n <= MOST; n++) {
+                logits_after(s, n, threads == 1 ? alone[n] : together);
+                if (threads > 1) {
+                    assert_memory_equal(together, alone[n], sizeof together);
+                }
+            }
+            hy_session_destroy(s);
+        }
+        hy_model_destroy(m);
+        free(bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_of_one_model_in_several_threads),
         cmocka_unit_test(steps_cancelled_from_another_thread),
+        cmocka_unit_test(many_tokens_and_the_logits_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
