@@ -189,6 +189,40 @@ static void the_embedded_model(void **state)
     walk(whole_journey, &j, 401, 2);
 }
 
+/* ---- threads that cannot start */
+
+static hy_status no_thread(void *user, void (*run)(void *arg), void *arg, void **thread,
+                           hy_error *err)
+{
+    (void)user;
+    (void)run;
+    (void)arg;
+    *thread = NULL;
+    return hy__fail(err, HY_E_THREAD, "no thread today");
+}
+
+/* Packing goes on with those there are; a session has the threads it was asked for or none. */
+static void loading_needs_no_threads(void **state)
+{
+    (void)state;
+    hy_error err;
+    hy_env env;
+    hy_model *m;
+    hy_session *s;
+    const hy_session_opts one = {.size = sizeof one, .n_threads = 1};
+    const hy_session_opts two = {.size = sizeof two, .n_threads = 2};
+    hy__env_resolve(&env, NULL);
+    env.thread_start = no_thread;
+    assert_ok(
+        hy_model_load(source_path("models/halyard-tiny-rwkv7-Q4_K_M.gguf"), NULL, &env, &m, &err),
+        &err);
+    assert_ok(hy_session_create(m, &one, &s, &err), &err);
+    assert_ok(prefill(s, 33, &err), &err);
+    hy_session_destroy(s);
+    assert_fails(hy_session_create(m, &two, &s, &err), HY_E_THREAD, &err, "no thread today");
+    hy_model_destroy(m);
+}
+
 /* ---- quantizing */
 
 static hy_status quantize(const hy_env *env, void *what, result *r, hy_error *err)
@@ -351,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_whole_journey),
         cmocka_unit_test(the_embedded_model),
+        cmocka_unit_test(loading_needs_no_threads),
         cmocka_unit_test(quantizing),
         cmocka_unit_test(text),
         cmocka_unit_test(plans),

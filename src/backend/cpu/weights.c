@@ -77,16 +77,25 @@ static void pack_panels(void *arg, size_t begin, size_t end, uint32_t thread)
     }
 }
 
+/* A pool to pack with, or NULL: the caller packs alone.  Threads that do not start make loading
+ * slower, never impossible: half as many are tried, and so on. */
+static hy__pool *packing_pool(const hy_env *env)
+{
+    hy__pool *pool = NULL;
+    uint32_t n = HY_MIN(hy_cpu_count(), 1024u);
+    while (n > 1 && hy__pool_create(env, n, &pool, NULL) != HY_OK) {
+        n /= 2;
+    }
+    return pool;
+}
+
 /* Packs the matrices one after another into m->packed. */
 static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, uint64_t total,
                           hy_error *err)
 {
-    hy__pool *pool = NULL;
+    hy__pool *pool = total > GRAIN_BYTES ? packing_pool(&m->env) : NULL;
     uint8_t *to = m->packed;
     uint64_t done = 0;
-    if (total > GRAIN_BYTES) {
-        HY_TRY(hy__pool_create(&m->env, HY_MIN(hy_cpu_count(), 1024u), &pool, err));
-    }
     hy_status status = HY_OK;
     for (uint32_t i = 0; i < m->g->n_values && status == HY_OK; i++) {
         hy__cpu_matrix *x = &m->matrices[i];
