@@ -107,6 +107,12 @@ static void rope_tables(hy__builder *b, sizes *s)
         hy__build_fail(b, HY_E_FORMAT, "key %s.rope.freq_base: %g is not above 1", b->arch, r.base);
         return;
     }
+    if (r.yarn && r.factor < 1) {
+        hy__build_fail(b, HY_E_FORMAT,
+                       "key %s.rope.scaling.factor: %g, but YaRN stretches by 1 or more", b->arch,
+                       r.factor);
+        return;
+    }
     s->freqs = hy__graph_add_const(b->graph, "rope_frequencies", n_rot / 2, &b->error);
     float *divisors =
         s->freqs ? hy__alloc(&b->graph->env, n_rot / 2, sizeof *divisors, &b->error) : NULL;

@@ -630,6 +630,21 @@ static void frequencies_follow_their_formulas(void **state)
     double again[R / 2];
     rotation_of(&t, again, R / 2, &scale);
     assert_memory_equal(again, freqs, sizeof freqs);
+
+    /* it has no formula for less than the original length; other kinds may divide by any number */
+    hy_error err;
+    hy_model *m;
+    void *bytes;
+    tiny_set_f32(&t, ".rope.scaling.factor", 1);
+    rotation_of(&t, again, R / 2, &scale);
+    assert_close(scale, 0.75);
+    tiny_set_f32(&t, ".rope.scaling.factor", 0.5f);
+    assert_fails(load(&t, &m, &bytes, &err), HY_E_FORMAT, &err,
+                 "llama.rope.scaling.factor: 0.5, but YaRN");
+    free(bytes);
+    tiny_set_str(&t, ".rope.scaling.type", "linear");
+    rotation_of(&t, again, R / 2, &scale);
+    assert_close(again[3], pow(base, -6.0 / R) * 2);
     tiny_free(&t);
 }
 
