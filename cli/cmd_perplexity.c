@@ -23,6 +23,7 @@ static hy_status add_chunk(engine *e, const hy_token *ids, uint32_t n, hy_token 
                            hy_error *err)
 {
     hy_session_reset(e->session);
+    hy_session_logits_from(e->session, n / 2);
     const hy_token first = bos != HY_TOKEN_NONE ? bos : ids[0];
     hy_status status = hy_session_append(e->session, &first, 1, err);
     if (status == HY_OK) {
@@ -33,8 +34,8 @@ static hy_status add_chunk(engine *e, const hy_token *ids, uint32_t n, hy_token 
         hy_step step = {0, 0, 0};
         status = hy_session_step(e->session, &step, err);
         for (uint32_t row = 0; status == HY_OK && row < step.n_logits; row++) {
-            const uint32_t at = position + row;
-            if (at >= n / 2 && at + 1 < n) {
+            const uint32_t at = position + step.done - step.n_logits + row;
+            if (at + 1 < n) {
                 const float *logits = hy_session_logits(e->session, row);
                 sum->nll +=
                     scores_log_sum_exp(logits, e->info.n_vocab) - (double)logits[ids[at + 1]];

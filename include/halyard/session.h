@@ -44,16 +44,23 @@ HY_API HY_CHECK hy_status hy_session_append(hy_session *s, const hy_token *ids, 
                                             hy_error *err);
 
 typedef struct hy_step {
-    uint32_t done;     /* tokens that this step evaluated */
-    uint32_t n_logits; /* rows of logits it left: `done` with all_logits, else 1 if nothing is
-                          pending, else 0 */
-    size_t pending;    /* tokens still queued */
+    uint32_t done; /* tokens that this step evaluated */
+    uint32_t
+        n_logits;   /* rows of logits it left: `done` with all_logits (less those that
+                       hy_session_logits_from leaves out), else 1 if nothing is pending, else 0 */
+    size_t pending; /* tokens still queued */
 } hy_step;
 
 /* Evaluates at most n_batch pending tokens.  Without pending tokens: HY_OK, done 0, and the logits
  * stay. Errors: HY_E_CANCELLED (hy_session_cancel was called; the tokens are still pending),
  * HY_E_NUMERIC, HY_E_NOMEM. */
 HY_API HY_CHECK hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err);
+
+/* With all_logits: steps from now on leave rows only of positions `first` and later, and save the
+ * work of the others; the last of a step's rows is still that of its last token.  0: of all, as at
+ * the beginning.  Stays over hy_session_reset and hy_session_restore; no part of a fork.  Without
+ * all_logits it changes nothing. */
+HY_API void hy_session_logits_from(hy_session *s, size_t first);
 
 /* Makes the running step, or the next one, return HY_E_CANCELLED.  Callable from any thread and
  * from a signal handler. */

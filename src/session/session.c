@@ -262,6 +262,21 @@ static hy_status check_finite(const float *x, size_t n, uint32_t vocab, size_t f
     return HY_OK;
 }
 
+void hy_session_logits_from(hy_session *s, size_t first)
+{
+    s->logits_from = first;
+}
+
+/* Rows of logits that a step of n tokens leaves: of its last tokens. */
+static uint32_t rows_of_step(const hy_session *s, uint32_t n)
+{
+    if (!s->opts.all_logits) {
+        return n == s->n_pending;
+    }
+    const size_t end = s->n_done + n;
+    return s->logits_from < end ? (uint32_t)HY_MIN(end - s->logits_from, (size_t)n) : 0;
+}
+
 hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
 {
     const hy_model *m = s->model;
@@ -273,9 +288,7 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
     const hy__step_args args = {
         .tokens = s->tokens + s->n_done,
         .n = n,
-        .n_out = s->opts.all_logits  ? n
-                 : n == s->n_pending ? 1
-                                     : 0,
+        .n_out = rows_of_step(s, n),
         .pos = s->n_done,
         .logits = s->logits,
         .cancel = &s->cancel,

@@ -11,9 +11,10 @@ struct hy_session {
     hy_type cache_k, cache_v;
     hy_token *tokens; /* [n_done evaluated, then n_pending queued] */
     size_t n_done, n_pending, cap;
-    float *logits;     /* [rows][vocab] */
-    uint32_t n_logits; /* valid rows */
-    float mu;          /* mirostat */
+    float *logits;      /* [rows][vocab] */
+    uint32_t n_logits;  /* valid rows */
+    size_t logits_from; /* with all_logits: no rows of the positions before */
+    float mu;           /* mirostat */
     atomic_bool cancel;
     hy_trace trace;
     void *trace_user;

@@ -186,6 +186,45 @@ static void chunks_and_threads_change_nothing(void **state)
     }
 }
 
+/* Rows that nobody wants are left out, from the first step, in the middle of one, and all. */
+static void rows_from_a_position_on(void **state)
+{
+    (void)state;
+    static const size_t firsts[] = {0, 3, 4, 29, 30, 31, LONG - 1, LONG};
+    for (tiny_arch arch = 0; arch < TINY_N_ARCHS; arch++) {
+        static float logits[LONG][VOCAB];
+        tiny y = open_tiny(arch);
+        hy_session *reference = serial(y.model, logits);
+        hy_session *s = new_session(y.model, 10, 2, true),
+                   *last = new_session(y.model, 10, 1, false);
+        hy_session_logits_from(last, LONG);
+        for (size_t i = 0; i < HY_COUNT(firsts); i++) {
+            size_t done = 0, rows = 0;
+            hy_session_reset(s);
+            hy_session_logits_from(s, firsts[i]);
+            append(s, 0, LONG);
+            while (done < LONG) {
+                const hy_step step = step_ok(s);
+                done += step.done;
+                for (uint32_t row = 0; row < step.n_logits; row++, rows++) {
+                    assert_memory_equal(hy_session_logits(s, row), logits[firsts[i] + rows],
+                                        sizeof *logits);
+                }
+                assert_null(hy_session_logits(s, step.n_logits));
+                assert_int_equal(rows, done > firsts[i] ? done - firsts[i] : 0);
+            }
+        }
+        append(last, 0, LONG);
+        while (step_ok(last).pending > 0) {
+        }
+        assert_memory_equal(hy_session_logits(last, 0), logits[LONG - 1], sizeof *logits);
+        hy_session_destroy(last);
+        hy_session_destroy(s);
+        hy_session_destroy(reference);
+        close_tiny(&y);
+    }
+}
+
 /* ---- options and arguments */
 
 static void options_are_checked(void **state)
@@ -874,6 +913,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_and_threads_change_nothing),
+        cmocka_unit_test(rows_from_a_position_on),
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(types_of_caches_are_checked),
         cmocka_unit_test(caches_of_every_type_compute_nearly_the_same),
