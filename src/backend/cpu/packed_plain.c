@@ -288,15 +288,26 @@ static float load_BF16(const uint8_t *p)
     return hy__f32_from_bits((uint32_t)hy__load_u16(p) << 16);
 }
 
+/* A step's two sums stay in registers. */
 static void gemm_f32(const float *w, const float *x, uint32_t n, uint32_t cols, float *sums)
 {
-    for (uint32_t t = 0; t < cols; t++) {
-        for (uint32_t k = 0; k < n; k++) {
-            float *sum = sums + (2 * (size_t)t + k % 2) * ROWS;
-            for (uint32_t r = 0; r < ROWS; r++) {
-                sum[r] += w[(size_t)k * ROWS + r] * x[(size_t)k * COLS + t];
+    for (size_t t = 0; t < cols; t++) {
+        float even[ROWS], odd[ROWS];
+        memcpy(even, sums + 2 * t * ROWS, sizeof even);
+        memcpy(odd, sums + (2 * t + 1) * ROWS, sizeof odd);
+        size_t k = 0;
+        for (; k + 2 <= n; k += 2) {
+            const float a = x[k * COLS + t], b = x[(k + 1) * COLS + t];
+            for (size_t r = 0; r < ROWS; r++) {
+                even[r] += w[k * ROWS + r] * a;
+                odd[r] += w[(k + 1) * ROWS + r] * b;
             }
         }
+        for (size_t r = 0; r < ROWS && k < n; r++) {
+            even[r] += w[k * ROWS + r] * x[k * COLS + t];
+        }
+        memcpy(sums + 2 * t * ROWS, even, sizeof even);
+        memcpy(sums + (2 * t + 1) * ROWS, odd, sizeof odd);
     }
 }
 
