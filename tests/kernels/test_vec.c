@@ -568,77 +568,196 @@ static void test_wkv7(void **state)
     }
 }
 
-/* ---- rows of caches */
+/* ---- blocks of caches */
 
 static const hy__kv_type kv_types[] = {HY__KV_F32, HY__KV_F16, HY__KV_Q8_0};
+static const hy_type codecs[] = {HY_TYPE_F32, HY_TYPE_F16, HY_TYPE_Q8_0};
 
-typedef struct row_args {
-    hy__kv_type type;
+enum { POSITIONS = HY__ATTENTION_BLOCK };
+
+/* What comes next in a block: a number, or the scale of 32 channels from this one on. */
+typedef struct cell {
+    uint32_t pos, channel;
+    bool scale;
+} cell;
+
+static cell *list_run(hy__kv_form f, uint32_t panel, uint32_t run, cell *out)
+{
+    const uint32_t n = f.values ? POSITIONS : 16, first = f.values ? 0 : 16 * panel;
+    for (uint32_t l = 0; l < n; l++) {
+        *out++ = (cell){first + l, 32 * run, true};
+    }
+    for (uint32_t e = 0; e < 32 * n; e++) {
+        *out++ = f.values ? (cell){e / 16 % 32, 32 * run + e / 512 * 16 + e % 16, false}
+                          : (cell){first + e % 16, 32 * run + e / 16, false};
+    }
+    return out;
+}
+
+/* All of a block in its order, as vec.h tells it; returns how many, free() *cells. */
+static size_t list_cells(hy__kv_form f, cell **cells)
+{
+    cell *out = *cells = memory_of((size_t)(2 * hy__kv_numbers(f)) * sizeof **cells);
+    if (f.type == HY__KV_Q8_0) {
+        for (uint32_t panel = 0; panel < (f.values ? 1 : 2); panel++) {
+            for (uint32_t run = 0; run < f.dim / 32; run++) {
+                out = list_run(f, panel, run, out);
+            }
+        }
+    } else if (f.values) {
+        for (uint32_t e = 0; e < (f.dim + 15) / 16 * 512; e++) {
+            *out++ = (cell){e / 16 % 32, e / 512 * 16 + e % 16, false};
+        }
+    } else {
+        for (uint32_t e = 0; e < 32 * f.dim; e++) {
+            *out++ = (cell){e / (16 * f.dim) * 16 + e % 16, e / 16 % f.dim, false};
+        }
+    }
+    return (size_t)(out - *cells);
+}
+
+/* A block with POSITIONS rows of dim numbers. */
+typedef struct block_args {
+    hy__kv_form form;
     const float *x;
-    const void *row;
-    uint32_t n;
-} row_args;
+    const void *block;
+} block_args;
 
 static void run_kv_write(const hy__vec *vec, const call *c, float *out)
 {
-    const row_args *a = c->args;
-    vec->kv_write(a->type, a->x, out, a->n);
+    const block_args *a = c->args;
+    for (uint32_t i = 0; i < POSITIONS; i++) {
+        vec->kv_write(a->form, a->x + (size_t)i * a->form.dim, out, i);
+    }
 }
 
 static void run_kv_read(const hy__vec *vec, const call *c, float *out)
 {
-    const row_args *a = c->args;
-    vec->kv_read(a->type, a->row, out, a->n);
-}
-
-/* The row of each level must have the bytes of the codec. */
-static void check_row(hy__kv_type type, const float *x, uint32_t n)
-{
-    const size_t bytes = hy__kv_bytes(type, n);
-    uint8_t *codec = memory_of(bytes);
-    for (size_t level = 0; hy__level_name(level); level++) {
-        if (!hy__level_here(level)) {
-            continue;
-        }
-        float *row = guarded(bytes / sizeof *row + 1);
-        memset(row, 0x5a, (bytes / sizeof *row + 1) * sizeof *row);
-        hy__level_vec(level)->kv_write(type, x, row, n);
-        if (type == HY__KV_Q8_0) {
-            assert_int_equal(hy_quantize(HY_TYPE_Q8_0, x, codec, n, NULL), HY_OK);
-        } else {
-            for (uint32_t i = 0; i < n; i++) {
-                const uint16_t half = hy__f32_to_f16(x[i]);
-                const void *one = type == HY__KV_F16 ? (const void *)&half : &x[i];
-                memcpy(codec + i * hy__kv_bytes(type, 1), one, hy__kv_bytes(type, 1));
-            }
-        }
-        assert_memory_equal(row, codec, bytes);
-        for (size_t i = bytes; i < (bytes / sizeof *row + 1) * sizeof *row; i++) {
-            assert_int_equal(((uint8_t *)row)[i], 0x5a);
-        }
-        release("kv_write", row, bytes / sizeof *row + 1);
+    const block_args *a = c->args;
+    for (uint32_t i = 0; i < POSITIONS; i++) {
+        vec->kv_read(a->form, a->block, i, out + (size_t)i * a->form.dim);
     }
-    free(codec);
 }
 
+static void run_kv_expand(const hy__vec *vec, const call *c, float *out)
+{
+    const block_args *a = c->args;
+    vec->kv_expand(a->form, a->block, out);
+}
+
+/* As numbers that must be met exactly: in the order of rows, then in that of the block, where what
+ * is behind the last channel is taken as the plain level has it. */
+static void check_read(hy__kv_form f, const void *block, const float *rows)
+{
+    const size_t n = (size_t)POSITIONS * f.dim, all = (size_t)hy__kv_numbers(f);
+    double *want = memory_of(all * sizeof *want), *slack = memory_of(all * sizeof *slack);
+    float *plain = memory_of(all * sizeof *plain);
+    const block_args a = {f, NULL, block};
+    for (size_t i = 0; i < all; i++) {
+        want[i] = i < n ? (double)rows[i] : 0;
+        slack[i] = 0;
+    }
+    const call read = {"kv_read", run_kv_read, &a, (uint32_t)n, want, slack};
+    check(&read);
+
+    cell *cells;
+    const size_t n_cells = list_cells(f, &cells);
+    hy__level_vec(0)->kv_expand(f, block, plain);
+    for (size_t i = 0, k = 0; i < n_cells; i++) {
+        if (!cells[i].scale) {
+            want[k] = cells[i].channel < f.dim
+                          ? (double)rows[(size_t)cells[i].pos * f.dim + cells[i].channel]
+                          : (double)plain[k];
+            k++;
+        }
+    }
+    const call expand = {"kv_expand", run_kv_expand, &a, (uint32_t)all, want, slack};
+    check(&expand);
+    free(cells);
+    free(plain);
+    free(want);
+    free(slack);
+}
+
+/* A row as the codec has it, and its bytes of one cell of the block. */
+static void encode(hy__kv_type type, const float *x, uint8_t *row, uint32_t n)
+{
+    if (type == HY__KV_Q8_0) {
+        assert_int_equal(hy_quantize(HY_TYPE_Q8_0, x, row, n, NULL), HY_OK);
+    }
+    for (uint32_t i = 0; i < n && type != HY__KV_Q8_0; i++) {
+        const uint16_t half = hy__f32_to_f16(x[i]);
+        const size_t bytes = type == HY__KV_F16 ? sizeof half : sizeof *x;
+        memcpy(row + i * bytes, type == HY__KV_F16 ? (const void *)&half : &x[i], bytes);
+    }
+}
+
+static size_t cell_bytes(hy__kv_form f, cell c, const uint8_t *rows, size_t row_bytes,
+                         const uint8_t **at)
+{
+    const uint8_t *row = rows + c.pos * row_bytes;
+    if (f.type == HY__KV_Q8_0) {
+        *at = row + (size_t)c.channel / 32 * 34 + (c.scale ? 0 : 2 + c.channel % 32);
+        return c.scale ? 2 : 1;
+    }
+    const size_t bytes = f.type == HY__KV_F16 ? 2 : 4;
+    *at = row + c.channel * bytes;
+    return bytes;
+}
+
+/* Blocks of each level must have the bytes of the codec, and read as it reads them. */
+static void check_block(hy__kv_form f, const float *x)
+{
+    const size_t bytes = (size_t)hy__kv_bytes(f), row_bytes = (size_t)4 * f.dim;
+    const block_args a = {f, x, NULL};
+    const call c = {"kv_write", run_kv_write, &a, (uint32_t)(bytes / sizeof *x), NULL, NULL};
+    check(&c);
+    float *block = guarded(bytes / sizeof *block);
+    uint8_t *rows = memory_of(POSITIONS * row_bytes);
+    float *decoded = memory_of((size_t)POSITIONS * f.dim * sizeof *decoded);
+    run_kv_write(hy__level_vec(0), &c, block);
+    for (uint32_t i = 0; i < POSITIONS; i++) {
+        encode(f.type, x + (size_t)i * f.dim, rows + i * row_bytes, f.dim);
+        assert_int_equal(hy_dequantize(codecs[f.type], rows + i * row_bytes,
+                                       decoded + (size_t)i * f.dim, f.dim, NULL),
+                         HY_OK);
+    }
+    cell *cells;
+    const size_t n_cells = list_cells(f, &cells);
+    const uint8_t *got = (const uint8_t *)block, *want;
+    for (size_t i = 0; i < n_cells; i++) {
+        const size_t n = cell_bytes(f, cells[i], rows, row_bytes, &want);
+        if (cells[i].channel < f.dim) {
+            assert_memory_equal(got, want, n);
+        }
+        got += n;
+    }
+    assert_ptr_equal(got, (const uint8_t *)block + bytes);
+    check_read(f, block, decoded);
+    release("kv_write", block, bytes / sizeof *block);
+    free(cells);
+    free(rows);
+    free(decoded);
+}
+
+/* Also what levels read and expand. */
 static void test_kv_write(void **state)
 {
     (void)state;
-    float x[2048];
-    for (size_t l = 0; l < HY_COUNT(lengths); l++) {
+    enum { MOST = 2048 };
+    float *x = memory_of((size_t)POSITIONS * MOST * sizeof *x);
+    for (size_t l = 0; l < HY_COUNT(lengths) * HY_COUNT(kv_types) * 2; l++) {
+        hy__kv_form f = {kv_types[l / 2 % 3], l % 2 != 0, lengths[l / 6]};
+        f.dim = f.type == HY__KV_Q8_0 ? (f.dim + 31) / 32 * 32 : f.dim;
         for (kind k = 0; k < N_KINDS; k++) {
-            for (size_t t = 0; t < HY_COUNT(kv_types); t++) {
-                const uint32_t n =
-                    kv_types[t] == HY__KV_Q8_0 ? (lengths[l] + 31) / 32 * 32 : lengths[l];
-                fill(x, n, k);
-                if (kv_types[t] != HY__KV_Q8_0 || k == ORDINARY) { /* others: test_kv_not_finite */
-                    check_row(kv_types[t], x, n);
-                }
+            fill(x, (size_t)POSITIONS * f.dim, k);
+            if (f.type != HY__KV_Q8_0 || k == ORDINARY) { /* others: test_kv_not_finite */
+                check_block(f, x);
             }
         }
     }
-    for (uint32_t round = 0; round < 200; round++) { /* all exponents; infinities and NaNs */
-        for (uint32_t i = 0; i < 2048; i++) {
+    for (uint32_t round = 0; round < 6; round++) { /* all exponents; infinities and NaNs */
+        for (uint32_t i = 0; i < POSITIONS * MOST; i++) {
             x[i] = hy__f32_from_bits(random_u32());
             x[i] = i % 2 ? ldexpf(random_float(), -(int)(random_u32() % 27)) : x[i];
         }
@@ -648,8 +767,39 @@ static void test_kv_write(void **state)
         x[3] = 65520.0f;
         x[4] = 0x1p-25f; /* half of the least, to even */
         x[5] = 0x1.000002p-25f;
-        check_row(HY__KV_F16, x, 2048);
+        check_block((hy__kv_form){HY__KV_F16, round % 2 != 0, MOST}, x);
     }
+    free(x);
+}
+
+/* Every f16 there is. */
+static void check_halves(bool values)
+{
+    const hy__kv_form f = {HY__KV_F16, values, 2048};
+    uint16_t *halves = memory_of(65536 * sizeof *halves);
+    float *rows = memory_of(65536 * sizeof *rows);
+    cell *cells;
+    assert_int_equal(list_cells(f, &cells), 65536);
+    for (uint32_t i = 0; i < 65536; i++) {
+        halves[i] = (uint16_t)i;
+        rows[(size_t)cells[i].pos * f.dim + cells[i].channel] = hy__f16_to_f32(halves[i]);
+    }
+    check_read(f, halves, rows);
+    free(cells);
+    free(rows);
+    free(halves);
+}
+
+static void test_kv_read(void **state)
+{
+    (void)state;
+    check_halves(false);
+}
+
+static void test_kv_expand(void **state)
+{
+    (void)state;
+    check_halves(true);
 }
 
 /* Blocks that Q8_0 cannot hold read as NaN, their neighbours are as ever. */
@@ -657,216 +807,27 @@ static void test_kv_not_finite(void **state)
 {
     (void)state;
     const float bad[] = {HUGE_VALF, -HUGE_VALF, NAN, 1e30f};
-    for (size_t b = 0; b < HY_COUNT(bad); b++) {
-        float x[96], back[96], row[96];
-        fill(x, 96, ORDINARY);
-        x[40] = bad[b];
-        double want[96], slack[96];
-        hy__level_vec(0)->kv_write(HY__KV_Q8_0, x, row, 96);
-        hy__level_vec(0)->kv_read(HY__KV_Q8_0, row, back, 96);
-        for (uint32_t i = 0; i < 96; i++) {
-            want[i] = i / 32 == 1 ? (double)NAN : (double)x[i];
+    enum { DIM = 96, N = POSITIONS * DIM, BAD = 7 * DIM + 40 };
+    for (size_t b = 0; b < 2 * HY_COUNT(bad); b++) {
+        const hy__kv_form f = {HY__KV_Q8_0, b % 2 != 0, DIM};
+        static float x[N], block[N];
+        static double want[N], slack[N];
+        fill(x, N, ORDINARY);
+        x[BAD] = bad[b / 2];
+        const block_args a = {f, x, block};
+        const call write = {"kv_write", run_kv_write, &a, DIM * 34 / 4, NULL, NULL};
+        check(&write);
+        run_kv_write(hy__level_vec(0), &write, block);
+        for (uint32_t i = 0; i < N; i++) {
+            want[i] = i / 32 == BAD / 32 ? (double)NAN : (double)x[i];
             slack[i] = 4 * (0.5 / 127 + 0x1p-11); /* of codes and of their scale */
-            assert_true(close_to(back[i], want[i], slack[i]));
         }
-        const row_args a = {HY__KV_Q8_0, x, NULL, 96};
-        const uint32_t floats = (uint32_t)(hy__kv_bytes(HY__KV_Q8_0, 96) + 3) / sizeof(float);
-        const call c = {"kv_write", run_kv_write, &a, floats, NULL, NULL};
-        check(&c);
+        const call read = {"kv_read", run_kv_read, &a, N, want, slack};
+        check(&read);
     }
 }
 
-static void check_kv_read(hy__kv_type type, const void *row, uint32_t n)
-{
-    float *back = memory_of(n * sizeof *back);
-    double *want = memory_of(n * sizeof *want), *slack = memory_of(n * sizeof *slack);
-    static const hy_type types[] = {HY_TYPE_F32, HY_TYPE_F16, HY_TYPE_Q8_0};
-    assert_int_equal(hy_dequantize(types[type], row, back, n, NULL), HY_OK);
-    for (uint32_t i = 0; i < n; i++) {
-        want[i] = (double)back[i];
-        slack[i] = 0;
-    }
-    const row_args a = {type, NULL, row, n};
-    const call c = {"kv_read", run_kv_read, &a, n, want, slack};
-    check(&c);
-    free(back);
-    free(want);
-    free(slack);
-}
-
-static void test_kv_read(void **state)
-{
-    (void)state;
-    uint16_t *halves = memory_of(65536 * sizeof *halves);
-    for (uint32_t i = 0; i < 65536; i++) {
-        halves[i] = (uint16_t)i;
-    }
-    check_kv_read(HY__KV_F16, halves, 65536);
-    float x[2048], row[2048];
-    for (size_t l = 0; l < HY_COUNT(lengths); l++) {
-        fill(x, 2048, ORDINARY);
-        check_kv_read(HY__KV_F32, x, lengths[l]);
-        check_kv_read(HY__KV_F16, halves + 0x3800, lengths[l]);
-        const uint32_t n = (lengths[l] + 31) / 32 * 32;
-        assert_int_equal(hy_quantize(HY_TYPE_Q8_0, x, row, n, NULL), HY_OK);
-        check_kv_read(HY__KV_Q8_0, row, n);
-    }
-    free(halves);
-}
-
-/* ---- attention */
-
-enum { POSITIONS = 130 };
-
-typedef struct cache {
-    hy__kv_type type;
-    size_t stride;
-    uint32_t dim;
-    char *rows;
-    float *read; /* what the rows hold */
-} cache;
-
-static void cache_init(cache *c, hy__kv_type type, uint32_t dim)
-{
-    *c = (cache){.type = type, .dim = dim, .stride = 2 * hy__kv_bytes(type, dim) + 4};
-    c->rows = memory_of(POSITIONS * c->stride);
-    c->read = memory_of((size_t)POSITIONS * dim * sizeof *c->read);
-    for (uint32_t p = 0; p < POSITIONS; p++) {
-        float *x = c->read + (size_t)p * dim;
-        fill(x, dim, ORDINARY);
-        hy__level_vec(0)->kv_write(type, x, c->rows + p * c->stride, dim);
-        hy__level_vec(0)->kv_read(type, c->rows + p * c->stride, x, dim);
-    }
-}
-
-static void cache_finish(cache *c)
-{
-    free(c->rows);
-    free(c->read);
-}
-
-static void run_attention(const hy__vec *vec, const call *c, float *out)
-{
-    hy__vec_attention a = *(const hy__vec_attention *)c->args;
-    const size_t n = hy__vec_attention_scratch(a.n_head, HY_MAX(a.dim, a.dim_v));
-    a.scratch = guarded(n);
-    a.y = out;
-    vec->attention(&a);
-    release("the scratch memory of attention", a.scratch, n);
-}
-
-static void want_attention(const hy__vec_attention *a, const cache *k, const cache *v, double *want,
-                           double *slack)
-{
-    for (uint32_t h = 0; h < a->n_head; h++) {
-        double scores[POSITIONS], most = -HUGE_VAL, size = 0, sum = 0;
-        for (uint64_t p = 0; p <= a->pos; p++) {
-            double s = 0, terms = 0;
-            for (uint32_t i = 0; i < a->dim; i++) {
-                const double term =
-                    (double)a->q[(size_t)h * a->dim + i] * (double)k->read[p * a->dim + i];
-                s += term;
-                terms += fabs(term);
-            }
-            scores[p] = s * (double)a->scale;
-            most = fmax(most, scores[p]);
-            size = fmax(size, terms * (double)a->scale);
-        }
-        double *y = want + (size_t)h * a->dim_v;
-        memset(y, 0, a->dim_v * sizeof *y);
-        for (uint64_t p = 0; p <= a->pos; p++) {
-            const double weight = exp(scores[p] - most);
-            sum += weight;
-            for (uint32_t i = 0; i < a->dim_v; i++) {
-                y[i] += weight * (double)v->read[p * a->dim_v + i];
-            }
-        }
-        for (uint32_t i = 0; i < a->dim_v; i++) {
-            y[i] /= sum;
-            /* Values reach 4; the error of a score is one of its weight. */
-            slack[(size_t)h * a->dim_v + i] = 4 * ULP * (8 + 4 * size);
-        }
-    }
-}
-
-static void check_attention(uint32_t n_head, const cache *k, const cache *v, uint64_t pos,
-                            float sharpness)
-{
-    float *q = memory_of((size_t)n_head * k->dim * sizeof *q);
-    const size_t n = (size_t)n_head * v->dim;
-    double *want = memory_of(n * sizeof *want), *slack = memory_of(n * sizeof *slack);
-    fill(q, (size_t)n_head * k->dim, ORDINARY);
-    const hy__vec_attention a = {.q = q,
-                                 .k = k->rows,
-                                 .v = v->rows,
-                                 .k_stride = k->stride,
-                                 .v_stride = v->stride,
-                                 .k_type = k->type,
-                                 .v_type = v->type,
-                                 .n_head = n_head,
-                                 .dim = k->dim,
-                                 .dim_v = v->dim,
-                                 .pos = pos,
-                                 .scale = sharpness / sqrtf((float)k->dim)};
-    want_attention(&a, k, v, want, slack);
-    const call c = {"attention", run_attention, &a, (uint32_t)n, want, slack};
-    check(&c);
-    free(q);
-    free(want);
-    free(slack);
-}
-
-static void test_attention(void **state)
-{
-    (void)state;
-    static const uint32_t dims[][2] = {{64, 64},   {80, 80},  {96, 96}, {128, 128},
-                                       {256, 256}, {64, 128}, {40, 24}, {7, 5}};
-    static const uint64_t positions[] = {0, 1, 14, 31, 32, 63, 100, POSITIONS - 1};
-    for (size_t d = 0; d < HY_COUNT(dims); d++) {
-        for (size_t t = 0; t < 5; t++) {
-            const hy__kv_type k_type = kv_types[t % 3], v_type = kv_types[t < 3 ? t : (t + 1) % 3];
-            if ((k_type == HY__KV_Q8_0 && dims[d][0] % 32) ||
-                (v_type == HY__KV_Q8_0 && dims[d][1] % 32)) {
-                continue;
-            }
-            cache k, v;
-            cache_init(&k, k_type, dims[d][0]);
-            cache_init(&v, v_type, dims[d][1]);
-            for (size_t p = 0; p < HY_COUNT(positions); p++) {
-                check_attention(1 + (uint32_t)(p + d) % 5, &k, &v, positions[p], 1);
-                check_attention(2, &k, &v, positions[p], 30); /* one position takes nearly all */
-            }
-            cache_finish(&k);
-            cache_finish(&v);
-        }
-    }
-}
-
-/* A key or value that is no number shows; one behind the position does not. */
-static void test_attention_not_finite(void **state)
-{
-    (void)state;
-    enum { DIM = 16 };
-    cache k, v;
-    cache_init(&k, HY__KV_F32, DIM);
-    cache_init(&v, HY__KV_F32, DIM);
-    k.read[40 * DIM + 3] = v.read[50 * DIM + 4] = NAN;
-    memcpy(k.rows + 40 * k.stride, k.read + (size_t)40 * DIM, DIM * sizeof(float));
-    memcpy(v.rows + 50 * v.stride, v.read + (size_t)50 * DIM, DIM * sizeof(float));
-    for (uint64_t pos = 38; pos < 42; pos++) {
-        check_attention(3, &k, &v, pos, 1);
-    }
-    fill(k.read, (size_t)POSITIONS * DIM, ORDINARY);
-    memcpy(k.rows + 40 * k.stride, k.read + (size_t)40 * DIM, DIM * sizeof(float));
-    for (uint32_t p = 0; p < POSITIONS; p++) {
-        memcpy(k.rows + p * k.stride, k.read + (size_t)p * DIM, DIM * sizeof(float));
-    }
-    for (uint64_t pos = 48; pos < 52; pos++) {
-        check_attention(3, &k, &v, pos, 1);
-    }
-    cache_finish(&k);
-    cache_finish(&v);
-}
+/* ---- softmax */
 
 /* Blocks of scores one after another: weights, the largest score and the sum of all weights are
  * those of a softmax over everything so far; scores out of sight have no weight. */
@@ -964,14 +925,20 @@ static void test_tables(void **state)
         }
     }
     assert_ptr_equal(hy__level_vec(0), &hy__vec_plain);
-    assert_int_equal(hy__kv_bytes(HY__KV_F32, 64), 256);
-    assert_int_equal(hy__kv_bytes(HY__KV_F16, 64), 128);
-    assert_int_equal(hy__kv_bytes(HY__KV_Q8_0, 64), 68);
+    for (unsigned values = 0; values < 2; values++) {
+        assert_int_equal(hy__kv_bytes((hy__kv_form){HY__KV_F32, values != 0, 64}), 32 * 256);
+        assert_int_equal(hy__kv_bytes((hy__kv_form){HY__KV_F16, values != 0, 64}), 32 * 128);
+        assert_int_equal(hy__kv_bytes((hy__kv_form){HY__KV_Q8_0, values != 0, 64}), 32 * 68);
+        assert_int_equal(hy__kv_numbers((hy__kv_form){HY__KV_F16, values != 0, 7}),
+                         32 * (values ? 16 : 7));
+    }
 }
 
 /* ---- measuring */
 
-enum { BENCH_N = 2048, HEAD = 64, BENCH_POSITIONS = 1024, BENCH_HEADS = 3 };
+enum { BENCH_N = 2048, HEAD = 64 }; /* a block of a cache of HEAD channels is BENCH_N numbers */
+
+static const hy__kv_form bench_form = {HY__KV_F16, false, HEAD};
 
 /* Memory for any function, filled with ordinary numbers. */
 typedef struct bench {
@@ -997,24 +964,16 @@ static void bench_wkv7(const hy__vec *vec, bench *b)
     b->elements = args.n_tokens;
 }
 
-static void bench_attention(const hy__vec *vec, bench *b)
+static void bench_kv_write(const hy__vec *vec, bench *b)
 {
-    const hy__vec_attention args = {.q = b->a,
-                                    .y = b->y,
-                                    .k = b->scratch,
-                                    .v = b->scratch,
-                                    .k_stride = 2 * HEAD,
-                                    .v_stride = 2 * HEAD,
-                                    .k_type = HY__KV_F16,
-                                    .v_type = HY__KV_F16,
-                                    .n_head = BENCH_HEADS,
-                                    .dim = HEAD,
-                                    .dim_v = HEAD,
-                                    .pos = BENCH_POSITIONS - 1,
-                                    .scale = 0.125f,
-                                    .scratch = b->f};
-    vec->attention(&args);
-    b->elements = BENCH_POSITIONS;
+    vec->kv_write(bench_form, b->a, b->y, 5);
+    b->elements = HEAD;
+}
+
+static void bench_kv_read(const hy__vec *vec, bench *b)
+{
+    vec->kv_read(bench_form, b->scratch, 5, b->y);
+    b->elements = HEAD;
 }
 
 #define BENCH(name, arguments)                                                                     \
@@ -1037,8 +996,7 @@ BENCH(rms_norm, (b->y, b->a, b->b, BENCH_N, EPS))
 BENCH(l2_norm, (b->y, b->a, BENCH_N, EPS))
 BENCH(rwkv7_bonus, (b->y, b->a, b->b, b->d, b->e, b->f, BENCH_N))
 BENCH(rope, (b->y, b->a, b->b, BENCH_N, BENCH_N, true))
-BENCH(kv_write, (HY__KV_F16, b->a, b->y, BENCH_N))
-BENCH(kv_read, (HY__KV_F16, b->scratch, b->y, BENCH_N))
+BENCH(kv_expand, (bench_form, b->scratch, b->y))
 BENCH(softmax, ((hy__vec_softmax *)(void *)b->y))
 BENCH(interleave, (b->a, BENCH_N / TILE, BENCH_N / TILE, TILE, b->y))
 
@@ -1070,10 +1028,10 @@ static void bench_all(void)
         }
     }
     bench b = {memory[0], memory[1], memory[2], memory[3], memory[4], memory[5], memory[6], 0};
-    hy__level_vec(0)->kv_write(HY__KV_F16, b.a, b.scratch, FLOATS);
-    printf("ns per element; wkv7: per token of a head of %d; attention: per position of %d heads "
-           "of %d\n",
-           HEAD, BENCH_HEADS, HEAD);
+    for (uint32_t i = 0; i < POSITIONS; i++) {
+        hy__level_vec(0)->kv_write(bench_form, b.a, b.scratch, i);
+    }
+    printf("ns per element; wkv7: per token of a head of %d\n", HEAD);
 #define MEASURE(name, args) measure(#name, hy__level_name(level), vec, bench_##name, &b);
     for (size_t level = 0; hy__level_name(level); level++) {
         if (hy__level_here(level)) {
@@ -1094,7 +1052,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
 #define TEST(name, args) cmocka_unit_test(test_##name),
-        HY__VEC_FUNCTIONS(TEST) cmocka_unit_test(test_tables), cmocka_unit_test(test_kv_not_finite),
-        cmocka_unit_test(test_attention_not_finite)};
+        HY__VEC_FUNCTIONS(TEST) cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_kv_not_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,15 @@
-/* attention.c: attention of many tokens at once, for prefill.
+/* attention.c: attention of the tokens of a step, be it one or many.
  *
  * Queries are taken in tiles of 12 rows (a row is a head of a token), keys and values in blocks of
- * 32 positions: both products are then those of the matrix kernels for f32, with keys as panels of
- * 16 positions and values as panels of 16 channels.  A block is brought into that form once for all
- * queries of a task.  The softmax runs along, block by block. Single tokens (vec.h) read the caches
- * as they are.  Called by all threads of a session, for tokens and heads of their own. */
+ * 32 positions: both products are those of the matrix kernels for f32, with keys as panels of 16
+ * positions and values as panels of 16 channels.  The caches lie in that order (vec.h), so a block
+ * is only converted to f32, once for all queries of a task.  The softmax runs along, block by
+ * block.
+ *
+ * What a row gets depends on nothing but itself and the positions that it sees: each column of the
+ * kernels is on its own, and the sum over values ends with the last position in sight.  Hence the
+ * bits are the same however a text is cut into steps, and memory behind its end never matters.
+ * Called by all threads of a session, for tokens and heads of their own. */
 #include "cpu.h"
 
 #include <math.h>
@@ -18,9 +23,8 @@ typedef struct work {
     uint32_t t0, t1, rows;
     uint32_t wide;            /* dim_v, filled up to whole panels */
     float *queries;           /* [tiles][dim][12] */
-    float *row;               /* [12 rows][dim], or one row of a cache */
-    float *keys;              /* [BLOCK / 16][dim][16] */
-    float *values;            /* [wide / 16][BLOCK][16] */
+    float *row;               /* [12][dim] */
+    float *block;             /* of keys or of values in f32 */
     float *weights;           /* [BLOCK][12] */
     float *sums;              /* [12][2][16] */
     float *y;                 /* [rows][wide], before the division by the sum of the weights */
@@ -32,14 +36,13 @@ static uint32_t up(uint32_t n, uint32_t multiple)
     return (n + multiple - 1) / multiple * multiple;
 }
 
-/* Floats of the parts, each a multiple of 16; parts NULL: only counts. */
+/* Floats of the parts, each a multiple of 16; memory NULL: only counts. */
 static uint64_t lay_out(work *w, float *memory, uint32_t rows, uint32_t dim, uint32_t dim_v)
 {
     const uint32_t wide = up(dim_v, ROWS);
     const uint64_t sizes[] = {(uint64_t)up(rows, COLS) * dim,
-                              (uint64_t)COLS * HY_MAX(dim, wide),
-                              (uint64_t)BLOCK * dim,
-                              (uint64_t)BLOCK * wide,
+                              (uint64_t)COLS * dim,
+                              (uint64_t)BLOCK * HY_MAX(dim, wide),
                               BLOCK * COLS,
                               COLS * 2 * ROWS,
                               (uint64_t)rows * wide,
@@ -53,12 +56,11 @@ static uint64_t lay_out(work *w, float *memory, uint32_t rows, uint32_t dim, uin
         w->wide = wide;
         w->queries = memory + at[0];
         w->row = memory + at[1];
-        w->keys = memory + at[2];
-        w->values = memory + at[3];
-        w->weights = memory + at[4];
-        w->sums = memory + at[5];
-        w->y = memory + at[6];
-        w->softmax = (hy__vec_softmax *)(void *)(memory + at[7]);
+        w->block = memory + at[2];
+        w->weights = memory + at[3];
+        w->sums = memory + at[4];
+        w->y = memory + at[5];
+        w->softmax = (hy__vec_softmax *)(void *)(memory + at[6]);
     }
     return total;
 }
@@ -78,120 +80,139 @@ uint64_t hy__cpu_attention_scratch(uint32_t group, uint32_t dim, uint32_t dim_v)
 static void load_queries(const work *w)
 {
     const hy__cpu_attention *a = w->a;
+    const uint32_t dim = a->k_form.dim;
     for (uint32_t first = 0; first < w->rows; first += COLS) {
         const uint32_t cols = HY_MIN(w->rows - first, (uint32_t)COLS);
         for (uint32_t c = 0; c < cols; c++) {
             const uint32_t row = first + c;
-            memcpy(w->row + (size_t)c * a->dim,
+            memcpy(w->row + (size_t)c * dim,
                    a->q + (size_t)(w->t0 + row / a->group) * a->q_stride +
-                       (size_t)(row % a->group) * a->dim,
-                   a->dim * sizeof *w->row);
+                       (size_t)(row % a->group) * dim,
+                   dim * sizeof *w->row);
         }
-        w->s->model->vec->interleave(w->row, a->dim, a->dim, cols,
-                                     w->queries + (size_t)first * a->dim);
+        w->s->model->vec->interleave(w->row, dim, dim, cols, w->queries + (size_t)first * dim);
     }
 }
 
-/* Positions from `first` on, at most BLOCK; the rest of the panels is zero. */
-static void load_block(const work *w, uint64_t first, uint32_t n)
+/* The block with position `first`, of all those at `blocks`, in f32. */
+static const float *load_block(const work *w, hy__kv_form form, const char *blocks, uint64_t first)
 {
-    const hy__cpu_attention *a = w->a;
-    const hy__vec *vec = w->s->model->vec;
-    if (n < BLOCK) {
-        memset(w->keys, 0, (size_t)BLOCK * a->dim * sizeof *w->keys);
-        memset(w->values, 0, (size_t)BLOCK * w->wide * sizeof *w->values);
+    const char *block = blocks + (size_t)(first / BLOCK) * (size_t)hy__kv_bytes(form);
+    if (form.type == HY__KV_F32) {
+        return (const float *)(const void *)block;
     }
-    memset(w->row, 0, w->wide * sizeof *w->row);
-    for (uint32_t i = 0; i < n; i++) {
-        float *keys = w->keys + (size_t)(i / ROWS) * a->dim * ROWS + i % ROWS;
-        vec->kv_read(a->k_type, a->k + (size_t)(first + i) * a->k_stride, w->row, a->dim);
-        for (uint32_t c = 0; c < a->dim; c++) {
-            keys[(size_t)c * ROWS] = w->row[c];
-        }
-    }
-    memset(w->row, 0, w->wide * sizeof *w->row);
-    for (uint32_t i = 0; i < n; i++) {
-        vec->kv_read(a->v_type, a->v + (size_t)(first + i) * a->v_stride, w->row, a->dim_v);
-        for (uint32_t c = 0; c < w->wide; c += ROWS) {
-            memcpy(w->values + ((size_t)c / ROWS * BLOCK + i) * ROWS, w->row + c,
-                   ROWS * sizeof *w->row);
-        }
-    }
+    w->s->model->vec->kv_expand(form, block, w->block);
+    return w->block;
 }
 
 /* ---- a tile of queries and a block of positions */
 
-static void scores_of_tile(const work *w, uint32_t tile, uint32_t cols, uint64_t first)
+/* Positions of the block that a row sees: those before its own and its own. */
+static uint32_t visible(const work *w, uint32_t row, uint64_t first)
 {
-    const hy__cpu_attention *a = w->a;
+    const uint64_t end = w->s->args.pos + w->t0 + row / w->a->group + 1;
+    return end > first ? (uint32_t)HY_MIN(end - first, (uint64_t)BLOCK) : 0;
+}
+
+/* The panel's first position is number p of the block.  Scores out of sight are -HUGE_VALF. */
+static void scores_of_panel(const work *w, const float *keys, uint32_t tile, uint32_t cols,
+                            uint64_t first, uint32_t p)
+{
+    const uint32_t dim = w->a->k_form.dim;
+    memset(w->sums, 0, sizeof(float) * up(cols, 4) * 2 * ROWS);
+    w->s->model->kernels.gemm_f32(keys + (size_t)p * dim, w->queries + (size_t)tile * COLS * dim,
+                                  dim, cols, w->sums);
+    for (uint32_t c = 0; c < cols; c++) {
+        const uint32_t row = tile * COLS + c, n = visible(w, row, first);
+        const float *even = w->sums + (size_t)c * 2 * ROWS, *odd = even + ROWS;
+        float *to = w->softmax[row].weights + p;
+        for (uint32_t r = 0; r < ROWS; r++) {
+            to[r] = (even[r] + odd[r]) * w->a->scale;
+        }
+        for (uint32_t r = n > p ? n - p : 0; r < ROWS; r++) {
+            to[r] = -HUGE_VALF;
+        }
+    }
+}
+
+/* Scores and weights of a tile. */
+static void weigh(const work *w, const float *keys, uint32_t tile, uint32_t cols, uint64_t first)
+{
     for (uint32_t p = 0; p < BLOCK; p += ROWS) {
-        memset(w->sums, 0, sizeof(float) * COLS * 2 * ROWS);
-        w->s->model->kernels.gemm_f32(w->keys + (size_t)p * a->dim,
-                                      w->queries + (size_t)tile * COLS * a->dim, a->dim, cols,
-                                      w->sums);
+        scores_of_panel(w, keys, tile, cols, first, p);
+    }
+    for (uint32_t row = tile * COLS; row < tile * COLS + cols; row++) {
+        if (visible(w, row, first) > 0) {
+            w->s->model->vec->softmax(&w->softmax[row]);
+        }
+    }
+}
+
+/* The block's first n values for rows row to row + cols. */
+static void add_values(const work *w, const float *values, uint32_t row, uint32_t cols, uint32_t n)
+{
+    const hy__vec_softmax *softmax = w->softmax + row;
+    for (uint32_t i = 0; i < n; i++) {
         for (uint32_t c = 0; c < cols; c++) {
-            const uint32_t row = tile * COLS + c;
-            const uint64_t pos = w->s->args.pos + w->t0 + row / a->group;
+            w->weights[(size_t)i * COLS + c] = softmax[c].weights[i];
+        }
+    }
+    for (uint32_t panel = 0; panel < w->wide; panel += ROWS) {
+        memset(w->sums, 0, sizeof(float) * up(cols, 4) * 2 * ROWS);
+        w->s->model->kernels.gemm_f32(values + (size_t)panel * BLOCK, w->weights, n, cols, w->sums);
+        for (uint32_t c = 0; c < cols; c++) {
             const float *even = w->sums + (size_t)c * 2 * ROWS, *odd = even + ROWS;
-            float *to = w->softmax[row].weights + p;
+            float *y = w->y + (size_t)(row + c) * w->wide + panel;
             for (uint32_t r = 0; r < ROWS; r++) {
-                const float score = (even[r] + odd[r]) * a->scale;
-                to[r] = first + p + r <= pos ? score : -HUGE_VALF;
+                y[r] = y[r] * softmax[c].rescale + (even[r] + odd[r]);
             }
         }
     }
 }
 
-static void add_values(const work *w, uint32_t tile, uint32_t cols)
+/* Rows of a tile that see as many positions of the block are taken together. */
+static void add_tile(const work *w, const float *values, uint32_t row, uint32_t end, uint64_t first)
 {
-    for (uint32_t i = 0; i < BLOCK; i++) {
-        for (uint32_t c = 0; c < cols; c++) {
-            w->weights[(size_t)i * COLS + c] = w->softmax[tile * COLS + c].weights[i];
+    while (row < end) {
+        const uint32_t n = visible(w, row, first);
+        uint32_t cols = 1;
+        while (row + cols < end && visible(w, row + cols, first) == n) {
+            cols++;
         }
-    }
-    for (uint32_t panel = 0; panel < w->wide; panel += ROWS) {
-        memset(w->sums, 0, sizeof(float) * COLS * 2 * ROWS);
-        w->s->model->kernels.gemm_f32(w->values + (size_t)panel * BLOCK, w->weights, BLOCK, cols,
-                                      w->sums);
-        for (uint32_t c = 0; c < cols; c++) {
-            const uint32_t row = tile * COLS + c;
-            const float rescale = w->softmax[row].rescale;
-            const float *even = w->sums + (size_t)c * 2 * ROWS, *odd = even + ROWS;
-            float *y = w->y + (size_t)row * w->wide + panel;
-            for (uint32_t r = 0; r < ROWS; r++) {
-                y[r] = y[r] * rescale + (even[r] + odd[r]);
-            }
+        if (n > 0) {
+            add_values(w, values, row, cols, n);
         }
+        row += cols;
     }
 }
 
 static void run_block(const work *w, uint64_t first)
 {
-    for (uint32_t tile = 0; tile * COLS < w->rows; tile++) {
-        const uint32_t cols = HY_MIN(w->rows - tile * COLS, (uint32_t)COLS);
-        const uint32_t last = tile * COLS + cols - 1;
-        if (first > w->s->args.pos + w->t0 + last / w->a->group) {
-            continue; /* the block is behind all of them */
+    const float *keys = load_block(w, w->a->k_form, w->a->k, first);
+    for (uint32_t row = 0; row < w->rows; row += COLS) {
+        const uint32_t cols = HY_MIN(w->rows - row, (uint32_t)COLS);
+        if (visible(w, row + cols - 1, first) > 0) {
+            weigh(w, keys, row / COLS, cols, first);
         }
-        scores_of_tile(w, tile, cols, first);
-        for (uint32_t c = 0; c < cols; c++) {
-            w->s->model->vec->softmax(&w->softmax[tile * COLS + c]);
-        }
-        add_values(w, tile, cols);
+    }
+    const float *values = load_block(w, w->a->v_form, w->a->v, first);
+    for (uint32_t row = 0; row < w->rows; row += COLS) {
+        add_tile(w, values, row, HY_MIN(row + COLS, w->rows), first);
     }
 }
 
 static void store(const work *w)
 {
     const hy__cpu_attention *a = w->a;
+    const uint32_t dim = a->v_form.dim;
     for (uint32_t row = 0; row < w->rows; row++) {
-        float *to = a->y + (size_t)(w->t0 + row / a->group) * a->y_stride +
-                    (size_t)(row % a->group) * a->dim_v;
+        float *to =
+            a->y + (size_t)(w->t0 + row / a->group) * a->y_stride + (size_t)(row % a->group) * dim;
         float sum = 0;
         for (uint32_t l = 0; l < HY_COUNT(w->softmax[row].sum); l++) {
             sum += w->softmax[row].sum[l];
         }
-        for (uint32_t c = 0; c < a->dim_v; c++) {
+        for (uint32_t c = 0; c < dim; c++) {
             to[c] = w->y[(size_t)row * w->wide + c] / sum;
         }
     }
@@ -202,14 +223,14 @@ void hy__cpu_attend(hy__cpu_session *s, const hy__cpu_attention *a, uint32_t t0,
 {
     work w = {.s = s, .a = a, .t0 = t0, .t1 = t1, .rows = (t1 - t0) * a->group};
     const uint64_t end = s->args.pos + t1;
-    lay_out(&w, scratch, w.rows, a->dim, a->dim_v);
+    lay_out(&w, scratch, w.rows, a->k_form.dim, a->v_form.dim);
     load_queries(&w);
+    memset(w.weights, 0, sizeof(float) * BLOCK * COLS); /* kernels may read columns in fours */
     memset(w.y, 0, (size_t)w.rows * w.wide * sizeof *w.y);
     for (uint32_t row = 0; row < w.rows; row++) {
         w.softmax[row] = (hy__vec_softmax){.most = -HUGE_VALF};
     }
     for (uint64_t first = 0; first < end && !hy__cpu_stop(s); first += BLOCK) {
-        load_block(&w, first, (uint32_t)HY_MIN(end - first, (uint64_t)BLOCK));
         run_block(&w, first);
     }
     store(&w);

@@ -103,6 +103,14 @@ typedef struct hy__cpu_rope {
     float *cs; /* [n_batch][n_pairs][2] */
 } hy__cpu_rope;
 
+/* A KV cache: [n_heads][n_ctx / HY__ATTENTION_BLOCK, rounded up] blocks (vec.h). */
+typedef struct hy__cpu_cache {
+    char *data; /* NULL: the state is recurrent */
+    hy__kv_form form;
+    uint32_t n_heads;
+    size_t block_bytes, head_bytes;
+} hy__cpu_cache;
+
 typedef struct hy__cpu_session {
     const hy__cpu_model *model;
     hy__backend_opts opts;
@@ -113,8 +121,7 @@ typedef struct hy__cpu_session {
     size_t scratch_bytes;
     float *recurrent[2]; /* a step reads the current block and writes the other */
     unsigned current;
-    char **caches; /* [n_states] KV caches [n_ctx][n] in their types, NULL for recurrent states */
-    hy__kv_type *kv_types; /* [n_states] */
+    hy__cpu_cache *caches; /* [n_states] */
     hy__cpu_rope *ropes;
     uint32_t n_ropes;
     hy__cpu_task *task_memory;
@@ -131,8 +138,6 @@ void hy__cpu_session_destroy(void *session);
 hy_status hy__cpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
 hy_status hy__cpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
 void hy__cpu_commit(void *session);
-/* The type of a KV cache: that of keys or that of values. */
-hy__kv_type hy__cpu_kv_type(const hy__cpu_session *s, hy__id cache);
 
 /* exec.c */
 hy_status hy__cpu_step(void *session, const hy__step_args *args, hy_error *err);
@@ -163,6 +168,10 @@ static inline float *hy__cpu_state(const hy__cpu_session *s, hy__id id, bool fre
 {
     const size_t place = (size_t)s->model->p->state_place[s->model->g->values[id].state];
     return s->recurrent[fresh ? 1 - s->current : s->current] + place;
+}
+static inline const hy__cpu_cache *hy__cpu_cache_of(const hy__cpu_session *s, hy__id id)
+{
+    return &s->caches[s->model->g->values[id].state];
 }
 static inline char *hy__cpu_scratch(const hy__cpu_session *s, uint32_t thread)
 {
@@ -206,15 +215,14 @@ void hy__cpu_attention_end(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t 
 uint64_t hy__cpu_heads_scratch(const hy__cpu_model *m);
 
 /* What the queries of one KV head see of a step: q [T][group][dim] and y [T][group][dim_v], columns q_stride and y_stride
- * floats apart; rows of the caches k_stride and v_stride bytes apart, position 0 first. */
+ * floats apart; the head's blocks of the caches, position 0 first. */
 typedef struct hy__cpu_attention {
     const float *q;
     float *y;
     size_t q_stride, y_stride;
     const char *k, *v;
-    size_t k_stride, v_stride;
-    hy__kv_type k_type, v_type;
-    uint32_t group, dim, dim_v;
+    hy__kv_form k_form, v_form;
+    uint32_t group;
     float scale;
 } hy__cpu_attention;
 

@@ -60,33 +60,25 @@ static void wkv7(hy__cpu_session *s, const hy__node *node, range_of_heads h)
 
 /* ---- attention */
 
-/* Where what a cache has of a KV head begins; *stride: bytes from position to position. */
-static char *cache_of(const hy__cpu_session *s, hy__id cache, uint32_t first, size_t *stride)
+/* Where what a cache has of a KV head begins. */
+static char *head_of(const hy__cpu_cache *cache, uint32_t head)
 {
-    const hy__value *v = &s->model->g->values[cache];
-    const hy__kv_type type = hy__cpu_kv_type(s, cache);
-    *stride = hy__kv_bytes(type, v->n);
-    return s->caches[v->state] + hy__kv_bytes(type, first);
-}
-
-/* Channels of a KV head in a value of keys or values. */
-static uint32_t dim_of(const hy__cpu_session *s, const hy__node *node, uint32_t input)
-{
-    return s->model->g->values[node->in[input]].n / node->params.n_head_kv;
+    return cache->data + head * cache->head_bytes;
 }
 
 /* Input 1 or 2 to its cache, input 3 or 4: what KV head `head` has of it. */
 static void append(hy__cpu_session *s, const hy__node *node, uint32_t input, uint32_t head)
 {
-    const uint32_t dim = dim_of(s, node, input), n = s->model->g->values[node->in[input]].n;
-    const hy__id cache = node->in[input + 2];
+    const hy__cpu_cache *cache = hy__cpu_cache_of(s, node->in[input + 2]);
+    const uint32_t dim = cache->form.dim, n = s->model->g->values[node->in[input]].n;
     const float *x = hy__cpu_data(s, node->in[input]) + (size_t)head * dim;
-    size_t stride;
-    char *rows = cache_of(s, cache, head * dim, &stride);
-    /* Rows behind the position are nobody's until the step is committed. */
+    char *blocks = head_of(cache, head);
+    /* Positions behind the present one are nobody's until the step is committed. */
     for (uint32_t t = 0; t < s->args.n; t++) {
-        s->model->vec->kv_write(hy__cpu_kv_type(s, cache), x + (size_t)t * n,
-                                rows + (s->args.pos + t) * stride, dim);
+        const uint64_t pos = s->args.pos + t;
+        s->model->vec->kv_write(cache->form, x + (size_t)t * n,
+                                blocks + pos / HY__ATTENTION_BLOCK * cache->block_bytes,
+                                (uint32_t)(pos % HY__ATTENTION_BLOCK));
     }
 }
 
@@ -94,39 +86,19 @@ static hy__cpu_attention describe(const hy__cpu_session *s, const hy__node *node
 {
     const hy__graph *g = s->model->g;
     const uint32_t group = node->params.n_head / node->params.n_head_kv;
-    hy__cpu_attention a = {.k_type = hy__cpu_kv_type(s, node->in[3]),
-                           .v_type = hy__cpu_kv_type(s, node->in[4]),
-                           .group = group,
-                           .dim = dim_of(s, node, 1),
-                           .dim_v = dim_of(s, node, 2),
-                           .q_stride = g->values[node->in[0]].n,
-                           .y_stride = g->values[node->out].n,
-                           .scale = node->params.scale};
-    a.k = cache_of(s, node->in[3], head * a.dim, &a.k_stride);
-    a.v = cache_of(s, node->in[4], head * a.dim_v, &a.v_stride);
-    a.q = hy__cpu_data(s, node->in[0]) + (size_t)head * group * a.dim;
-    a.y = hy__cpu_data(s, node->out) + (size_t)head * group * a.dim_v;
-    return a;
-}
-
-/* One token looks at the caches as they are. */
-static void attend_once(hy__cpu_session *s, const hy__cpu_attention *a, float *scratch)
-{
-    const hy__vec_attention args = {.q = a->q,
-                                    .y = a->y,
-                                    .k = a->k,
-                                    .v = a->v,
-                                    .k_stride = a->k_stride,
-                                    .v_stride = a->v_stride,
-                                    .k_type = a->k_type,
-                                    .v_type = a->v_type,
-                                    .n_head = a->group,
-                                    .dim = a->dim,
-                                    .dim_v = a->dim_v,
-                                    .pos = s->args.pos,
-                                    .scale = a->scale,
-                                    .scratch = scratch};
-    s->model->vec->attention(&args);
+    const hy__cpu_cache *k = hy__cpu_cache_of(s, node->in[3]);
+    const hy__cpu_cache *v = hy__cpu_cache_of(s, node->in[4]);
+    return (hy__cpu_attention){.q = hy__cpu_data(s, node->in[0]) +
+                                    (size_t)head * group * k->form.dim,
+                               .y = hy__cpu_data(s, node->out) + (size_t)head * group * v->form.dim,
+                               .q_stride = g->values[node->in[0]].n,
+                               .y_stride = g->values[node->out].n,
+                               .k = head_of(k, head),
+                               .v = head_of(v, head),
+                               .k_form = k->form,
+                               .v_form = v->form,
+                               .group = group,
+                               .scale = node->params.scale};
 }
 
 /* ---- tasks */
@@ -185,11 +157,7 @@ void hy__cpu_attention_end(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t 
     float *scratch = (float *)(void *)hy__cpu_scratch(s, thread);
     for (uint32_t i = head * n; i < (head + 1) * n; i++) {
         const hy__cpu_attention a = describe(s, node, i);
-        if (s->args.n == 1) {
-            attend_once(s, &a, scratch);
-        } else {
-            hy__cpu_attend(s, &a, t0, t1, scratch);
-        }
+        hy__cpu_attend(s, &a, t0, t1, scratch);
     }
     run_ops(s, p->p->first + p->p->n_prologue + 1, p->p->n_epilogue,
             (range_of_heads){head, p->n_heads, t0, t1});
@@ -205,7 +173,6 @@ uint64_t hy__cpu_heads_scratch(const hy__cpu_model *m)
             const uint32_t dim = m->g->values[node->in[1]].n / n_kv;
             const uint32_t dim_v = m->g->values[node->in[2]].n / n_kv;
             const uint32_t group = node->params.n_head / n_kv;
-            need = HY_MAX(need, hy__vec_attention_scratch(group, HY_MAX(dim, dim_v)));
             need = HY_MAX(need, hy__cpu_attention_scratch(group, dim, dim_v));
         }
     }

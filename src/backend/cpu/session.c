@@ -16,10 +16,9 @@ void hy__cpu_session_destroy(void *session)
     const hy_env env = s->model->env;
     hy__pool_destroy(s->pool);
     for (uint32_t i = 0; s->caches && i < s->model->g->n_states; i++) {
-        hy__free_aligned(&env, s->caches[i]);
+        hy__free_aligned(&env, s->caches[i].data);
     }
     hy__free(&env, s->caches);
-    hy__free(&env, s->kv_types);
     for (uint32_t i = 0; i < s->n_ropes; i++) {
         hy__free(&env, s->ropes[i].cs);
     }
@@ -138,36 +137,39 @@ static hy__kv_type kv_type_of(hy_type type)
     return type == HY_TYPE_F32 ? HY__KV_F32 : type == HY_TYPE_F16 ? HY__KV_F16 : HY__KV_Q8_0;
 }
 
-hy__kv_type hy__cpu_kv_type(const hy__cpu_session *s, hy__id cache)
+/* For what an attention keeps of its input 1 or 2. */
+static hy_status make_cache(hy__cpu_session *s, const hy__node *node, uint32_t input, hy_error *err)
 {
-    return s->kv_types[s->model->g->values[cache].state];
+    const hy__graph *g = s->model->g;
+    const uint32_t n_heads = node->params.n_head_kv;
+    hy__cpu_cache *cache = &s->caches[g->values[node->in[input + 2]].state];
+    cache->form = (hy__kv_form){.type = kv_type_of(input == 2 ? s->opts.cache_v : s->opts.cache_k),
+                                .values = input == 2,
+                                .dim = g->values[node->in[input]].n / n_heads};
+    cache->n_heads = n_heads;
+    const uint64_t block = hy__kv_bytes(cache->form);
+    const uint64_t blocks =
+        ((uint64_t)s->opts.n_ctx + HY__ATTENTION_BLOCK - 1) / HY__ATTENTION_BLOCK;
+    size_t bytes;
+    HY_TRY(hy__size("a KV cache", block * n_heads, blocks, &bytes, err));
+    cache->block_bytes = (size_t)block;
+    cache->head_bytes = bytes / n_heads;
+    cache->data = hy__alloc_aligned(&s->model->env, bytes, 1, err);
+    return cache->data ? HY_OK : HY_E_NOMEM;
 }
 
 static hy_status make_caches(hy__cpu_session *s, hy_error *err)
 {
     const hy__graph *g = s->model->g;
     s->caches = hy__calloc(&s->model->env, g->n_states, sizeof *s->caches, err);
-    s->kv_types =
-        s->caches ? hy__calloc(&s->model->env, g->n_states, sizeof *s->kv_types, err) : NULL;
-    if (!s->kv_types) {
+    if (!s->caches) {
         return HY_E_NOMEM;
     }
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         const hy__node *node = &g->nodes[i];
         if (node->op == HY__OP_ATTENTION) {
-            s->kv_types[g->values[node->in[3]].state] = kv_type_of(s->opts.cache_k);
-            s->kv_types[g->values[node->in[4]].state] = kv_type_of(s->opts.cache_v);
-        }
-    }
-    for (uint32_t i = 0; i < g->n_states; i++) {
-        const hy__value *v = &g->values[g->states[i]];
-        if (!v->per_position) {
-            continue;
-        }
-        const size_t row = hy__kv_bytes(hy__cpu_kv_type(s, g->states[i]), v->n);
-        s->caches[i] = memory(s, "a KV cache", s->opts.n_ctx, row, err);
-        if (!s->caches[i]) {
-            return HY_E_NOMEM;
+            HY_TRY(make_cache(s, node, 1, err));
+            HY_TRY(make_cache(s, node, 2, err));
         }
     }
     return HY_OK;
@@ -266,25 +268,25 @@ void hy__cpu_commit(void *session)
     s->current = 1 - s->current;
 }
 
-/* The rows of all KV caches, in the order of their states; to `out` or, if that is NULL, from `in`.
- */
+/* All KV caches, in the order of their states, position by position and head by head; to `out` or,
+ * if that is NULL, from `in`. */
 static void move_caches(hy__cpu_session *s, uint64_t n_pos, float *out, const float *in)
 {
-    const hy__graph *g = s->model->g;
-    for (uint32_t i = 0; i < g->n_states; i++) {
-        if (!s->caches[i]) {
-            continue;
-        }
-        const uint32_t n = g->values[g->states[i]].n;
-        const hy__kv_type type = hy__cpu_kv_type(s, g->states[i]);
-        for (uint64_t pos = 0; pos < n_pos; pos++) {
-            char *row = s->caches[i] + pos * hy__kv_bytes(type, n);
+    const hy__vec *vec = s->model->vec;
+    for (uint32_t i = 0; i < s->model->g->n_states; i++) {
+        const hy__cpu_cache *cache = &s->caches[i];
+        const size_t dim = cache->form.dim;
+        for (uint64_t row = 0; cache->data && row < n_pos * cache->n_heads; row++) {
+            const uint64_t pos = row / cache->n_heads;
+            const uint32_t in_block = (uint32_t)(pos % HY__ATTENTION_BLOCK);
+            char *block = cache->data + row % cache->n_heads * cache->head_bytes +
+                          pos / HY__ATTENTION_BLOCK * cache->block_bytes;
             if (out) {
-                s->model->vec->kv_read(type, row, out, n);
-                out += n;
+                vec->kv_read(cache->form, block, in_block, out);
+                out += dim;
             } else {
-                s->model->vec->kv_write(type, in, row, n);
-                in += n;
+                vec->kv_write(cache->form, in, block, in_block);
+                in += dim;
             }
         }
     }

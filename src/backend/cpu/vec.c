@@ -274,7 +274,7 @@ static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint
     }
 }
 
-/* ---- rows that meet a vector: the recurrence and attention.
+/* ---- rows that meet a vector: the recurrence.
  *
  * Four rows at a time, each with 16 partial sums of its own: named arrays and indices of the size
  * of pointers, which compilers keep in registers. */
@@ -477,7 +477,9 @@ static void vec_wkv7(const hy__vec_wkv7 *args)
     }
 }
 
-/* ---- rows of KV caches */
+/* ---- blocks of KV caches */
+
+enum { BLOCK = HY__ATTENTION_BLOCK };
 
 /* As hy__f32_to_f16, without branches. */
 static inline uint16_t f16_of(float x)
@@ -492,84 +494,176 @@ static inline uint16_t f16_of(float x)
     return (uint16_t)(h | (bits >> 16 & 0x8000u));
 }
 
-static void write_f16(const float *restrict x, uint16_t *restrict row, uint32_t n)
+/* Where a block has channel c of position i. */
+static inline size_t number_at(hy__kv_form form, size_t c, size_t i)
 {
-    for (size_t i = 0; i < n; i++) {
-        row[i] = f16_of(x[i]);
+    return form.values ? (c / LANES * BLOCK + i) * LANES + c % LANES
+                       : (i / LANES * form.dim + c) * LANES + i % LANES;
+}
+
+/* Position i's part of a run of 32 channels in Q8_0: bytes to its scale and to code 0 from the
+ * beginning of the block; code e is q8_code(form, e) bytes further. */
+typedef struct q8_part {
+    size_t scale, codes;
+} q8_part;
+
+static inline q8_part q8_at(hy__kv_form form, size_t run, size_t i)
+{
+    if (form.values) {
+        const size_t first = run * BLOCK * (2 + Q8_BLOCK);
+        return (q8_part){first + 2 * i, first + (size_t)2 * BLOCK + i * LANES};
+    }
+    const size_t runs = form.dim / Q8_BLOCK;
+    const size_t first = (i / LANES * runs + run) * LANES * (2 + Q8_BLOCK);
+    return (q8_part){first + 2 * (i % LANES), first + (size_t)2 * LANES + i % LANES};
+}
+
+static inline size_t q8_code(hy__kv_form form, size_t e)
+{
+    return form.values ? e / LANES * BLOCK * LANES + e % LANES : e * LANES;
+}
+
+static void write_f32(hy__kv_form form, const float *x, float *block, size_t i)
+{
+    for (size_t c = 0; c < form.dim; c++) {
+        block[number_at(form, c, i)] = x[c];
     }
 }
 
-static void write_q8(const float *x, uint8_t *row, uint32_t n)
+static void write_f16(hy__kv_form form, const float *x, uint16_t *block, size_t i)
 {
-    const size_t block_bytes = hy__kv_bytes(HY__KV_Q8_0, Q8_BLOCK);
-    for (size_t i = 0; i < n; i += Q8_BLOCK, row += block_bytes) {
-        if (hy__first_not_finite(x + i, Q8_BLOCK) < Q8_BLOCK ||
-            hy__quantize_Q8_0(x + i, row, Q8_BLOCK) < Q8_BLOCK) {
+    for (size_t first = 0; first < form.dim; first += BLOCK) {
+        const size_t n = HY_MIN(form.dim - first, (size_t)BLOCK);
+        uint16_t h[BLOCK];
+        for (size_t c = 0; c < n; c++) {
+            h[c] = f16_of(x[first + c]);
+        }
+        for (size_t c = 0; c < n; c++) {
+            block[number_at(form, first + c, i)] = h[c];
+        }
+    }
+}
+
+static void write_q8(hy__kv_form form, const float *x, uint8_t *block, size_t i)
+{
+    for (size_t run = 0; run < form.dim / Q8_BLOCK; run++, x += Q8_BLOCK) {
+        uint8_t row[2 + Q8_BLOCK];
+        if (hy__first_not_finite(x, Q8_BLOCK) < Q8_BLOCK ||
+            hy__quantize_Q8_0(x, row, Q8_BLOCK) < Q8_BLOCK) {
             /* Nothing that could be encoded: whoever reads it is to notice. */
-            memset(row, 0, block_bytes);
+            memset(row, 0, sizeof row);
             hy__store_u16(row, 0x7e00);
         }
-    }
-}
-
-static void read_q8(const uint8_t *restrict row, float *restrict x, uint32_t n)
-{
-    for (size_t i = 0; i < n; i += Q8_BLOCK, row += 2 + Q8_BLOCK) {
-        const float d = hy__load_f16(row);
-        int8_t codes[Q8_BLOCK];
-        memcpy(codes, row + 2, sizeof codes);
-        for (uint32_t e = 0; e < Q8_BLOCK; e++) {
-            x[i + e] = d * (float)codes[e];
+        const q8_part at = q8_at(form, run, i);
+        memcpy(block + at.scale, row, 2);
+        for (size_t e = 0; e < Q8_BLOCK; e++) {
+            block[at.codes + q8_code(form, e)] = row[2 + e];
         }
     }
 }
 
-static void vec_kv_write(hy__kv_type type, const float *x, void *row, uint32_t n)
+static void vec_kv_write(hy__kv_form form, const float *x, void *block, uint32_t i)
 {
-    switch (type) {
+    switch (form.type) {
     case HY__KV_F32:
-        memcpy(row, x, n * sizeof *x);
+        write_f32(form, x, block, i);
         break;
     case HY__KV_F16:
-        write_f16(x, row, n);
+        write_f16(form, x, block, i);
         break;
     case HY__KV_Q8_0:
-        write_q8(x, row, n);
+        write_q8(form, x, block, i);
         break;
     }
 }
 
-static void vec_kv_read(hy__kv_type type, const void *row, float *x, uint32_t n)
+static void read_q8(hy__kv_form form, const uint8_t *block, size_t i, float *x)
 {
-    switch (type) {
+    for (size_t run = 0; run < form.dim / Q8_BLOCK; run++, x += Q8_BLOCK) {
+        const q8_part at = q8_at(form, run, i);
+        const float d = hy__load_f16(block + at.scale);
+        for (size_t e = 0; e < Q8_BLOCK; e++) {
+            int8_t code;
+            memcpy(&code, block + at.codes + q8_code(form, e), 1);
+            x[e] = d * (float)code;
+        }
+    }
+}
+
+static void vec_kv_read(hy__kv_form form, const void *block, uint32_t i, float *x)
+{
+    const float *f32 = block;
+    const uint16_t *f16 = block;
+    switch (form.type) {
     case HY__KV_F32:
-        memcpy(x, row, n * sizeof *x);
+        for (size_t c = 0; c < form.dim; c++) {
+            x[c] = f32[number_at(form, c, i)];
+        }
         break;
     case HY__KV_F16:
-        hy__halves(row, x, n);
+        for (size_t c = 0; c < form.dim; c++) {
+            x[c] = hy__f16_to_f32(f16[number_at(form, c, i)]);
+        }
         break;
     case HY__KV_Q8_0:
-        read_q8(row, x, n);
+        read_q8(form, block, i, x);
         break;
     }
 }
 
-/* ---- attention */
-
-enum { BLOCK = HY__ATTENTION_BLOCK };
-
-/* Scores of one query for the block's n positions; those behind are out of sight. */
-static void score(const hy__vec_attention *args, const float *q, const float *keys, size_t n,
-                  float *scores)
+static void expand_q8_keys(const uint8_t *restrict run, float *restrict out)
 {
-    dot_each(keys, args->dim, q, args->dim, n, scores);
-    for (size_t i = 0; i < n; i++) {
-        scores[i] *= args->scale;
-    }
-    for (size_t i = n; i < BLOCK; i++) {
-        scores[i] = -HUGE_VALF;
+    float d[LANES];
+    int8_t codes[Q8_BLOCK * LANES];
+    hy__halves((const uint16_t *)(const void *)run, d, LANES);
+    memcpy(codes, run + sizeof(uint16_t) * LANES, sizeof codes);
+    for (size_t e = 0; e < Q8_BLOCK; e++) {
+        for (size_t l = 0; l < LANES; l++) {
+            out[e * LANES + l] = d[l] * (float)codes[e * LANES + l];
+        }
     }
 }
+
+static void expand_q8_values(const uint8_t *restrict run, float *restrict out)
+{
+    float d[BLOCK];
+    int8_t codes[BLOCK * LANES];
+    hy__halves((const uint16_t *)(const void *)run, d, BLOCK);
+    for (size_t half = 0; half < 2; half++, out += BLOCK * LANES) {
+        memcpy(codes, run + sizeof(uint16_t) * BLOCK + half * sizeof codes, sizeof codes);
+        for (size_t i = 0; i < BLOCK; i++) {
+            for (size_t l = 0; l < LANES; l++) {
+                out[i * LANES + l] = d[i] * (float)codes[i * LANES + l];
+            }
+        }
+    }
+}
+
+static void vec_kv_expand(hy__kv_form form, const void *block, float *out)
+{
+    const size_t n = (size_t)hy__kv_numbers(form);
+    const size_t run = (size_t)Q8_BLOCK * (form.values ? BLOCK : LANES); /* of Q8_0 */
+    const uint8_t *q8 = block;
+    switch (form.type) {
+    case HY__KV_F32:
+        memcpy(out, block, n * sizeof *out);
+        break;
+    case HY__KV_F16:
+        hy__halves(block, out, n);
+        break;
+    case HY__KV_Q8_0:
+        for (size_t at = 0; at < n; at += run, q8 += run / Q8_BLOCK * (2 + Q8_BLOCK)) {
+            if (form.values) {
+                expand_q8_values(q8, out + at);
+            } else {
+                expand_q8_keys(q8, out + at);
+            }
+        }
+        break;
+    }
+}
+
+/* ---- softmax */
 
 static float larger(float a, float b)
 {
@@ -596,70 +690,6 @@ static void vec_softmax(hy__vec_softmax *s)
     s->most = now;
     for (size_t l = 0; l < LANES; l++) {
         s->sum[l] = s->sum[l] * s->rescale + s->weights[l] + s->weights[l + LANES];
-    }
-}
-
-/* y = y * rescale + the weighted values of n positions, in their order. */
-static void weigh(const hy__vec_softmax *s, const float *values, size_t n, size_t dim,
-                  float *restrict y)
-{
-    for (size_t c = 0; c < dim; c++) {
-        y[c] *= s->rescale;
-    }
-    const float *restrict w = s->weights;
-    size_t i = 0;
-    for (; n - i >= ROWS; i += ROWS) {
-        const float *restrict v0 = values + i * dim, *restrict v1 = v0 + dim;
-        const float *restrict v2 = v1 + dim, *restrict v3 = v2 + dim;
-        const float w0 = w[i], w1 = w[i + 1], w2 = w[i + 2], w3 = w[i + 3];
-        for (size_t c = 0; c < dim; c++) {
-            y[c] = (((y[c] + w0 * v0[c]) + w1 * v1[c]) + w2 * v2[c]) + w3 * v3[c];
-        }
-    }
-    for (; i < n; i++) {
-        const float *restrict v = values + i * dim;
-        for (size_t c = 0; c < dim; c++) {
-            y[c] += w[i] * v[c];
-        }
-    }
-}
-
-static void read_rows(hy__kv_type type, const void *rows, size_t stride, uint64_t first, uint32_t n,
-                      uint32_t dim, float *x)
-{
-    const char *row = (const char *)rows + (size_t)first * stride;
-    for (size_t i = 0; i < n; i++) {
-        vec_kv_read(type, row + i * stride, x + (size_t)i * dim, dim);
-    }
-}
-
-static void vec_attention(const hy__vec_attention *args)
-{
-    const uint32_t dim = args->dim, dim_v = args->dim_v;
-    float *keys = args->scratch, *values = keys + (size_t)BLOCK * dim;
-    hy__vec_softmax *softmax = (hy__vec_softmax *)(void *)(values + (size_t)BLOCK * dim_v);
-    for (uint32_t h = 0; h < args->n_head; h++) {
-        softmax[h] = (hy__vec_softmax){.most = -HUGE_VALF};
-    }
-    memset(args->y, 0, (size_t)args->n_head * dim_v * sizeof *args->y);
-    for (uint64_t first = 0; first <= args->pos; first += BLOCK) {
-        const uint32_t n = (uint32_t)HY_MIN(args->pos - first + 1, (uint64_t)BLOCK);
-        read_rows(args->k_type, args->k, args->k_stride, first, n, dim, keys);
-        read_rows(args->v_type, args->v, args->v_stride, first, n, dim_v, values);
-        for (uint32_t h = 0; h < args->n_head; h++) {
-            score(args, args->q + (size_t)h * dim, keys, n, softmax[h].weights);
-            vec_softmax(&softmax[h]);
-            weigh(&softmax[h], values, n, dim_v, args->y + (size_t)h * dim_v);
-        }
-    }
-    for (uint32_t h = 0; h < args->n_head; h++) {
-        partial_sums p;
-        float sum;
-        KEEP(&p, 0, softmax[h].sum);
-        fold_rows(&p, &sum, 1);
-        for (size_t c = 0; c < dim_v; c++) {
-            args->y[(size_t)h * dim_v + c] /= sum;
-        }
     }
 }
 

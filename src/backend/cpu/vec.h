@@ -24,22 +24,22 @@ typedef struct hy__vec_wkv7 {
 
 typedef enum hy__kv_type { HY__KV_F32, HY__KV_F16, HY__KV_Q8_0 } hy__kv_type;
 
-/* Queries that share one KV head (grouped-query attention): n_head heads for one token at position pos, which sees
- * positions 0 to pos.  Online softmax.  A row of a cache (one position, this KV head) is `dim` (keys) or `dim_v` (values)
- * numbers of the cache's type (Q8_0: blocks of 32 as in GGUF, a multiple of 32), k_stride and v_stride bytes apart. */
-typedef struct hy__vec_attention {
-    const float *q; /* [n_head][dim] */
-    float *y;       /* [n_head][dim_v], not q */
-    const void *k, *v;
-    size_t k_stride, v_stride;
-    hy__kv_type k_type, v_type;
-    uint32_t n_head, dim, dim_v;
-    uint64_t pos;
-    float scale;
-    float *scratch; /* hy__vec_attention_scratch(n_head, the larger of dim and dim_v) floats */
-} hy__vec_attention;
-
 enum { HY__ATTENTION_BLOCK = 32 }; /* positions that are looked at together; two vectors of 16 */
+
+/* What a cache holds of one KV head: `dim` numbers per position (Q8_0: a multiple of 32), keys or values.  It lies
+ * in blocks of 32 positions, one behind the other, and a block as the matrix kernels read it:
+ *     keys      [32 / 16][dim][16 positions]
+ *     values    [dim / 16, rounded up][32 positions][16 channels]
+ * of f32 or f16; what is behind the last channel is never looked at.  Q8_0 quantizes 32 channels of a position,
+ * and has for each run of 32 channels, of keys in each of the two panels:
+ *     keys      f16 scales [16 positions], codes [32 channels][16 positions]
+ *     values    f16 scales [32 positions], codes [32 / 16][32 positions][16 channels]
+ * So numbers come one by one out of a block in the order in which the kernels want them, and all types in the same. */
+typedef struct hy__kv_form {
+    hy__kv_type type;
+    bool values;
+    uint32_t dim;
+} hy__kv_form;
 
 /* The running softmax of one query head. */
 typedef struct hy__vec_softmax {
@@ -68,13 +68,13 @@ typedef struct hy__vec_softmax {
     /* one head: cs [n_rot / 2][2] cosine and sine of the position; n the head's channels */                           \
     X(rope, (float *y, const float *x, const float *cs, uint32_t n, uint32_t n_rot, bool half_split))                  \
     X(wkv7, (const hy__vec_wkv7 * args))                                                                               \
-    X(attention, (const hy__vec_attention * args))                                                                     \
     /* a block's scores in `weights`, -HUGE_VALF where a position is out of sight, to weights relative to the largest  \
      * score so far, which becomes theirs; `most` begins with -HUGE_VALF */                                            \
     X(softmax, (hy__vec_softmax * s))                                                                     \
-    /* rows of KV caches: n numbers (Q8_0: a multiple of 32) */                                                        \
-    X(kv_write, (hy__kv_type type, const float *x, void *row, uint32_t n))                                             \
-    X(kv_read, (hy__kv_type type, const void *row, float *x, uint32_t n))                                              \
+    /* a block of a KV cache: position i of it, dim numbers; all of it to f32, in the order of the block */             \
+    X(kv_write, (hy__kv_form form, const float *x, void *block, uint32_t i))                                           \
+    X(kv_read, (hy__kv_form form, const void *block, uint32_t i, float *x))                                            \
+    X(kv_expand, (hy__kv_form form, const void *block, float *out))                                                    \
     /* cols columns stride floats apart to [n][12], missing columns zero */                                            \
     X(interleave, (const float *x, size_t stride, uint32_t n, uint32_t cols, float *tile))
 
@@ -87,8 +87,8 @@ typedef struct hy__vec {
 /* The table of each level that the build has: hy__vec_plain, hy__vec_avx2, hy__vec_avx512, hy__vec_neon. */
 extern const hy__vec hy__vec_plain, hy__vec_avx2, hy__vec_avx512, hy__vec_neon;
 
-uint64_t hy__vec_attention_scratch(uint32_t n_head, uint32_t dim);
-/* Bytes of n numbers of a cache's row. */
-size_t hy__kv_bytes(hy__kv_type type, uint32_t n);
+/* Numbers of a block of a KV cache, with those behind the last channel, and its bytes. */
+uint64_t hy__kv_numbers(hy__kv_form form);
+uint64_t hy__kv_bytes(hy__kv_form form);
 
 #endif
