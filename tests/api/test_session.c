@@ -14,24 +14,22 @@ typedef struct tiny {
     hy_model *model;
 } tiny;
 
-static tiny open_model(const tiny_model *t, const char *backend)
+static tiny open_model(const tiny_model *t)
 {
     tiny y;
     hy_error err;
     size_t len;
-    const hy_model_opts opts = {.size = sizeof opts, .backend = backend};
+    const hy_model_opts opts = {.size = sizeof opts, .backend = "cpu"};
     y.bytes = tiny_bytes(t, &len);
     assert_ok(hy_model_load_memory(y.bytes, len, &opts, NULL, &y.model, &err), &err);
     return y;
 }
 
-/* With a backend whose results are the same bits however tokens are cut into steps; the CPU's
- * attention is not of that kind (tests/golden/test_cpu.c has its bound). */
 static tiny open_tiny(tiny_arch arch)
 {
     tiny_model t;
     tiny_make(&t, arch, &tiny_usual);
-    const tiny y = open_model(&t, arch == TINY_RWKV7 ? "cpu" : "ref");
+    const tiny y = open_model(&t);
     tiny_free(&t);
     return y;
 }
@@ -400,7 +398,7 @@ static void a_long_context_of_the_model_is_not_all_reserved(void **state)
     tiny_model t;
     tiny_make(&t, TINY_QWEN3, &tiny_usual);
     tiny_set_u32(&t, ".context_length", 1 << 20);
-    tiny y = open_model(&t, NULL);
+    tiny y = open_model(&t);
     hy_session *s = new_session(y.model, 0, 0, false);
     assert_int_equal(hy_session_n_ctx(s), 4096);
     hy_session_destroy(s);
@@ -721,7 +719,7 @@ static void broken_weights_are_an_error(tiny_arch arch, float bad)
         tiny_model t;
         tiny_make(&t, arch, &tiny_usual);
         t.tensors[i].values[0] = bad;
-        tiny y = open_model(&t, NULL);
+        tiny y = open_model(&t);
         hy_session *s = new_session(y.model, 0, 0, false);
         const hy_token ids[] = {3, 0};
         assert_ok(hy_session_append(s, ids, 2, &err), &err);
@@ -760,7 +758,7 @@ static void infinite_logits_are_an_error(void **state)
     tiny_model t;
     tiny_make(&t, TINY_LLAMA, &tiny_usual);
     tiny_add(&t, "output.bias", VOCAB, 0)->values[7] = (float)HUGE_VAL;
-    tiny y = open_model(&t, NULL);
+    tiny y = open_model(&t);
     hy_session *s = new_session(y.model, 0, 0, true);
     append(s, 0, 2);
     assert_fails(hy_session_step(s, &step, &err), HY_E_NUMERIC, &err,
@@ -874,9 +872,9 @@ static void restoring_is_checked(void **state)
     hy_state *snapshot;
     tiny_model t;
     tiny_make(&t, TINY_LLAMA, &tiny_usual);
-    tiny y = open_model(&t, NULL);
+    tiny y = open_model(&t);
     tiny_find(&t, "blk.0.attn_norm.weight")->values[0] += 0.5f;
-    tiny z = open_model(&t, NULL);
+    tiny z = open_model(&t);
     hy_session *s = new_session(y.model, 0, 0, false), *foreign = new_session(z.model, 0, 0, false),
                *small;
     const hy_session_opts o = {.size = sizeof o, .n_ctx = 8};

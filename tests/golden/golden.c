@@ -92,14 +92,18 @@ uint32_t vocab_of(const hy_model *m)
 }
 
 float *run_all_logits(const hy_model *m, const hy_token *ids, size_t n, uint32_t n_batch,
-                      uint32_t n_threads)
+                      uint32_t n_threads, const char *cache)
 {
     hy_error err;
     hy_session *s;
     hy_step step;
     const uint32_t vocab = vocab_of(m);
-    const hy_session_opts opts = {
-        .size = sizeof opts, .n_batch = n_batch, .n_threads = n_threads, .all_logits = true};
+    const hy_session_opts opts = {.size = sizeof opts,
+                                  .n_batch = n_batch,
+                                  .n_threads = n_threads,
+                                  .all_logits = true,
+                                  .cache_type_k = cache,
+                                  .cache_type_v = cache};
     float *all = malloc(n * vocab * sizeof *all);
     assert_non_null(all);
     assert_ok(hy_session_create(m, &opts, &s, &err), &err);

@@ -17,9 +17,10 @@ hy_token *golden_ids(const json_t *array, size_t *n);
 /* Little-endian f32, or a .npy file of them; free() it. n: how many. */
 float *golden_floats(const char *path, size_t *n);
 
-/* Logits after every token, [n][vocab], evaluated n_batch tokens at a time; free() it. */
+/* Logits after every token, [n][vocab], evaluated n_batch tokens at a time; free() it.  cache: the
+ * type of keys and values in the KV cache, NULL for the backend's own. */
 float *run_all_logits(const hy_model *m, const hy_token *ids, size_t n, uint32_t n_batch,
-                      uint32_t n_threads);
+                      uint32_t n_threads, const char *cache);
 /* Greedy continuation of n_ids tokens. */
 void run_greedy(const hy_model *m, const hy_token *ids, size_t n_ids, hy_token *out, size_t n_out);
 /* On the reference backend; on the CPU backend at a level (NULL: the best), NULL if this machine

@@ -49,7 +49,7 @@ static void test_logits(void **state)
         char name[64];
         const json_t *prompt = json_array_get(prompts, p);
         hy_token *ids = golden_ids(golden_get(prompt, "ids"), &n);
-        float *all = run_all_logits(model, ids, n, 64, 2);
+        float *all = run_all_logits(model, ids, n, 64, 2, NULL);
         snprintf(name, sizeof name, GOLDEN "logits-%zu.npy", p);
         float *ref = golden_floats(source_path(name), &n_ref);
         assert_int_equal(n_ref, p == 0 ? n * vocab : vocab);

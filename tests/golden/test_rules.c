@@ -51,7 +51,7 @@ static float *logits_of(const hy_model *m, size_t *n)
         ids[i] = (hy_token)((i * i + 5) % vocab);
     }
     *n = (size_t)TOKENS * vocab;
-    return run_all_logits(m, ids, TOKENS, 8, 2); /* steps of 8, 8 and 5 */
+    return run_all_logits(m, ids, TOKENS, 8, 2, NULL); /* steps of 8, 8 and 5 */
 }
 
 static double relative_rms(const float *got, const float *want, size_t n)

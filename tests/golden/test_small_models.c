@@ -57,7 +57,7 @@ static double check_model(const char *folder, const json_t *line)
     float *ref = golden_floats(path, &n_ref);
     hy_token *ids = golden_ids(golden_get(line, "ids"), &n);
     assert_int_equal(n_ref, n * vocab_of(m));
-    float *got = run_all_logits(m, ids, n, 1, 1);
+    float *got = run_all_logits(m, ids, n, 1, 1, NULL);
     double most = 0;
     for (size_t i = 0; i < n_ref; i++) {
         const double d = fabs((double)got[i] - (double)ref[i]);
@@ -183,7 +183,7 @@ static void test_rwkv_cpp(void **state)
     }
     float *ref = golden_floats(path, &n);
     hy_model *m = load_model(shared_path("golden/rwkv7-tiny/tiny-rwkv7-F32.gguf"));
-    float *got = run_all_logits(m, ids, 3, 3, 1);
+    float *got = run_all_logits(m, ids, 3, 3, 1, NULL);
     double most = 0;
     assert_int_equal(n, vocab_of(m));
     for (size_t i = 0; i < n; i++) {

@@ -63,7 +63,7 @@ static void test_log_probabilities(void **state)
     for (size_t i = 0; (line = golden_line(path, i)); i++) {
         size_t n;
         hy_token *ids = golden_ids(golden_get(line, "ids"), &n);
-        float *all = run_all_logits(model, ids, n, 64, 2);
+        float *all = run_all_logits(model, ids, n, 64, 2, NULL);
         const json_t *positions = golden_get(line, "positions");
         for (size_t p = 0; p < json_array_size(positions); p++) {
             const json_t *position = json_array_get(positions, p),

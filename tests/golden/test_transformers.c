@@ -17,7 +17,7 @@ static void compare(const char *name)
     snprintf(path, sizeof path, "tests/golden/qwen2/%s.logits.f32", name);
     float *expected = golden_floats(source_path(path), &n);
     assert_int_equal(n, HY_COUNT(tokens) * vocab_of(m));
-    float *got = run_all_logits(m, tokens, HY_COUNT(tokens), 4, 2);
+    float *got = run_all_logits(m, tokens, HY_COUNT(tokens), 4, 2, NULL);
     double worst = 0, largest = 0;
     for (size_t i = 0; i < n; i++) {
         worst = fmax(worst, fabs((double)got[i] - (double)expected[i]));
