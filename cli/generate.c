@@ -56,6 +56,7 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     opts.backend = OPT(o, BACKEND)->s;
     opts.cpu_level = OPT(o, CPU_LEVEL)->s ? OPT(o, CPU_LEVEL)->s : getenv("HALYARD_CPU");
     opts.no_fuse = OPT(o, NO_FUSE)->s;
+    opts.no_sparse = !OPT(o, SPARSE)->on;
     opts.no_mmap = !OPT(o, MMAP)->on;
     opts.progress = progress_update;
     opts.progress_user = &bar;

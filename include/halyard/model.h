@@ -21,6 +21,8 @@ typedef struct hy_model_opts {
                               "avx512", "neon", "i8mm"; NULL: the best that this machine has */
     const char *no_fuse;   /* for finding faults: fusions to leave out, divided by commas, or "all";
                               results differ by rounding at most; names: halyard plan --why */
+    bool no_sparse;        /* for measurements: multiply the zeros of squared ReLUs like all else;
+                              results are the same */
 } hy_model_opts;
 
 /* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create;

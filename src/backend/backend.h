@@ -16,6 +16,7 @@
 /* What a caller may ask of a backend's model. */
 typedef struct hy__backend_model_opts {
     const char *cpu_level; /* as in hy_model_opts; read by the CPU backend alone */
+    bool no_sparse;        /* zeros of activations are multiplied like all else; CPU backend */
     bool mapped;           /* the weights lie in file mappings: hy__advise_drop is allowed */
     hy_progress progress;  /* or NULL: told the bytes of weights that are ready */
     void *progress_user;

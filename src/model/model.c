@@ -128,6 +128,7 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
     const hy__backend_model_opts backend = {.cpu_level = opts->cpu_level,
+                                            .no_sparse = opts->no_sparse,
                                             .mapped = hy__gguf_is_mapped(m->gguf),
                                             .progress = opts->progress,
                                             .progress_user = opts->progress_user};

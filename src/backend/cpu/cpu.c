@@ -32,6 +32,7 @@ static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy_
     m->p = p;
     m->vec = hy__level_vec(level);
     hy__level_packed(level, &m->kernels);
+    m->columns = opts->no_sparse ? NULL : hy__level_columns(level);
     hy_status status = hy__cpu_weights(m, opts, err);
     if (status == HY_OK) {
         status = hy__cpu_program_make(m, err);

@@ -19,6 +19,7 @@
 /* A matrix [n, m] as it is multiplied. */
 typedef struct hy__cpu_matrix {
     const uint8_t *data; /* packed panels; rows of the file where no kernel reads the type */
+    bool columns;        /* in panels of columns (columns.h); else as in packed.h */
     hy_type type;
     int index, f32_index; /* of its kernels (packed.h); both -1: decoded panel by panel */
     size_t row_bytes;
@@ -31,6 +32,7 @@ typedef struct hy__cpu_matrix {
 typedef struct hy__cpu_input {
     hy__id value;
     bool q8, f32;
+    uint32_t chosen; /* B: a single column has a list of its codes that are not zero; 0: none */
 } hy__cpu_input;
 
 /* Matrices with as many rows whose results meet in an epilogue: computed together, rows by rows. */
@@ -39,6 +41,7 @@ typedef struct hy__cpu_cluster {
     const uint32_t *epilogue; /* [n_epilogue] nodes, in an order in which they can run */
     uint32_t n_anchors, n_epilogue;
     uint32_t m;
+    uint32_t least;       /* panels of a task are a multiple of this */
     uint64_t panel_bytes; /* of all its matrices */
 } hy__cpu_cluster;
 
@@ -70,6 +73,7 @@ typedef struct hy__cpu_model {
     const hy__plan *p;
     const hy__vec *vec;
     hy__packed_table kernels;
+    const hy__columns_table *columns; /* NULL: no matrix is in columns */
     hy__cpu_matrix *matrices; /* [n_values]; data NULL for all that is no matrix */
     float **vectors;          /* [n_values] decoded weight vectors, NULL for all other values */
     void *packed;             /* all packed panels */

@@ -29,9 +29,11 @@ enum {
 #if HY__CPU_HAS_avx512
 #define PACKED_avx512 &hy__packed_avx512
 #define VEC_avx512 &hy__vec_avx512
+#define COLUMNS_avx512 &hy__columns_avx512
 #else
 #define PACKED_avx512 NULL
 #define VEC_avx512 NULL
+#define COLUMNS_avx512 NULL
 #endif
 #if HY__CPU_HAS_neon
 #define PACKED_neon &hy__packed_neon
@@ -46,6 +48,11 @@ enum {
 #define PACKED_i8mm NULL
 #endif
 #define VEC_i8mm NULL
+#define COLUMNS_plain NULL
+#define COLUMNS_avx2 NULL
+#define COLUMNS_avxvnni NULL
+#define COLUMNS_neon NULL
+#define COLUMNS_i8mm NULL
 #define PACKED_plain &hy__packed_plain
 #define VEC_plain &hy__vec_plain
 
@@ -54,10 +61,11 @@ static const struct level {
     size_t base;
     uint32_t features;
     const hy__packed_table *packed;
-    const hy__vec *vec; /* NULL: that of the base */
+    const hy__vec *vec;               /* NULL: that of the base */
+    const hy__columns_table *columns; /* NULL: likewise; those of plain: none */
 } levels[N_LEVELS] = {
 #define HY_CPU_LEVEL(name, base, features, what)                                                   \
-    {#name, what, LEVEL_##base, features, PACKED_##name, VEC_##name},
+    {#name, what, LEVEL_##base, features, PACKED_##name, VEC_##name, COLUMNS_##name},
 #include "levels.inc"
 #undef HY_CPU_LEVEL
 };
@@ -93,6 +101,14 @@ const hy__vec *hy__level_vec(size_t level)
         level = levels[level].base;
     }
     return levels[level].vec;
+}
+
+const hy__columns_table *hy__level_columns(size_t level)
+{
+    while (!levels[level].columns && level != LEVEL_plain) {
+        level = levels[level].base;
+    }
+    return levels[level].columns;
 }
 
 #define TAKE(member) out->member = own->member ? own->member : out->member

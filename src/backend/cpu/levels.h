@@ -2,6 +2,7 @@
 #ifndef HY_BACKEND_CPU_LEVELS_H
 #define HY_BACKEND_CPU_LEVELS_H
 
+#include "columns.h"
 #include "packed.h"
 #include "vec.h"
 
@@ -17,6 +18,8 @@ bool hy__level_here(size_t level);
 const hy__packed_table *hy__level_own(size_t level);
 void hy__level_packed(size_t level, hy__packed_table *out);
 const hy__vec *hy__level_vec(size_t level);
+/* The kernels for panels of columns, or NULL: the level has none. */
+const hy__columns_table *hy__level_columns(size_t level);
 /* By name; NULL: the best one here.  HY_E_UNSUPPORTED if this machine lacks it, HY_E_NOT_FOUND lists the names. */
 hy_status hy__level_find(const char *name, size_t *level, hy_error *err);
 

@@ -63,11 +63,12 @@ static uint32_t tiles_of(uint32_t cols)
     return (cols + COLS - 1) / COLS;
 }
 
-/* In 8 bits first, then in f32; a single column in f32 is read where it is. */
+/* In 8 bits first, then the list of what is not zero or in f32; a single column in f32 is read
+ * where it is. */
 uint64_t hy__cpu_input_bytes(const hy__cpu_input *in, uint32_t n, uint32_t cols)
 {
     if (cols == 1) {
-        return in->q8 ? hy__q8_bytes(n, 1) : 0;
+        return (in->q8 ? hy__q8_bytes(n, 1) : 0) + (in->chosen ? hy__chosen_bytes(n) : 0);
     }
     return tiles_of(cols) *
            ((in->q8 ? hy__q8_bytes(n, COLS) : 0) + (in->f32 ? f32_tile_bytes(n) : 0));
@@ -109,6 +110,10 @@ void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input,
         /* Of many tokens one may be left: only the task that has computed the column has it. */
         if (in->q8 && t0 == 0) {
             kernels->quantize(x, n, to);
+            if (in->chosen) {
+                const hy__q8 q8 = hy__q8_at(to, n, 1);
+                s->model->columns->choose(&q8, n, in->chosen, to + hy__q8_bytes(n, 1));
+            }
         }
         return;
     }
@@ -140,6 +145,14 @@ typedef struct job {
 static const uint8_t *panel_of(const job *j, uint32_t panel)
 {
     return j->w->data + (size_t)panel * ROWS * j->w->row_bytes;
+}
+
+/* The panel of columns that a panel of 16 rows belongs to, from element k on. */
+static const uint8_t *columns_of(const job *j, uint32_t panel, uint32_t k)
+{
+    const hy_type_info *t = hy_type_find((uint32_t)j->w->type);
+    return panel_of(j, panel / HY__COLUMNS_PANELS * HY__COLUMNS_PANELS) +
+           (size_t)k / t->block_elems * t->block_bytes * HY__COLUMNS_ROWS;
 }
 
 static uint32_t rows_of(const job *j, uint32_t panel)
@@ -196,8 +209,31 @@ static void panel_times_column(const job *j, uint32_t panel, float *y)
     }
 }
 
+/* Tasks begin where a panel of columns does. */
+static void columns_times_column(const job *j, uint32_t first, uint32_t end)
+{
+    const uint32_t n = j->w->n;
+    const hy__q8 x = hy__q8_at(j->input, n, 1);
+    const hy__chosen chosen = hy__chosen_at(j->input + hy__q8_bytes(n, 1), n);
+    const hy__gemv_columns_fn gemv = j->s->model->columns->gemv[j->w->index];
+    for (uint32_t panel = first; panel < end; panel += HY__COLUMNS_PANELS) {
+        const uint32_t row = panel * ROWS;
+        if (j->w->m - row >= HY__COLUMNS_ROWS) {
+            gemv(panel_of(j, panel), &x, &chosen, n, j->y + row);
+        } else {
+            float y[HY__COLUMNS_ROWS];
+            gemv(panel_of(j, panel), &x, &chosen, n, y);
+            memcpy(j->y + row, y, (j->w->m - row) * sizeof *y);
+        }
+    }
+}
+
 static void times_column(const job *j, uint32_t first, uint32_t end)
 {
+    if (j->w->columns) {
+        columns_times_column(j, first, end);
+        return;
+    }
     for (uint32_t panel = first; panel < end; panel++) {
         const uint32_t rows = rows_of(j, panel);
         if (rows == ROWS) {
@@ -232,19 +268,34 @@ static void times_columns_f32(const job *j, uint32_t panel)
 
 /* ---- many columns, 8 bits */
 
+/* Expands elements k to k + n of `count` panels, at most four, the first a multiple of four. */
+static void expand(const job *j, uint32_t first, uint32_t count, uint32_t k, uint32_t n,
+                   const hy__panel *out)
+{
+    const hy__cpu_model *m = j->s->model;
+    const hy_type_info *t = hy_type_find((uint32_t)j->w->type);
+    const size_t skip = (size_t)k / t->block_elems * t->block_bytes * ROWS;
+    if (j->w->columns) {
+        m->columns->expand[j->w->index](columns_of(j, first, k), n, first % HY__COLUMNS_PANELS,
+                                        count, out);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        m->kernels.expand[j->w->index](panel_of(j, first + i) + skip, n, &out[i]);
+    }
+}
+
 /* Elements k to k + n of `count` panels, for all columns.  Panels have all their rows. */
 static void part_times_columns(const job *j, uint32_t first, uint32_t count, uint32_t k, uint32_t n)
 {
     const hy__packed_table *kernels = &j->s->model->kernels;
-    const hy_type_info *t = hy_type_find((uint32_t)j->w->type);
-    const size_t skip = (size_t)k / t->block_elems * t->block_bytes * ROWS;
     const hy__gemm_fn gemm =
         hy__packed_block(j->w->index) == 16 ? kernels->gemm16 : kernels->gemm32;
     hy__panel panels[PANELS];
     for (uint32_t i = 0; i < count; i++) {
         panels[i] = panel_at(j->scratch + i * panel_bytes(PART), PART);
-        kernels->expand[j->w->index](panel_of(j, first + i) + skip, n, &panels[i]);
     }
+    expand(j, first, count, k, n, panels);
     for (uint32_t c = 0; c < j->cols; c += COLS) {
         const hy__q8 tile =
             hy__q8_from(hy__q8_at(q8_tile(j->input, j->w->n, c / COLS), j->w->n, COLS), k, COLS);
@@ -263,7 +314,7 @@ static void rest_times_columns(const job *j, uint32_t panel)
     const hy__gemm_fn gemm =
         hy__packed_block(j->w->index) == 16 ? kernels->gemm16 : kernels->gemm32;
     const hy__panel expanded = panel_at(j->scratch, n);
-    kernels->expand[j->w->index](panel_of(j, panel), n, &expanded);
+    expand(j, panel, 1, 0, n, &expanded);
     for (uint32_t c = 0; c < j->cols; c += COLS) {
         const uint32_t now = HY_MIN(j->cols - c, (uint32_t)COLS);
         const hy__q8 tile = hy__q8_at(q8_tile(j->input, n, c / COLS), n, COLS);

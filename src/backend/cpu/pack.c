@@ -156,6 +156,36 @@ void hy__unpack_block(hy_type type, const uint8_t *panel, uint32_t r, uint8_t *b
     }
 }
 
+/* ---- blocks in parts, for columns.c */
+
+enum { CODES = 4 }; /* granule of a block's codes, which are one field */
+
+size_t hy__codes_at(hy_type type)
+{
+    const field *fields = format_of(type)->fields;
+    size_t at = 0;
+    for (; fields->granule != CODES; fields++) {
+        at += fields->bytes;
+    }
+    return at;
+}
+
+void hy__pack_factors(hy_type type, const uint8_t *const blocks[HY__PANEL_ROWS], uint8_t *to)
+{
+    const struct format *f = format_of(type);
+    const uint8_t *at[ROWS];
+    memcpy(at, blocks, sizeof at);
+    for (size_t i = 0; i < MOST_FIELDS && f->fields[i].granule > 0; i++) {
+        if (f->fields[i].granule != CODES) {
+            to = interleave(at, f->fields[i].bytes, f->fields[i].granule, to);
+            continue;
+        }
+        for (size_t r = 0; r < ROWS; r++) {
+            at[r] += f->fields[i].bytes;
+        }
+    }
+}
+
 /* ---- the lists of types */
 
 int hy__packed_index(hy_type type)

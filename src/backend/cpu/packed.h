@@ -58,6 +58,11 @@ void hy__pack_panel(hy_type type, const uint8_t *rows, size_t row_bytes, uint32_
 /* The bytes of one block of row r, as they are in the file; panel: where the block begins.  Types of the first list. */
 void hy__unpack_block(hy_type type, const uint8_t *panel, uint32_t r, uint8_t *block);
 
+/* For columns.h: where the codes begin in a block of the file, and all of 16 blocks that is not codes, packed.  Types of
+ * the first list. */
+size_t hy__codes_at(hy_type type);
+void hy__pack_factors(hy_type type, const uint8_t *const blocks[HY__PANEL_ROWS], uint8_t *to);
+
 /* ---- activations */
 
 /* One column in 8 bits: x[i] ~ d[i / 32] * q[i], |q| <= 127, d = max|x| / 127 of the block.  Padded with zeros to a

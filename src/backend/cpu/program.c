@@ -57,6 +57,7 @@ static void collect_inputs(work *w, const hy__cpu_model *m, hy__cpu_phase *out)
         hy__cpu_input *in = w->input - out->n_inputs + k;
         in->q8 |= matrix->index >= 0;
         in->f32 |= matrix->index < 0;
+        in->chosen = matrix->columns ? hy__packed_block(matrix->index) : in->chosen;
     }
 }
 
@@ -98,6 +99,7 @@ static void collect_clusters(work *w, const hy__cpu_model *m, hy__cpu_phase *out
             if (w->cluster[i] == c) {
                 const hy__cpu_matrix *matrix = &m->matrices[w->g->nodes[i].in[0]];
                 cluster.m = matrix->m;
+                cluster.least = matrix->columns ? HY__COLUMNS_PANELS : HY_MAX(cluster.least, 1u);
                 cluster.panel_bytes += (uint64_t)HY__PANEL_ROWS * matrix->row_bytes;
                 cluster.n_anchors++;
                 *w->list++ = i;

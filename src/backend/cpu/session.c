@@ -55,7 +55,8 @@ static uint32_t cut_tasks(const hy__cpu_session *s, const hy__cpu_phase *p, uint
         const hy__cpu_cluster *cluster = &p->clusters[c];
         const uint32_t panels = (cluster->m + HY__PANEL_ROWS - 1) / HY__PANEL_ROWS;
         uint32_t each = (uint32_t)HY_MIN(bytes / cluster->panel_bytes, (uint64_t)panels);
-        each = HY_MAX((each + multiple - 1) / multiple * multiple, multiple);
+        const uint32_t least = HY_MAX(multiple, cluster->least);
+        each = HY_MAX((each + least - 1) / least * least, least);
         for (uint32_t first = 0; first < panels; first += each, n++) {
             if (out) {
                 out[n] = (hy__cpu_task){c, first, HY_MIN(first + each, panels)};

@@ -35,15 +35,20 @@ static bool is_packed(const hy__cpu_matrix *x)
     return x->index >= 0 || x->f32_index >= 0;
 }
 
+static uint32_t panel_rows(const hy__cpu_matrix *x)
+{
+    return x->columns ? HY__COLUMNS_ROWS : HY__PANEL_ROWS;
+}
+
 static uint32_t panels_of(const hy__cpu_matrix *x)
 {
-    return (x->m + HY__PANEL_ROWS - 1) / HY__PANEL_ROWS;
+    return (x->m + panel_rows(x) - 1) / panel_rows(x);
 }
 
 /* A matrix of few long rows takes up to 16 times its bytes in the file. */
 static uint64_t packed_bytes(const hy__cpu_matrix *x)
 {
-    const uint64_t bytes = (uint64_t)HY__PANEL_ROWS * x->row_bytes * panels_of(x);
+    const uint64_t bytes = (uint64_t)panel_rows(x) * x->row_bytes * panels_of(x);
     return (bytes + 63) / 64 * 64;
 }
 
@@ -70,10 +75,14 @@ static void pack_panels(void *arg, size_t begin, size_t end, uint32_t thread)
     const hy__cpu_matrix *x = j->from;
     (void)thread;
     for (size_t p = begin; p < end; p++) {
-        const uint32_t first = (uint32_t)p * HY__PANEL_ROWS;
-        hy__pack_panel(x->type, x->data + first * x->row_bytes, x->row_bytes,
-                       HY_MIN(x->m - first, (uint32_t)HY__PANEL_ROWS), x->n,
-                       j->to + p * HY__PANEL_ROWS * x->row_bytes);
+        const uint32_t first = (uint32_t)p * panel_rows(x), n = HY_MIN(x->m - first, panel_rows(x));
+        const uint8_t *rows = x->data + first * x->row_bytes;
+        uint8_t *panel = j->to + first * x->row_bytes;
+        if (x->columns) {
+            hy__columns_pack(x->type, rows, x->row_bytes, n, x->n, panel);
+        } else {
+            hy__pack_panel(x->type, rows, x->row_bytes, n, x->n, panel);
+        }
     }
 }
 
@@ -103,7 +112,7 @@ static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, 
             continue;
         }
         const pack_job job = {x, to};
-        const size_t panel = HY__PANEL_ROWS * x->row_bytes;
+        const size_t panel = panel_rows(x) * x->row_bytes;
         hy__pool_run(pool, panels_of(x), HY_MAX(GRAIN_BYTES / panel, (size_t)1), pack_panels,
                      (void *)&job);
         if (opts->mapped) {
@@ -118,6 +127,41 @@ static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, 
     }
     hy__pool_destroy(pool);
     return status;
+}
+
+/* Whether a value is a squared ReLU: zero for all that was not above zero. */
+static bool is_sparse(const hy__graph *g, hy__id id)
+{
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        if (g->nodes[i].out == id) {
+            return g->nodes[i].op == HY__OP_RELU2;
+        }
+    }
+    return false;
+}
+
+/* Matrices that multiply sparse values alone lie in columns, if that takes no more than a
+ * sixteenth of memory for the rows that are missing in the last panel. */
+static void choose_layouts(hy__cpu_model *m)
+{
+    const hy__graph *g = m->g;
+    for (uint32_t pass = 0; pass < 2 && m->columns; pass++) {
+        for (uint32_t i = 0; i < g->n_nodes; i++) {
+            const hy__node *node = &g->nodes[i];
+            if (node->op != HY__OP_MATMUL) {
+                continue;
+            }
+            hy__cpu_matrix *x = &m->matrices[node->in[0]];
+            const bool sparse = is_sparse(g, node->in[1]);
+            if (pass == 0 && sparse) {
+                const uint32_t missing =
+                    (HY__COLUMNS_ROWS - x->m % HY__COLUMNS_ROWS) % HY__COLUMNS_ROWS;
+                x->columns = x->index >= 0 && m->columns->gemv[x->index] && missing <= x->m / 16;
+            } else if (pass == 1 && !sparse) {
+                x->columns = false;
+            }
+        }
+    }
 }
 
 static hy_status collect(hy__cpu_model *m, hy_error *err)
@@ -149,6 +193,7 @@ hy_status hy__cpu_weights(hy__cpu_model *m, const hy__backend_model_opts *opts, 
         return HY_E_NOMEM;
     }
     HY_TRY(collect(m, err));
+    choose_layouts(m);
     uint64_t total = 0;
     for (uint32_t i = 0; i < n; i++) {
         const hy__cpu_matrix *x = &m->matrices[i];
