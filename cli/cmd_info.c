@@ -56,6 +56,24 @@ static json_t *kernels_json(size_t op, hy_type type)
     return levels;
 }
 
+/* Types with panels of columns: {LEVEL:LEVEL} of every built level; null: it has no such kernel. */
+static json_t *columns_json(void)
+{
+    json_t *types = json_object();
+    for (size_t i = 0; i < N_TYPES; i++) {
+        json_t *levels = json_object();
+        for (size_t l = 0; hy_cpu_level_at(l); l++) {
+            const char *name = hy_cpu_columns_kernel(l, (hy_type)type_ids[i]);
+            if (hy_cpu_level_built(l)) {
+                json_object_set_new(levels, hy_cpu_level_at(l),
+                                    name ? json_string(name) : json_null());
+            }
+        }
+        json_object_set_new(types, hy_type_find(type_ids[i])->name, levels);
+    }
+    return types;
+}
+
 static json_t *levels_json(void)
 {
     json_t *levels = json_array();
@@ -108,9 +126,9 @@ static int matrix_json(const options *o)
     for (size_t i = 0; hy_op_at(i); i++) {
         json_array_append_new(ops, op_json(i));
     }
-    if (!json_print(json_pack("{s:o, s:o, s:o, s:o, s:o}", "types", types, "backends", backends,
-                              "ops", ops, "cpu_levels", levels_json(), "cpu_kernels",
-                              all_kernels_json()))) {
+    if (!json_print(json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "types", types, "backends",
+                              backends, "ops", ops, "cpu_levels", levels_json(), "cpu_kernels",
+                              all_kernels_json(), "cpu_columns", columns_json()))) {
         return cli_fail(o, "out of memory");
     }
     return cli_finish_output();
@@ -180,6 +198,26 @@ static void print_levels(void)
     }
 }
 
+/* For each type that some level has in panels of columns: which. */
+static void print_columns(void)
+{
+    printf("\nkernels of cpu that leave out the zeros of a squared ReLU, for one column\n");
+    for (size_t i = 0; i < N_TYPES; i++) {
+        bool any = false;
+        for (size_t l = 0; hy_cpu_level_at(l); l++) {
+            const char *name = hy_cpu_columns_kernel(l, (hy_type)type_ids[i]);
+            if (hy_cpu_level_built(l) && name && strcmp(name, hy_cpu_level_at(l)) == 0) {
+                if (!any) {
+                    printf("  %-8s", hy_type_find(type_ids[i])->name);
+                }
+                printf(" %s", name);
+                any = true;
+            }
+        }
+        printf("%s", any ? "\n" : "");
+    }
+}
+
 /* Operations that read no matrix are alike; one line stands for them. */
 static void print_kernels(void)
 {
@@ -238,6 +276,7 @@ static int matrix(const options *o)
     }
     print_levels();
     print_kernels();
+    print_columns();
     return cli_finish_output();
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "halyard/unstable.h"
 #include "stop.h"
 #include "term.h"
 
@@ -394,6 +395,7 @@ void gen_decode(engine *e, const gen_params *p, gen_result *r)
         return;
     }
     size_t sent = 0; /* bytes of r->out handed out */
+    const double spared = engine_spared_bytes(e);
     const uint64_t start = term_now_ns();
     term_cancel_on_interrupt(e->session);
     while (r->stop == GEN_RUNNING) {
@@ -413,6 +415,7 @@ void gen_decode(engine *e, const gen_params *p, gen_result *r)
     }
     term_cancel_on_interrupt(NULL);
     r->decode_ns += term_now_ns() - start;
+    r->spared_bytes += engine_spared_bytes(e) - spared;
     if (r->stop != GEN_TEXT && r->stop != GEN_OUTPUT) {
         const gen_stop why = r->stop;
         r->stop = GEN_RUNNING;
@@ -499,9 +502,21 @@ double engine_token_bytes(const engine *e, double position)
     return rest + kv * (1 + position); /* one is written */
 }
 
+double engine_spared_bytes(const engine *e)
+{
+    double sum = 0;
+    hy_plan_info info = {.size = sizeof info};
+    hy_model_plan(e->model, &info);
+    for (uint32_t i = 0; i < info.n_phases; i++) {
+        sum += (double)hy_session_spared_bytes(e->session, i);
+    }
+    return sum;
+}
+
 double gen_token_bytes(const engine *e, const gen_result *r)
 {
-    return engine_token_bytes(e, r->decode_n ? r->position_sum / (double)r->decode_n : 0);
+    const double n = r->decode_n ? (double)r->decode_n : 1;
+    return engine_token_bytes(e, r->position_sum / n) - r->spared_bytes / n;
 }
 
 static double per_second(uint64_t n, uint64_t ns)

@@ -73,6 +73,7 @@ typedef struct gen_result {
     uint64_t decode_n; /* evaluations after it */
     uint64_t decode_ns;
     double position_sum; /* of the decode evaluations, for the bytes of a KV cache */
+    double spared_bytes; /* weights that they did not read */
 } gen_result;
 
 /* Evaluates what is pending in the session. False: see r->stop. */
@@ -89,6 +90,8 @@ hy_status gen_finish_pending(engine *e, hy_error *err);
 
 /* Weights and state that a token at this position of the session must read or write, bytes. */
 double engine_token_bytes(const engine *e, double position);
+/* Weights that met zeros and were not read, in all steps of the session, bytes. */
+double engine_spared_bytes(const engine *e);
 /* Weights and state that one token of r had to read, bytes. */
 double gen_token_bytes(const engine *e, const gen_result *r);
 /* The closing line on standard error. */

@@ -109,6 +109,7 @@ bool profile_init(profile *p, const hy_session *s, size_t runs, bool keep_events
     hy_model_plan(m, &info);
     memset(p, 0, sizeof *p);
     p->model = m;
+    p->session = s;
     p->n_phases = info.n_phases;
     p->most_runs = runs;
     p->keep = keep_events;
@@ -153,6 +154,9 @@ void profile_free(profile *p)
 
 void profile_begin(profile *p)
 {
+    for (uint32_t i = 0; i < p->n_phases; i++) {
+        p->work[i].spared = hy_session_spared_bytes(p->session, i);
+    }
     for (uint32_t i = 0; i < p->n_rows; i++) {
         p->rows[i].ns[p->runs] = 0;
     }
@@ -187,12 +191,16 @@ void profile_phase(void *user, uint32_t phase, uint32_t n_tokens, uint64_t begin
     }
     p->last_phase = phase;
     p->last_tokens = n_tokens;
-    const profile_work *w = &p->work[phase];
+    profile_work *w = &p->work[phase];
     profile_row *row = &p->rows[p->row_of[phase]];
     row->ns[p->runs] += (double)(end_ns - begin_ns);
     row->bytes +=
         w->once + w->per_token * n_tokens + w->per_position * ((double)p->pos + (double)n_tokens);
     row->ops += w->ops * (w->for_last ? 1 : n_tokens);
+    const uint64_t spared = hy_session_spared_bytes(p->session, phase);
+    row->bytes -= (double)(spared - w->spared);
+    row->spares |= spared > w->spared;
+    w->spared = spared;
     if (p->keep) {
         const profile_event event = {phase, n_tokens, begin_ns, end_ns};
         keep_event(p, &event);

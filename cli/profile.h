@@ -16,6 +16,7 @@ typedef struct profile_work {
     double per_token;    /* further bytes for each token */
     double per_position; /* bytes for each token before, which the whole step reads once */
     double ops;          /* multiplications and additions for each token */
+    uint64_t spared;     /* bytes of weights that the session had left out when it was last asked */
     bool for_last;       /* works for the last token of a step alone: only its logits are wanted */
 } profile_work;
 
@@ -24,6 +25,7 @@ typedef struct profile_row {
     char name[160];   /* what it computes: "time_mix_{key,value}" */
     uint32_t n_phases;
     double bytes, ops; /* of all runs */
+    bool spares;       /* weights that met zeros were left out */
     double *ns;        /* [runs] for each token; of the run in progress: all in all */
 } profile_row;
 
@@ -34,6 +36,7 @@ typedef struct profile_event {
 
 typedef struct profile {
     const hy_model *model;
+    const hy_session *session;
     uint32_t n_phases;
     profile_work *work; /* [n_phases] */
     uint32_t *row_of;   /* [n_phases] */

@@ -30,6 +30,9 @@ HY_API bool hy_cpu_level_here(size_t i);
  * a level below it.  Where the operation reads a matrix, on weights of `type`, for one column or
  * for many; NULL: they are decoded to f32 first. */
 HY_API const char *hy_cpu_kernel(size_t level, size_t op, hy_type type, bool many);
+/* The same for matrices behind a squared ReLU, in panels of columns that leave its zeros out; NULL:
+ * there is no such kernel, zeros are multiplied like all else. */
+HY_API const char *hy_cpu_columns_kernel(size_t level, hy_type type);
 
 /* ---- what a model does for a token */
 
@@ -141,6 +144,9 @@ typedef void (*hy_profile)(void *user, uint32_t phase, uint32_t n_tokens, uint64
 /* profile NULL: none.  HY_E_UNSUPPORTED: the backend does not run phases. */
 HY_API hy_status hy_session_set_profile(hy_session *s, hy_profile profile, void *user,
                                         hy_error *err);
+
+/* Bytes of weights of a phase that all steps so far did not read, because they met zeros. */
+HY_API uint64_t hy_session_spared_bytes(const hy_session *s, uint32_t phase);
 
 HY_END_DECLS
 

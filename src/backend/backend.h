@@ -72,6 +72,8 @@ typedef struct hy__backend {
      * Without commit the next step begins where this one began. */
     hy_status (*step)(void *session, const hy__step_args *args, hy_error *err);
     void (*commit)(void *session);
+    /* As hy_session_spared_bytes; NULL: always 0. */
+    uint64_t (*spared_bytes)(const void *session, uint32_t phase);
 
     /* The state as f32: the recurrent block (plan order), then every KV cache as [n_pos][n].  write
      * makes it the state; data NULL: all zeros, n_pos 0. */

@@ -367,6 +367,14 @@ hy_status hy_session_set_profile(hy_session *s, hy_profile profile, void *user, 
     return HY_OK;
 }
 
+uint64_t hy_session_spared_bytes(const hy_session *s, uint32_t phase)
+{
+    const hy__backend *backend = s->model->backend;
+    return backend->spared_bytes && phase < s->model->fusion.n_phases
+               ? backend->spared_bytes(s->backend, phase)
+               : 0;
+}
+
 /* ---- state */
 
 hy_status hy_session_snapshot(const hy_session *s, hy_state **out, hy_error *err)

@@ -194,6 +194,12 @@ void hy__columns_pack(hy_type type, const uint8_t *rows, size_t row_bytes, uint3
     }
 }
 
+uint64_t hy__columns_bytes(hy_type type, uint32_t m)
+{
+    const struct format *f = format_of(type);
+    return ((uint64_t)m + ROWS - 1) / ROWS * 16 * ((uint64_t)f->bits + f->more_bits);
+}
+
 /* ---- chosen columns: three arrays, one behind another */
 
 static size_t aligned(size_t bytes)

@@ -36,6 +36,9 @@ static inline uint32_t hy__columns_position(uint32_t r)
  * list. */
 void hy__columns_pack(hy_type type, const uint8_t *rows, size_t row_bytes, uint32_t n_rows, uint32_t n, uint8_t *panel);
 
+/* Bytes of the codes that a column of m rows has. */
+uint64_t hy__columns_bytes(hy_type type, uint32_t m);
+
 /* The columns whose code is not zero, in groups of four that do not cross blocks of B elements; the last group of a
  * block is filled up with codes 0 of its last column. */
 typedef struct hy__chosen {

@@ -64,6 +64,7 @@ const hy__backend hy__backend_cpu = {
     .session_destroy = hy__cpu_session_destroy,
     .step = hy__cpu_step,
     .commit = hy__cpu_commit,
+    .spared_bytes = hy__cpu_spared_bytes,
     .state_read = hy__cpu_state_read,
     .state_write = hy__cpu_state_write,
 };

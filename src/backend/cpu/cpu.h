@@ -132,6 +132,7 @@ typedef struct hy__cpu_session {
     hy__cpu_tasks *decode, *prefill; /* [n_phases]: tasks of the phases of matrices, for one column and for many */
     atomic_bool stopped; /* something was left out of the step */
     atomic_uint *next;               /* [n_stages] first task nobody has taken */
+    uint64_t *spared;                /* [n_phases] bytes of weights that met zeros, of all steps */
     uint64_t *times;                 /* [n_phases + 1] when each phase ended; time 0: when the first began */
     hy__step_args args;              /* of the step at hand */
 } hy__cpu_session;
@@ -142,6 +143,7 @@ void hy__cpu_session_destroy(void *session);
 hy_status hy__cpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
 hy_status hy__cpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
 void hy__cpu_commit(void *session);
+uint64_t hy__cpu_spared_bytes(const void *session, uint32_t phase);
 
 /* exec.c */
 hy_status hy__cpu_step(void *session, const hy__step_args *args, hy_error *err);

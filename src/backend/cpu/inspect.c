@@ -40,6 +40,20 @@ static bool has_matmul(const hy__packed_table *own, const hy__packed_table *all,
     return hy__packed_block(i) == 16 ? own->gemm16 == all->gemm16 : own->gemm32 == all->gemm32;
 }
 
+const char *hy_cpu_columns_kernel(size_t level, hy_type type)
+{
+    const int i = hy__packed_index(type);
+    const hy__columns_table *columns = hy__level_columns(level);
+    if (i < 0 || !columns || !columns->gemv[i]) {
+        return NULL;
+    }
+    size_t l = 0;
+    while (hy__level_columns(l) != columns) {
+        l++;
+    }
+    return hy__level_name(l);
+}
+
 const char *hy_cpu_kernel(size_t level, size_t op, hy_type type, bool many)
 {
     const bool is_matmul = op == HY__OP_MATMUL;

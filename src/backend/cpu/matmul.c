@@ -97,6 +97,26 @@ static float *f32_tile(char *input, bool q8, uint32_t n, uint32_t cols, uint32_t
     return (float *)(void *)(input + behind + tile * f32_tile_bytes(n));
 }
 
+/* What a number of columns has in the matrices of a phase that lie in columns. */
+static uint64_t spared_bytes(const hy__cpu_model *m, const hy__cpu_phase *p, uint32_t cols)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < p->p->n_anchor; i++) {
+        const hy__node *node = &m->g->nodes[p->p->first + p->p->n_prologue + i];
+        const hy__cpu_matrix *w = &m->matrices[node->in[0]];
+        if (w->columns) {
+            bytes += hy__columns_bytes(w->type, w->m) * cols;
+        }
+    }
+    return bytes;
+}
+
+uint64_t hy__cpu_spared_bytes(const void *session, uint32_t phase)
+{
+    const hy__cpu_session *s = session;
+    return s->spared[phase];
+}
+
 void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input, uint32_t t0,
                      uint32_t t1)
 {
@@ -112,7 +132,9 @@ void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input,
             kernels->quantize(x, n, to);
             if (in->chosen) {
                 const hy__q8 q8 = hy__q8_at(to, n, 1);
-                s->model->columns->choose(&q8, n, in->chosen, to + hy__q8_bytes(n, 1));
+                const uint32_t found =
+                    s->model->columns->choose(&q8, n, in->chosen, to + hy__q8_bytes(n, 1));
+                s->spared[p - s->model->program.phases] += spared_bytes(s->model, p, n - found);
             }
         }
         return;

@@ -32,6 +32,7 @@ void hy__cpu_session_destroy(void *session)
     hy__free(&env, s->task_memory);
     hy__free(&env, s->decode);
     hy__free(&env, s->times);
+    hy__free(&env, s->spared);
     hy__free(&env, (void *)s->next);
     hy__free(&env, s);
 }
@@ -223,6 +224,7 @@ static hy_status allocate(hy__cpu_session *s, hy_error *err)
                                sizeof(float) * (uint64_t)n_out, err)) ||
         !(s->recurrent[0] = zero_state(s, err)) || !(s->recurrent[1] = zero_state(s, err)) ||
         !(s->times = hy__calloc(env, (size_t)m->program.n_phases + 1, sizeof *s->times, err)) ||
+        !(s->spared = hy__calloc(env, m->program.n_phases, sizeof *s->spared, err)) ||
         !(s->next = hy__alloc(env, m->program.n_stages, sizeof *s->next, err))) {
         return HY_E_NOMEM;
     }
