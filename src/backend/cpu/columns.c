@@ -202,14 +202,14 @@ uint64_t hy__columns_bytes(hy_type type, uint32_t m)
 
 /* ---- chosen columns: three arrays, one behind another */
 
-static size_t aligned(size_t bytes)
+static uint64_t aligned(uint64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
 }
 
 uint64_t hy__chosen_bytes(uint32_t n)
 {
-    return aligned((size_t)n / 16 + 1) + 2 * aligned((size_t)n);
+    return aligned((uint64_t)n / 16 + 1) + 2 * aligned(n);
 }
 
 hy__chosen hy__chosen_at(const void *memory, uint32_t n)
