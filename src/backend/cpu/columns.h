@@ -50,7 +50,14 @@ typedef struct hy__chosen {
 uint64_t hy__chosen_bytes(uint32_t n);
 hy__chosen hy__chosen_at(const void *memory, uint32_t n);
 
-/* Chooses the columns of x, n elements of it, a multiple of 32, for B 16 or 32.  Returns how many are not zero. */
+/* Whether a block with this many groups is read whole: memory is faster from the beginning to the end than here and
+ * there. */
+static inline bool hy__columns_whole(uint32_t block, uint32_t groups)
+{
+    return 4 * groups > block / 8 * 3;
+}
+
+/* Chooses the columns of x, n elements of it, a multiple of 32, for B 16 or 32.  Returns how many are read. */
 typedef uint32_t (*hy__choose_fn)(const hy__q8 *x, uint32_t n, uint32_t block, void *memory);
 /* y[r] = row r times the column, 128 rows. */
 typedef void (*hy__gemv_columns_fn)(const uint8_t *panel, const hy__q8 *x, const hy__chosen *chosen, uint32_t n,

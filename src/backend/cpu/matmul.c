@@ -132,9 +132,9 @@ void hy__cpu_prepare(hy__cpu_session *s, const hy__cpu_phase *p, uint32_t input,
             kernels->quantize(x, n, to);
             if (in->chosen) {
                 const hy__q8 q8 = hy__q8_at(to, n, 1);
-                const uint32_t found =
+                const uint32_t read =
                     s->model->columns->choose(&q8, n, in->chosen, to + hy__q8_bytes(n, 1));
-                s->spared[p - s->model->program.phases] += spared_bytes(s->model, p, n - found);
+                s->spared[p - s->model->program.phases] += spared_bytes(s->model, p, n - read);
             }
         }
         return;

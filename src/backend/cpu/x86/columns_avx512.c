@@ -20,9 +20,15 @@ typedef struct shape {
     bool levels; /* codes are places in the table of IQ4 */
 } shape;
 
+/* Bytes that a column has of codes, and of further bits. */
 static HY_INLINE size_t columns_bytes(shape t)
 {
-    return (size_t)2 * t.bits * 8;
+    return (size_t)16 * t.bits;
+}
+
+static HY_INLINE size_t further_bytes(shape t)
+{
+    return (size_t)16 * t.more_bits;
 }
 
 static HY_INLINE size_t block_bytes(shape t)
@@ -246,26 +252,33 @@ typedef struct cursor {
     uint32_t b; /* block of B elements of the row */
 } cursor;
 
+/* Into the second level of cache: the first can wait for fewer lines at a time. */
+static HY_INLINE void fetch(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+    }
+}
+
 /* Asks for the scales and chosen columns of a block of B elements, and moves on to the next. */
 static HY_INLINE void read_ahead(shape t, cursor *at, const hy__chosen *x, uint32_t n)
 {
     const uint32_t per_block = t.elems / t.block, b = at->b % per_block;
     const size_t lines = (size_t)2 * t.factor_bytes, some = (lines + per_block - 1) / per_block;
     const columns from = columns_from(t, at->block);
-    for (size_t i = 0; i < some; i++) {
-        _mm_prefetch((const char *)at->block + 64 * (some * b + i), _MM_HINT_T1);
-    }
-    for (uint32_t i = 0; i < 4u * x->groups[at->b]; i++) {
-        const size_t col = (size_t)t.block * b + at->cols[i];
-        _mm_prefetch((const char *)from.low + columns_bytes(t) * col, _MM_HINT_T1);
-        if (t.bits == 8) {
-            _mm_prefetch((const char *)from.low + columns_bytes(t) * col + 64, _MM_HINT_T1);
+    fetch(at->block + 64 * some * b, 64 * some);
+    const uint32_t chosen = 4u * x->groups[at->b];
+    if (hy__columns_whole(t.block, x->groups[at->b])) {
+        fetch(from.low + columns_bytes(t) * t.block * b, columns_bytes(t) * t.block);
+        fetch(from.high + further_bytes(t) * t.block * b, further_bytes(t) * t.block);
+    } else {
+        for (uint32_t i = 0; i < chosen; i++) {
+            const size_t col = (size_t)t.block * b + at->cols[i];
+            fetch(from.low + columns_bytes(t) * col, columns_bytes(t));
+            fetch(from.high + further_bytes(t) * col, further_bytes(t));
         }
-        if (t.more_bits > 0) {
-            _mm_prefetch((const char *)from.high + (size_t)16 * t.more_bits * col, _MM_HINT_T1);
-        }
     }
-    at->cols += 4u * x->groups[at->b];
+    at->cols += chosen;
     at->b++;
     if (b + 1 == per_block) {
         at->block += block_bytes(t);
@@ -306,7 +319,7 @@ static HY_INLINE void read_ahead(shape t, cursor *at, const hy__chosen *x, uint3
                 columns from = columns_from(t, panel);                                             \
                 __m512i dot[GROUPS], v[HALF];                                                      \
                 from.low += columns_bytes(t) * (B)*b;                                              \
-                from.high += (size_t)16 * (H) * (B)*b;                                             \
+                from.high += further_bytes(t) * (B)*b;                                             \
                 for (uint32_t i = 0; i < GROUPS; i++) {                                            \
                     dot[i] = _mm512_setzero_si512();                                               \
                 }                                                                                  \
@@ -378,7 +391,7 @@ static uint32_t choose(const hy__q8 *x, uint32_t n, uint32_t block, void *memory
     const hy__chosen to = hy__chosen_at(memory, n);
     uint8_t *groups = memory, *cols = groups + (to.cols - to.groups);
     int8_t *q = (int8_t *)groups + (to.q - (const int8_t *)to.groups);
-    uint32_t found = 0, at = 0; /* at: where the next group goes */
+    uint32_t read = 0, at = 0; /* at: where the next group goes */
     for (uint32_t k = 0; k < n; k += block) {
         const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(x->q + (k & ~31u)));
         uint32_t mask = _mm256_test_epi8_mask(v, v);
@@ -389,15 +402,16 @@ static uint32_t choose(const hy__q8 *x, uint32_t n, uint32_t block, void *memory
             cols[i] = (uint8_t)col;
             q[i] = x->q[k + col];
         }
-        found += i - at;
+        const uint32_t found = i - at;
         for (; i % 4 != 0; i++) {
             cols[i] = cols[i - 1];
             q[i] = 0;
         }
         groups[k / block] = (uint8_t)((i - at) / 4);
+        read += hy__columns_whole(block, groups[k / block]) ? block : found;
         at = i;
     }
-    return found;
+    return read;
 }
 
 /* ---- */
