@@ -611,30 +611,28 @@ static void vec_kv_read(hy__kv_form form, const void *block, uint32_t i, float *
     }
 }
 
-static void expand_q8_keys(const uint8_t *restrict run, float *restrict out)
+static void expand_q8_keys(const uint8_t *run, float *out)
 {
     float d[LANES];
-    int8_t codes[Q8_BLOCK * LANES];
     hy__halves((const uint16_t *)(const void *)run, d, LANES);
-    memcpy(codes, run + sizeof(uint16_t) * LANES, sizeof codes);
-    for (size_t e = 0; e < Q8_BLOCK; e++) {
-        for (size_t l = 0; l < LANES; l++) {
-            out[e * LANES + l] = d[l] * (float)codes[e * LANES + l];
-        }
+    run += sizeof(uint16_t) * LANES;
+    for (size_t e = 0; e < Q8_BLOCK * LANES; e += LANES) {
+        hy__scale_codes(run + e, d, out + e);
     }
 }
 
-static void expand_q8_values(const uint8_t *restrict run, float *restrict out)
+static void expand_q8_values(const uint8_t *run, float *out)
 {
     float d[BLOCK];
-    int8_t codes[BLOCK * LANES];
     hy__halves((const uint16_t *)(const void *)run, d, BLOCK);
-    for (size_t half = 0; half < 2; half++, out += BLOCK * LANES) {
-        memcpy(codes, run + sizeof(uint16_t) * BLOCK + half * sizeof codes, sizeof codes);
-        for (size_t i = 0; i < BLOCK; i++) {
-            for (size_t l = 0; l < LANES; l++) {
-                out[i * LANES + l] = d[i] * (float)codes[i * LANES + l];
-            }
+    run += sizeof(uint16_t) * BLOCK;
+    for (size_t i = 0; i < BLOCK; i++) {
+        float same[LANES];
+        for (size_t l = 0; l < LANES; l++) {
+            same[l] = d[i];
+        }
+        for (size_t e = i * LANES; e < Q8_BLOCK * BLOCK; e += BLOCK * LANES) {
+            hy__scale_codes(run + e, same, out + e);
         }
     }
 }

@@ -338,11 +338,53 @@ typedef void (*gemm_f32_cols_fn)(const float *w, const float *x, uint32_t steps,
 
 GROUP_6(GEMM_F32, 0)
 
+/* Few columns: both kinds of elements in one pass, for additions of one kind alone would wait for
+ * each other. */
+#define BEGIN_PAIR(t)                                                                              \
+    BEGIN_F32(t)                                                                                   \
+    __m256 q0##t = _mm256_loadu_ps(sums + 32 * (t) + 16),                                          \
+           q1##t = _mm256_loadu_ps(sums + 32 * (t) + 24);
+#define FMA_ODD(t)                                                                                 \
+    {                                                                                              \
+        const __m256 v = _mm256_set1_ps(x[HY__TILE_COLS + (t)]);                                   \
+        q0##t = _mm256_fmadd_ps(w2, v, q0##t);                                                     \
+        q1##t = _mm256_fmadd_ps(w3, v, q1##t);                                                     \
+    }
+#define END_PAIR(t)                                                                                \
+    END_F32(t)                                                                                     \
+    _mm256_storeu_ps(sums + 32 * (t) + 16, q0##t);                                                 \
+    _mm256_storeu_ps(sums + 32 * (t) + 24, q1##t);
+#define GEMM_PAIR(block, cols)                                                                     \
+    static void gemm_pair_##cols(const float *w, const float *x, uint32_t n, float *sums)          \
+    {                                                                                              \
+        COLS_##cols(BEGIN_PAIR) for (; n >= 2; n -= 2, w += 32, x += 2 * HY__TILE_COLS)            \
+        {                                                                                          \
+            const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);                     \
+            COLS_##cols(FMA_F32) const __m256 w2 = _mm256_loadu_ps(w + 16),                        \
+                                              w3 = _mm256_loadu_ps(w + 24);                        \
+            COLS_##cols(FMA_ODD)                                                                   \
+        }                                                                                          \
+        if (n > 0) {                                                                               \
+            const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);                     \
+            COLS_##cols(FMA_F32)                                                                   \
+        }                                                                                          \
+        COLS_##cols(END_PAIR)                                                                      \
+    }
+#define ENTRY_PAIR(block, cols) gemm_pair_##cols,
+#define GROUP_3(X, block) X(block, 1) X(block, 2) X(block, 3)
+
+GROUP_3(GEMM_PAIR, 0)
+
 /* Parts of so many elements that their weights stay in the first level of cache. */
 static void gemm_f32(const float *w, const float *x, uint32_t n, uint32_t cols, float *sums)
 {
     enum { PART = 256, MOST = 6 };
+    static const gemm_f32_cols_fn pairs_of_cols[] = {GROUP_3(ENTRY_PAIR, 0)};
     static const gemm_f32_cols_fn of_cols[] = {GROUP_6(ENTRY_F32, 0)};
+    if (cols <= HY_COUNT(pairs_of_cols)) {
+        pairs_of_cols[cols - 1](w, x, n, sums);
+        return;
+    }
     for (uint32_t k = 0; k < n; k += PART) {
         const uint32_t part = HY_MIN((uint32_t)PART, n - k);
         for (uint32_t t = 0; t < cols; t += MOST) {

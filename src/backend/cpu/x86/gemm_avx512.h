@@ -136,7 +136,9 @@ typedef void (*gemm_f32_cols_fn)(const float *w, const float *x, uint32_t n, flo
         COLS_##cols(BEGIN) for (uint32_t k = n; k >= 2;                                            \
                                 k -= 2, w += 32, x += (size_t)2 * HY__TILE_COLS)                   \
         {                                                                                          \
-            const __m512 weights = _mm512_loadu_ps(w), next = _mm512_loadu_ps(w + 16);             \
+            __m512 weights = _mm512_loadu_ps(w), next = _mm512_loadu_ps(w + 16);                   \
+            HY_KEEP(weights);                                                                      \
+            HY_KEEP(next);                                                                         \
             COLS_##cols(EVEN) COLS_##cols(ODD)                                                     \
         }                                                                                          \
         if (n % 2 != 0) {                                                                          \
