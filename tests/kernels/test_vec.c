@@ -460,13 +460,25 @@ typedef struct wkv7_args {
     uint32_t at_once; /* tokens of a call */
 } wkv7_args;
 
-/* The result is the last state, then y. */
+static void transpose(float *m, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            const float x = m[(size_t)i * n + j];
+            m[(size_t)i * n + j] = m[(size_t)j * n + i];
+            m[(size_t)j * n + i] = x;
+        }
+    }
+}
+
+/* The result is the last state, a row per value channel, then y. */
 static void run_wkv7(const hy__vec *vec, const call *c, float *out)
 {
     const wkv7_args *a = c->args;
     const size_t size = (size_t)a->n * a->n;
     float *old = memory_of(size * sizeof *old), *y = memory_of(a->n_tokens * a->stride * sizeof *y);
     memcpy(old, a->state, size * sizeof *old);
+    transpose(old, a->n);
     for (uint32_t t = 0; t < a->n_tokens; t += a->at_once) {
         const size_t at = t * a->stride;
         const hy__vec_wkv7 args = {
@@ -476,6 +488,7 @@ static void run_wkv7(const hy__vec *vec, const call *c, float *out)
         vec->wkv7(&args);
         memcpy(old, out, size * sizeof *old);
     }
+    transpose(out, a->n);
     for (uint32_t t = 0; t < a->n_tokens; t++) {
         memcpy(out + size + (size_t)t * a->n, y + t * a->stride, a->n * sizeof *y);
     }

@@ -295,12 +295,36 @@ static void move_caches(hy__cpu_session *s, uint64_t n_pos, float *out, const fl
     }
 }
 
+/* The states of WKV-7 heads lie transposed here (vec.h): a recurrent block to the other form. */
+static void transpose_heads(const hy__cpu_model *m, float *block)
+{
+    for (uint32_t k = 0; k < m->g->n_nodes; k++) {
+        const hy__node *node = &m->g->nodes[k];
+        if (node->op != HY__OP_WKV7) {
+            continue;
+        }
+        const hy__value *v = &m->g->values[node->in[6]];
+        const size_t n = node->params.group;
+        float *head = block + m->p->state_place[v->state];
+        for (const float *end = head + v->n; head < end; head += n * n) {
+            for (size_t i = 1; i < n; i++) {
+                for (size_t j = 0; j < i; j++) {
+                    const float x = head[i * n + j];
+                    head[i * n + j] = head[j * n + i];
+                    head[j * n + i] = x;
+                }
+            }
+        }
+    }
+}
+
 hy_status hy__cpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err)
 {
     hy__cpu_session *s = session;
     const size_t n = (size_t)s->model->p->recurrent;
     (void)err; /* nothing here can fail: the memory is ours */
     memcpy(data, s->recurrent[s->current], n * sizeof *data);
+    transpose_heads(s->model, data);
     move_caches(s, n_pos, data + n, NULL);
     return HY_OK;
 }
@@ -315,6 +339,7 @@ hy_status hy__cpu_state_write(void *session, uint64_t n_pos, const float *data, 
         return HY_OK;
     }
     memcpy(s->recurrent[s->current], data, n * sizeof *data);
+    transpose_heads(s->model, s->recurrent[s->current]);
     move_caches(s, n_pos, NULL, data + n);
     return HY_OK;
 }

@@ -274,173 +274,67 @@ static void vec_rope(float *y, const float *x, const float *cs, uint32_t n, uint
     }
 }
 
-/* ---- rows that meet a vector: the recurrence.
- *
- * Four rows at a time, each with 16 partial sums of its own: named arrays and indices of the size
- * of pointers, which compilers keep in registers. */
-
-enum {
-    ROWS = 4,              /* at a time */
-    GROUP = 32,            /* whose partial sums are folded together */
-    WIDEST_STREAMED = 128, /* of rows that are written past the caches */
-};
-
-/* The partial sums of up to GROUP rows, quarter by quarter: to add them takes no steps within
- * vectors, but for the last four of a row. */
-typedef struct partial_sums {
-    float quarter[4][GROUP * 4];
-} partial_sums;
-
-/* The 16 of row i; sum is an array, which stays in registers. */
-#define KEEP(p, i, sum)                                                                            \
-    do {                                                                                           \
-        memcpy((p)->quarter[0] + 4 * (i), (sum), 4 * sizeof(float));                               \
-        memcpy((p)->quarter[1] + 4 * (i), (sum) + 4, 4 * sizeof(float));                           \
-        memcpy((p)->quarter[2] + 4 * (i), (sum) + 8, 4 * sizeof(float));                           \
-        memcpy((p)->quarter[3] + 4 * (i), (sum) + 12, 4 * sizeof(float));                          \
-    } while (0)
-
-/* out[i] = the sum of row i, added in halves. */
-static inline void fold_rows(const partial_sums *restrict p, float *restrict out, size_t n)
-{
-    float four[GROUP * 4];
-    for (size_t i = 0; i < 4 * n; i++) {
-        four[i] = (p->quarter[0][i] + p->quarter[2][i]) + (p->quarter[1][i] + p->quarter[3][i]);
-    }
-    for (size_t i = 0; i < n; i++) {
-        out[i] = (four[4 * i] + four[4 * i + 2]) + (four[4 * i + 1] + four[4 * i + 3]);
-    }
-}
-
-/* ROWS rows times x: partial sums from row i of p on. */
-static inline void dot_rows(const float *const *rows, const float *restrict x, size_t n,
-                            partial_sums *restrict p, size_t i)
-{
-    const float *restrict m0 = rows[0], *restrict m1 = rows[1];
-    const float *restrict m2 = rows[2], *restrict m3 = rows[3];
-    float s0[LANES] = {0}, s1[LANES] = {0}, s2[LANES] = {0}, s3[LANES] = {0};
-    const size_t whole = n / LANES * LANES;
-    for (size_t j = 0; j < whole; j += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            s0[l] += m0[j + l] * x[j + l];
-            s1[l] += m1[j + l] * x[j + l];
-            s2[l] += m2[j + l] * x[j + l];
-            s3[l] += m3[j + l] * x[j + l];
-        }
-    }
-    for (size_t j = whole; j < n; j++) {
-        s0[j - whole] += m0[j] * x[j];
-        s1[j - whole] += m1[j] * x[j];
-        s2[j - whole] += m2[j] * x[j];
-        s3[j - whole] += m3[j] * x[j];
-    }
-    KEEP(p, i, s0);
-    KEEP(p, i + 1, s1);
-    KEEP(p, i + 2, s2);
-    KEEP(p, i + 3, s3);
-}
-
-/* out[i] = row i of m times x, for up to GROUP rows. */
-static inline void dot_each(const float *m, size_t stride, const float *x, size_t n, size_t n_rows,
-                            float *out)
-{
-    const size_t last = n_rows - 1;
-    partial_sums p;
-    for (size_t i = 0; i < n_rows; i += ROWS) {
-        /* The last row serves those behind it. */
-        const float *rows[ROWS] = {m + i * stride, m + HY_MIN(i + 1, last) * stride,
-                                   m + HY_MIN(i + 2, last) * stride,
-                                   m + HY_MIN(i + 3, last) * stride};
-        dot_rows(rows, x, n, &p, i);
-    }
-    fold_rows(&p, out, n_rows);
-}
-
 /* ---- WKV-7 */
 
-/* One token's vectors along a row of S. */
+enum { WIDE = 64 }; /* channels of values at a time, whose sums stay in registers */
+
+/* One token's vectors along the keys of S. */
 typedef struct token {
     const float *r, *w, *k, *kk, *a;
     size_t n;
 } token;
 
-/* Element j of the next state, from s that of the old, sk = (S kk) and v those of its row. */
-#define NEXT(s, sk, v) (((s)*w[j] - (sk)*ka) + (v)*k[j])
+/* Columns of S to their next state, maybe in place: row j has key channel j of them.  A macro, for
+ * GCC keeps the sums of a function's arguments in memory; `width` is a constant where it matters.
+ */
+#define WKV7_COLUMNS(width)                                                                        \
+    do {                                                                                           \
+        float removed_[WIDE] = {0}, sum_[WIDE] = {0}, past_[WIDE];                                 \
+        for (size_t j = 0; j < t->n; j++) {                                                        \
+            const float *row_ = from + j * t->n;                                                   \
+            const float kk_ = t->kk[j];                                                            \
+            for (size_t i = 0; i < (width); i++) {                                                 \
+                removed_[i] += row_[i] * kk_;                                                      \
+            }                                                                                      \
+        }                                                                                          \
+        for (size_t j = 0; j < t->n; j++) {                                                        \
+            const float *row_ = from + j * t->n;                                                   \
+            float *next_ = stream ? past_ : to + j * t->n;                                         \
+            const float w_ = t->w[j], k_ = t->k[j], ka_ = t->kk[j] * t->a[j], r_ = t->r[j];        \
+            HY_INDEPENDENT                                                                         \
+            for (size_t i = 0; i < (width); i++) {                                                 \
+                const float x_ = (row_[i] * w_ - removed_[i] * ka_) + v[i] * k_;                   \
+                next_[i] = x_;                                                                     \
+                sum_[i] += x_ * r_;                                                                \
+            }                                                                                      \
+            if (stream) {                                                                          \
+                hy__stream(to + j * t->n, past_, (width));                                         \
+            }                                                                                      \
+        }                                                                                          \
+        memcpy(y, sum_, (width) * sizeof *sum_);                                                   \
+    } while (0)
 
-/* One row of S to its next state, maybe in place; partial sums of that times r. */
-static void wkv7_row(const token *t, const float *from, float *to, float sk, float v,
-                     partial_sums *p, size_t i)
+static inline void wkv7_wide(const token *t, const float *from, float *to, const float *restrict v,
+                             float *restrict y, const bool stream)
 {
-    const float *restrict r = t->r, *restrict w = t->w, *restrict k = t->k;
-    float sum[LANES] = {0};
-    for (size_t j = 0; j < t->n; j++) {
-        const float ka = t->kk[j] * t->a[j];
-        to[j] = NEXT(from[j], sk, v);
-        sum[j % LANES] += to[j] * r[j];
-    }
-    KEEP(p, i, sum);
+    WKV7_COLUMNS(WIDE);
 }
 
-/* ROWS rows, n a multiple of LANES. */
-static inline void wkv7_rows(const token *t, const float *from, float *to,
-                             const float *restrict removed, const float *restrict value,
-                             partial_sums *restrict p, size_t i)
+static inline void wkv7_narrow(const token *t, const float *from, float *to,
+                               const float *restrict v, float *restrict y, const bool stream,
+                               const size_t width)
 {
-    const float *restrict r = t->r, *restrict w = t->w, *restrict k = t->k;
-    const float *restrict kk = t->kk, *restrict a = t->a;
-    const size_t n = t->n;
-    const float *from1 = from + n, *from2 = from1 + n, *from3 = from2 + n;
-    float *to1 = to + n, *to2 = to1 + n, *to3 = to2 + n;
-    const float sk0 = removed[0], sk1 = removed[1], sk2 = removed[2], sk3 = removed[3];
-    const float v0 = value[0], v1 = value[1], v2 = value[2], v3 = value[3];
-    float s0[LANES] = {0}, s1[LANES] = {0}, s2[LANES] = {0}, s3[LANES] = {0};
-    for (size_t first = 0; first < n; first += LANES) {
-        HY_INDEPENDENT
-        for (size_t l = 0; l < LANES; l++) {
-            const size_t j = first + l;
-            const float ka = kk[j] * a[j];
-            const float x0 = NEXT(from[j], sk0, v0), x1 = NEXT(from1[j], sk1, v1);
-            const float x2 = NEXT(from2[j], sk2, v2), x3 = NEXT(from3[j], sk3, v3);
-            to[j] = x0;
-            to1[j] = x1;
-            to2[j] = x2;
-            to3[j] = x3;
-            s0[l] += x0 * r[j];
-            s1[l] += x1 * r[j];
-            s2[l] += x2 * r[j];
-            s3[l] += x3 * r[j];
-        }
-    }
-    KEEP(p, i, s0);
-    KEEP(p, i + 1, s1);
-    KEEP(p, i + 2, s2);
-    KEEP(p, i + 3, s3);
-}
-
-/* The next state of a group of rows, which stays in the nearest cache between the two passes over
- * it; y is what the group's channels give. */
-static inline void wkv7_group(const token *t, const float *from, float *to, const float *v,
-                              float *y, size_t rows)
-{
-    const size_t n = t->n;
-    partial_sums p;
-    float removed[GROUP];
-    dot_each(from, n, t->kk, n, rows, removed);
-    size_t i = 0;
-    for (; n % LANES == 0 && i < rows; i += ROWS) {
-        wkv7_rows(t, from + i * n, to + i * n, removed + i, v + i, &p, i);
-    }
-    for (; i < rows; i++) {
-        wkv7_row(t, from + i * n, to + i * n, removed[i], v[i], &p, i);
-    }
-    fold_rows(&p, y, rows);
+    WKV7_COLUMNS(width);
 }
 
 static void wkv7_token(const token *t, const float *from, float *to, const float *v, float *y)
 {
-    for (size_t first = 0; first < t->n; first += GROUP) {
-        wkv7_group(t, from + first * t->n, to + first * t->n, v + first, y + first,
-                   HY_MIN(t->n - first, (size_t)GROUP));
+    size_t i = 0;
+    for (; t->n - i >= WIDE; i += WIDE) {
+        wkv7_wide(t, from + i, to + i, v + i, y + i, false);
+    }
+    if (i < t->n) {
+        wkv7_narrow(t, from + i, to + i, v + i, y + i, false, t->n - i);
     }
 }
 
@@ -448,11 +342,12 @@ static void wkv7_token(const token *t, const float *from, float *to, const float
 static void wkv7_token_streamed(const token *t, const float *from, float *to, const float *v,
                                 float *y)
 {
-    _Alignas(64) float block[GROUP * WIDEST_STREAMED];
-    for (size_t first = 0; first < t->n; first += GROUP) {
-        const size_t rows = HY_MIN(t->n - first, (size_t)GROUP);
-        wkv7_group(t, from + first * t->n, block, v + first, y + first, rows);
-        hy__stream(to + first * t->n, block, rows * t->n);
+    size_t i = 0;
+    for (; t->n - i >= WIDE; i += WIDE) {
+        wkv7_wide(t, from + i, to + i, v + i, y + i, true);
+    }
+    if (i < t->n) {
+        wkv7_narrow(t, from + i, to + i, v + i, y + i, true, t->n - i);
     }
     hy__stream_end();
 }
@@ -468,7 +363,7 @@ static void vec_wkv7(const hy__vec_wkv7 *args)
                          .kk = args->kk + at,
                          .a = args->a + at,
                          .n = args->n};
-        if (args->stream && i + 1 == args->n_tokens && t.n <= WIDEST_STREAMED) {
+        if (args->stream && i + 1 == args->n_tokens) {
             wkv7_token_streamed(&t, from, args->state_new, args->v + at, args->y + at);
         } else {
             wkv7_token(&t, from, args->state_new, args->v + at, args->y + at);

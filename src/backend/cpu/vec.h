@@ -11,7 +11,7 @@
 #include "base/base.h"
 
 /* One head of the recurrence over T tokens.  Columns lie `stride` floats apart; N = head size.  Reads state_old,
- * writes state_new ([N][N], may not overlap; row i belongs to value channel i, as in backend/ref). */
+ * writes state_new ([N][N], may not overlap; row j belongs to key channel j: the transpose of what backend/ref has). */
 typedef struct hy__vec_wkv7 {
     const float *r, *w, *k, *v, *kk, *a; /* [T] columns, first channel of the head */
     float *y;
