@@ -1,10 +1,12 @@
 /* test_vec.c: every vector function of every level of instructions that this machine has.
  *
  * Each runs on random and on extreme data, on lengths that are not those of vectors, in place where
- * that is allowed, with guards around the result.  Oracles are formulas in double precision;
+ * that is allowed, in buffers with guards around them.  Oracles are formulas in double precision;
  * besides, every level must give the bits of the plain one.  The list of functions is that of
- * vec.h: one without a test or without a measurement does not compile.  --bench: what each costs
- * instead, in nanoseconds per element. */
+ * vec.h: one without a test or without a measurement does not compile, one that was not checked at
+ * a level of this machine fails.  --bench: what each costs instead, in nanoseconds per element and
+ * GB/s of what it reads and writes, with all of it in the nearest caches. */
+#include "support/guarded.h"
 #include "support/support.h"
 
 #include <float.h>
@@ -13,9 +15,9 @@
 #include "backend/cpu/levels.h"
 #include "base/base.h"
 #include "halyard/types.h"
+#include "kernels/bench.h"
 
-enum { PAD = 17, MOST_INPUTS = 5 };
-#define GUARD 0x7fa5a5a5u
+enum { MOST_INPUTS = 5 };
 #define EPS 1e-5f
 #define ULP 0x1p-23 /* of 1 */
 
@@ -54,13 +56,6 @@ static void fill(float *x, size_t n, kind k)
     }
 }
 
-static void *memory_of(size_t bytes)
-{
-    void *p = malloc(bytes);
-    assert_non_null(p);
-    return p;
-}
-
 /* ---- a function under test: what it is given and what it must give */
 
 typedef struct call {
@@ -72,24 +67,40 @@ typedef struct call {
     const double *want, *slack;
 } call;
 
-static float *guarded(size_t n)
+/* ---- cells: function by level */
+
+enum {
+#define FUNCTION(name, args) FUNCTION_##name,
+    HY__VEC_FUNCTIONS(FUNCTION) N_FUNCTIONS
+#undef FUNCTION
+};
+enum { MOST_LEVELS = 16 };
+
+static size_t tested = N_FUNCTIONS; /* under test; N_FUNCTIONS: none */
+static bool checked[N_FUNCTIONS + 1][MOST_LEVELS];
+
+/* A result of the function at this level has been compared. */
+static void mark(size_t level)
 {
-    float *memory = memory_of((n + 2 * PAD) * sizeof *memory);
-    for (size_t i = 0; i < n + 2 * PAD; i++) {
-        memory[i] = hy__f32_from_bits(GUARD);
-    }
-    return memory + PAD;
+    assert_true(level < MOST_LEVELS);
+    checked[tested][level] = true;
 }
 
-static void release(const char *what, float *x, size_t n)
+static void test_every_cell(void **state)
 {
-    float *memory = x - PAD;
-    for (size_t i = 0; i < PAD; i++) {
-        if (hy__f32_bits(memory[i]) != GUARD || hy__f32_bits(x[n + i]) != GUARD) {
-            fail_msg("%s writes outside its result", what);
+    (void)state;
+    static const char *const names[] = {
+#define NAME(name, args) #name,
+        HY__VEC_FUNCTIONS(NAME)
+#undef NAME
+    };
+    for (size_t level = 0; hy__level_name(level); level++) {
+        for (size_t i = 0; i < N_FUNCTIONS && hy__level_here(level); i++) {
+            if (!checked[i][level]) {
+                fail_msg("%s of level %s was not checked", names[i], hy__level_name(level));
+            }
         }
     }
-    free(memory);
 }
 
 static bool close_to(float got, double want, double slack)
@@ -109,7 +120,7 @@ static void check(const call *c)
         if (!hy__level_here(level)) {
             continue;
         }
-        float *out = guarded(c->n);
+        float *out = guarded(c->n * sizeof *out);
         c->run(hy__level_vec(level), c, out);
         for (uint32_t i = 0; i < c->n; i++) {
             if (c->want && !close_to(out[i], c->want[i], c->slack[i])) {
@@ -123,14 +134,15 @@ static void check(const call *c)
                          (double)out[i]);
             }
         }
+        mark(level);
         if (first) {
-            release(c->what, out, c->n);
+            guarded_free(c->what, out);
         } else {
             first = out; /* the plain level */
         }
     }
     assert_non_null(first);
-    release(c->what, first, c->n);
+    guarded_free(c->what, first);
 }
 
 /* ---- functions of vectors of one length: y may be any of the inputs */
@@ -159,14 +171,14 @@ typedef void (*oracle)(float *const *in, uint32_t n, double *want, double *slack
 /* The result from its own memory and in place of every input. */
 static void check_vectors(const char *what, vectors v, oracle wanted)
 {
-    double *want = memory_of(v.n * sizeof *want), *slack = memory_of(v.n * sizeof *slack);
+    double *want = guarded(v.n * sizeof *want), *slack = guarded(v.n * sizeof *slack);
     wanted(v.in, v.n, want, slack);
     for (v.in_place = -1; v.in_place < (int)v.n_inputs; v.in_place++) {
         const call c = {what, run_vectors, &v, v.n, want, slack};
         check(&c);
     }
-    free(want);
-    free(slack);
+    guarded_free("an input", want);
+    guarded_free("an input", slack);
 }
 
 static const uint32_t lengths[] = {1, 15, 16, 17, 33, 64, 100, 2048};
@@ -179,12 +191,12 @@ static void check_random(const char *what, uint32_t n_inputs,
         for (kind k = 0; k < N_KINDS; k++) {
             vectors v = {.n = lengths[l], .n_inputs = n_inputs, .function = function};
             for (uint32_t i = 0; i < n_inputs; i++) {
-                v.in[i] = memory_of(v.n * sizeof(float));
+                v.in[i] = guarded(v.n * sizeof(float));
                 fill(v.in[i], v.n, k);
             }
             check_vectors(what, v, wanted);
             for (uint32_t i = 0; i < n_inputs; i++) {
-                free(v.in[i]);
+                guarded_free("an input", v.in[i]);
             }
         }
     }
@@ -270,7 +282,7 @@ static void check_unary(const char *what,
         0.3465f, -0.3465f, 0.3466f,   -0.3466f,   0.1733f, -HUGE_VALF, HUGE_VALF, NAN,
     };
     enum { N = 20000 };
-    float *x = memory_of(N * sizeof *x);
+    float *x = guarded(N * sizeof *x);
     for (uint32_t i = 0; i < N; i++) {
         x[i] = i < HY_COUNT(edges) ? edges[i]
                : i % 2             ? hy__f32_from_bits(random_u32())
@@ -278,7 +290,7 @@ static void check_unary(const char *what,
     }
     const vectors v = {.in = {x}, .n = N, .n_inputs = 1, .function = function};
     check_vectors(what, v, wanted);
-    free(x);
+    guarded_free("an input", x);
 }
 
 #define UNARY_TEST(name)                                                                           \
@@ -425,9 +437,9 @@ static void test_rope(void **state)
     (void)state;
     static const uint32_t shapes[][2] = {{64, 64}, {128, 128}, {80, 40},
                                          {96, 96}, {34, 34},   {5, 2}};
-    float x[128], cs[128];
     for (size_t s = 0; s < HY_COUNT(shapes); s++) {
         for (uint32_t variant = 0; variant < 4; variant++) {
+            float *x = guarded(shapes[s][0] * sizeof *x), *cs = guarded(shapes[s][1] * sizeof *cs);
             const rope_args a = {x, cs, shapes[s][0], shapes[s][1], variant % 2, variant / 2};
             fill(x, a.n, ORDINARY);
             fill(cs, a.n_rot, ORDINARY);
@@ -447,6 +459,8 @@ static void test_rope(void **state)
             }
             const call c = {"rope", run_rope, &a, a.n, want, slack};
             check(&c);
+            guarded_free("rope", x);
+            guarded_free("rope", cs);
         }
     }
 }
@@ -476,7 +490,7 @@ static void run_wkv7(const hy__vec *vec, const call *c, float *out)
 {
     const wkv7_args *a = c->args;
     const size_t size = (size_t)a->n * a->n;
-    float *old = memory_of(size * sizeof *old), *y = memory_of(a->n_tokens * a->stride * sizeof *y);
+    float *old = guarded(size * sizeof *old), *y = guarded(a->n_tokens * a->stride * sizeof *y);
     memcpy(old, a->state, size * sizeof *old);
     transpose(old, a->n);
     for (uint32_t t = 0; t < a->n_tokens; t += a->at_once) {
@@ -492,8 +506,8 @@ static void run_wkv7(const hy__vec *vec, const call *c, float *out)
     for (uint32_t t = 0; t < a->n_tokens; t++) {
         memcpy(out + size + (size_t)t * a->n, y + t * a->stride, a->n * sizeof *y);
     }
-    free(old);
-    free(y);
+    guarded_free("the state before", old);
+    guarded_free("wkv7", y);
 }
 
 static void want_wkv7(const wkv7_args *a, double *want)
@@ -525,10 +539,10 @@ static void want_wkv7(const wkv7_args *a, double *want)
 static void wkv7_init(wkv7_args *a, uint32_t n, uint32_t n_tokens, size_t stride)
 {
     *a = (wkv7_args){.n = n, .n_tokens = n_tokens, .stride = stride};
-    a->state = memory_of((size_t)n * n * sizeof(float));
+    a->state = guarded((size_t)n * n * sizeof(float));
     fill(a->state, (size_t)n * n, ORDINARY);
     for (uint32_t i = 0; i < 6; i++) {
-        a->in[i] = memory_of(n_tokens * stride * sizeof(float));
+        a->in[i] = guarded(n_tokens * stride * sizeof(float));
         fill(a->in[i], n_tokens * stride, ORDINARY);
     }
     for (size_t i = 0; i < n_tokens * stride; i++) {
@@ -540,9 +554,9 @@ static void wkv7_init(wkv7_args *a, uint32_t n, uint32_t n_tokens, size_t stride
 
 static void wkv7_finish(wkv7_args *a)
 {
-    free(a->state);
+    guarded_free("an input", a->state);
     for (uint32_t i = 0; i < 6; i++) {
-        free(a->in[i]);
+        guarded_free("an input", a->in[i]);
     }
 }
 
@@ -556,7 +570,7 @@ static void test_wkv7(void **state)
         const uint32_t size = n * n + n * tokens;
         wkv7_args a;
         wkv7_init(&a, n, tokens, n + 7);
-        double *want = memory_of(size * sizeof *want), *slack = memory_of(size * sizeof *slack);
+        double *want = guarded(size * sizeof *want), *slack = guarded(size * sizeof *slack);
         want_wkv7(&a, want);
         for (uint32_t i = 0; i < size; i++) {
             slack[i] = i < n * n ? 1e-4 : 4e-5 * n; /* numbers of the state reach 100 */
@@ -566,17 +580,17 @@ static void test_wkv7(void **state)
         check(&c);
 
         /* Tokens one by one, written past the caches: the same bits. */
-        float *together = memory_of(size * sizeof *together);
-        float *apart = memory_of(size * sizeof *apart);
+        float *together = guarded(size * sizeof *together);
+        float *apart = guarded(size * sizeof *apart);
         run_wkv7(hy__level_vec(0), &c, together);
         a.at_once = 1;
         check(&c);
         run_wkv7(hy__level_vec(0), &c, apart);
         assert_memory_equal(together, apart, size * sizeof *apart);
-        free(together);
-        free(apart);
-        free(want);
-        free(slack);
+        guarded_free("an input", together);
+        guarded_free("an input", apart);
+        guarded_free("an input", want);
+        guarded_free("an input", slack);
         wkv7_finish(&a);
     }
 }
@@ -607,10 +621,10 @@ static cell *list_run(hy__kv_form f, uint32_t panel, uint32_t run, cell *out)
     return out;
 }
 
-/* All of a block in its order, as vec.h tells it; returns how many, free() *cells. */
+/* All of a block in its order, as vec.h tells it; returns how many, guarded_free *cells. */
 static size_t list_cells(hy__kv_form f, cell **cells)
 {
-    cell *out = *cells = memory_of((size_t)(2 * hy__kv_numbers(f)) * sizeof **cells);
+    cell *out = *cells = guarded((size_t)(2 * hy__kv_numbers(f)) * sizeof **cells);
     if (f.type == HY__KV_Q8_0) {
         for (uint32_t panel = 0; panel < (f.values ? 1 : 2); panel++) {
             for (uint32_t run = 0; run < f.dim / 32; run++) {
@@ -663,8 +677,8 @@ static void run_kv_expand(const hy__vec *vec, const call *c, float *out)
 static void check_read(hy__kv_form f, const void *block, const float *rows)
 {
     const size_t n = (size_t)POSITIONS * f.dim, all = (size_t)hy__kv_numbers(f);
-    double *want = memory_of(all * sizeof *want), *slack = memory_of(all * sizeof *slack);
-    float *plain = memory_of(all * sizeof *plain);
+    double *want = guarded(all * sizeof *want), *slack = guarded(all * sizeof *slack);
+    float *plain = guarded(all * sizeof *plain);
     const block_args a = {f, NULL, block};
     for (size_t i = 0; i < all; i++) {
         want[i] = i < n ? (double)rows[i] : 0;
@@ -686,10 +700,10 @@ static void check_read(hy__kv_form f, const void *block, const float *rows)
     }
     const call expand = {"kv_expand", run_kv_expand, &a, (uint32_t)all, want, slack};
     check(&expand);
-    free(cells);
-    free(plain);
-    free(want);
-    free(slack);
+    guarded_free("an input", cells);
+    guarded_free("an input", plain);
+    guarded_free("an input", want);
+    guarded_free("an input", slack);
 }
 
 /* A row as the codec has it, and its bytes of one cell of the block. */
@@ -725,9 +739,9 @@ static void check_block(hy__kv_form f, const float *x)
     const block_args a = {f, x, NULL};
     const call c = {"kv_write", run_kv_write, &a, (uint32_t)(bytes / sizeof *x), NULL, NULL};
     check(&c);
-    float *block = guarded(bytes / sizeof *block);
-    uint8_t *rows = memory_of(POSITIONS * row_bytes);
-    float *decoded = memory_of((size_t)POSITIONS * f.dim * sizeof *decoded);
+    float *block = guarded(bytes);
+    uint8_t *rows = guarded(POSITIONS * row_bytes);
+    float *decoded = guarded((size_t)POSITIONS * f.dim * sizeof *decoded);
     run_kv_write(hy__level_vec(0), &c, block);
     for (uint32_t i = 0; i < POSITIONS; i++) {
         encode(f.type, x + (size_t)i * f.dim, rows + i * row_bytes, f.dim);
@@ -747,10 +761,10 @@ static void check_block(hy__kv_form f, const float *x)
     }
     assert_ptr_equal(got, (const uint8_t *)block + bytes);
     check_read(f, block, decoded);
-    release("kv_write", block, bytes / sizeof *block);
-    free(cells);
-    free(rows);
-    free(decoded);
+    guarded_free("kv_write", block);
+    guarded_free("an input", cells);
+    guarded_free("an input", rows);
+    guarded_free("an input", decoded);
 }
 
 /* Also what levels read and expand. */
@@ -758,7 +772,7 @@ static void test_kv_write(void **state)
 {
     (void)state;
     enum { MOST = 2048 };
-    float *x = memory_of((size_t)POSITIONS * MOST * sizeof *x);
+    float *x = guarded((size_t)POSITIONS * MOST * sizeof *x);
     for (size_t l = 0; l < HY_COUNT(lengths) * HY_COUNT(kv_types) * 2; l++) {
         hy__kv_form f = {kv_types[l / 2 % 3], l % 2 != 0, lengths[l / 6]};
         f.dim = f.type == HY__KV_Q8_0 ? (f.dim + 31) / 32 * 32 : f.dim;
@@ -782,15 +796,15 @@ static void test_kv_write(void **state)
         x[5] = 0x1.000002p-25f;
         check_block((hy__kv_form){HY__KV_F16, round % 2 != 0, MOST}, x);
     }
-    free(x);
+    guarded_free("an input", x);
 }
 
 /* Every f16 there is. */
 static void check_halves(bool values)
 {
     const hy__kv_form f = {HY__KV_F16, values, 2048};
-    uint16_t *halves = memory_of(65536 * sizeof *halves);
-    float *rows = memory_of(65536 * sizeof *rows);
+    uint16_t *halves = guarded(65536 * sizeof *halves);
+    float *rows = guarded(65536 * sizeof *rows);
     cell *cells;
     assert_int_equal(list_cells(f, &cells), 65536);
     for (uint32_t i = 0; i < 65536; i++) {
@@ -798,9 +812,9 @@ static void check_halves(bool values)
         rows[(size_t)cells[i].pos * f.dim + cells[i].channel] = hy__f16_to_f32(halves[i]);
     }
     check_read(f, halves, rows);
-    free(cells);
-    free(rows);
-    free(halves);
+    guarded_free("an input", cells);
+    guarded_free("an input", rows);
+    guarded_free("an input", halves);
 }
 
 static void test_kv_read(void **state)
@@ -861,7 +875,11 @@ static void test_softmax(void **state)
             for (size_t b = 0; b < BLOCKS && hy__level_here(level); b++) {
                 const double before = most;
                 memcpy(s.weights, scores[b], sizeof s.weights);
-                hy__level_vec(level)->softmax(&s);
+                hy__vec_softmax *alone = guarded(sizeof s);
+                *alone = s;
+                hy__level_vec(level)->softmax(alone);
+                s = *alone;
+                guarded_free("softmax", alone);
                 for (size_t i = 0; i < N; i++) {
                     most = fmax(most, (double)scores[b][i]);
                 }
@@ -877,6 +895,7 @@ static void test_softmax(void **state)
                 assert_true(b == 0 || fabs((double)s.rescale - exp(before - most)) <= 3e-7);
                 plain[b] = level == 0 ? s : plain[b];
                 assert_memory_equal(&s, &plain[b], sizeof s);
+                mark(level);
             }
         }
     }
@@ -905,9 +924,9 @@ static void test_interleave(void **state)
         for (uint32_t cols = 1; cols <= TILE; cols++) {
             const uint32_t n = lengths[l];
             const size_t stride = n + 3;
-            float *x = memory_of(cols * stride * sizeof *x);
-            double *want = memory_of((size_t)n * TILE * sizeof *want);
-            double *slack = memory_of((size_t)n * TILE * sizeof *slack);
+            float *x = guarded(cols * stride * sizeof *x);
+            double *want = guarded((size_t)n * TILE * sizeof *want);
+            double *slack = guarded((size_t)n * TILE * sizeof *slack);
             fill(x, cols * stride, WIDE);
             for (uint32_t i = 0; i < n * TILE; i++) {
                 want[i] = i % TILE < cols ? (double)x[(i % TILE) * stride + i / TILE] : 0;
@@ -916,9 +935,9 @@ static void test_interleave(void **state)
             const tile_args a = {x, stride, n, cols};
             const call c = {"interleave", run_interleave, &a, n * TILE, want, slack};
             check(&c);
-            free(x);
-            free(want);
-            free(slack);
+            guarded_free("an input", x);
+            guarded_free("an input", want);
+            guarded_free("an input", slack);
         }
     }
 }
@@ -947,125 +966,34 @@ static void test_tables(void **state)
     }
 }
 
-/* ---- measuring */
-
-enum { BENCH_N = 2048, HEAD = 64 }; /* a block of a cache of HEAD channels is BENCH_N numbers */
-
-static const hy__kv_form bench_form = {HY__KV_F16, false, HEAD};
-
-/* Memory for any function, filled with ordinary numbers. */
-typedef struct bench {
-    float *a, *b, *d, *e, *f, *y, *scratch;
-    size_t elements; /* that one call works through; set by it */
-} bench;
-
-static void bench_wkv7(const hy__vec *vec, bench *b)
-{
-    const hy__vec_wkv7 args = {.r = b->a,
-                               .w = b->b,
-                               .k = b->d,
-                               .v = b->e,
-                               .kk = b->f,
-                               .a = b->f,
-                               .y = b->y,
-                               .stride = HEAD,
-                               .state_old = b->a + BENCH_N,
-                               .state_new = b->y + BENCH_N,
-                               .n_tokens = 16,
-                               .n = HEAD};
-    vec->wkv7(&args);
-    b->elements = args.n_tokens;
-}
-
-static void bench_kv_write(const hy__vec *vec, bench *b)
-{
-    vec->kv_write(bench_form, b->a, b->y, 5);
-    b->elements = HEAD;
-}
-
-static void bench_kv_read(const hy__vec *vec, bench *b)
-{
-    vec->kv_read(bench_form, b->scratch, 5, b->y);
-    b->elements = HEAD;
-}
-
-#define BENCH(name, arguments)                                                                     \
-    static void bench_##name(const hy__vec *vec, bench *b)                                         \
+/* The tests of functions say which they check. */
+#define TEST(name, args)                                                                           \
+    static void cell_##name(void **state)                                                          \
     {                                                                                              \
-        vec->name arguments;                                                                       \
-        b->elements = BENCH_N;                                                                     \
+        tested = FUNCTION_##name;                                                                  \
+        test_##name(state);                                                                        \
+        tested = N_FUNCTIONS;                                                                      \
     }
-BENCH(add, (b->y, b->a, b->b, BENCH_N))
-BENCH(mul, (b->y, b->a, b->b, BENCH_N))
-BENCH(lerp, (b->y, b->a, b->b, b->d, BENCH_N))
-BENCH(tanh, (b->y, b->a, BENCH_N))
-BENCH(sigmoid, (b->y, b->a, BENCH_N))
-BENCH(silu, (b->y, b->a, BENCH_N))
-BENCH(relu2, (b->y, b->a, BENCH_N))
-BENCH(rwkv7_decay, (b->y, b->a, BENCH_N))
-BENCH(rwkv7_key, (b->y, b->a, b->b, b->d, BENCH_N))
-BENCH(layer_norm, (b->y, b->a, b->b, b->d, BENCH_N, EPS))
-BENCH(rms_norm, (b->y, b->a, b->b, BENCH_N, EPS))
-BENCH(l2_norm, (b->y, b->a, BENCH_N, EPS))
-BENCH(rwkv7_bonus, (b->y, b->a, b->b, b->d, b->e, b->f, BENCH_N))
-BENCH(rope, (b->y, b->a, b->b, BENCH_N, BENCH_N, true))
-BENCH(kv_expand, (bench_form, b->scratch, b->y))
-BENCH(softmax, ((hy__vec_softmax *)(void *)b->y))
-BENCH(interleave, (b->a, BENCH_N / TILE, BENCH_N / TILE, TILE, b->y))
-
-static void measure(const char *name, const char *level, const hy__vec *vec,
-                    void (*run)(const hy__vec *, bench *), bench *b)
-{
-    hy_env env;
-    hy__os_env(&env);
-    uint64_t least = UINT64_MAX;
-    enum { ROUNDS = 50, CALLS = 20 };
-    for (int i = 0; i < ROUNDS; i++) {
-        const uint64_t begin = env.clock_ns(env.user);
-        for (int j = 0; j < CALLS; j++) {
-            run(vec, b);
-        }
-        least = HY_MIN(least, env.clock_ns(env.user) - begin);
-    }
-    printf("%-12s %-8s %9.3f\n", name, level, (double)least / CALLS / (double)b->elements);
-}
-
-static void bench_all(void)
-{
-    enum { FLOATS = 3 * 65536 };
-    float *memory[7];
-    for (size_t i = 0; i < HY_COUNT(memory); i++) {
-        memory[i] = memory_of(FLOATS * sizeof **memory);
-        for (size_t j = 0; j < FLOATS; j++) {
-            memory[i][j] = random_float() / 8;
-        }
-    }
-    bench b = {memory[0], memory[1], memory[2], memory[3], memory[4], memory[5], memory[6], 0};
-    for (uint32_t i = 0; i < POSITIONS; i++) {
-        hy__level_vec(0)->kv_write(bench_form, b.a, b.scratch, i);
-    }
-    printf("ns per element; wkv7: per token of a head of %d\n", HEAD);
-#define MEASURE(name, args) measure(#name, hy__level_name(level), vec, bench_##name, &b);
-    for (size_t level = 0; hy__level_name(level); level++) {
-        if (hy__level_here(level)) {
-            const hy__vec *vec = hy__level_vec(level);
-            HY__VEC_FUNCTIONS(MEASURE)
-        }
-    }
-    for (size_t i = 0; i < HY_COUNT(memory); i++) {
-        free(memory[i]);
-    }
-}
+HY__VEC_FUNCTIONS(TEST)
+#undef TEST
 
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        bench_all();
+        bench_vec();
         return 0;
     }
     const struct CMUnitTest tests[] = {
-#define TEST(name, args) cmocka_unit_test(test_##name),
-        HY__VEC_FUNCTIONS(TEST) cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_kv_not_finite)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+#define TEST(name, args) cmocka_unit_test(cell_##name),
+        HY__VEC_FUNCTIONS(TEST) cmocka_unit_test(test_tables), cmocka_unit_test(test_kv_not_finite),
+        cmocka_unit_test(test_every_cell)};
+#undef TEST
+    int failed = 0;
+    for (int at_end = 0; at_end < 2; at_end++) {
+        guarded_place(at_end == 1);
+        memset(checked, 0, sizeof checked);
+        failed += cmocka_run_group_tests_name(
+            at_end ? "vec, to the end" : "vec, from the beginning", tests, NULL, NULL);
+    }
+    return failed;
 }
