@@ -17,11 +17,15 @@
 
 enum { MOST_LIVE = 64, FILL = 0xff, PAGE_WITHOUT_SYSTEM = 4096 };
 
-/* [page][inner bytes, whole pages][page]; the buffer is somewhere inside. */
+/* [page][inner bytes, whole pages][page]; the buffer is somewhere inside.  Pages of buffers given
+ * back are kept for those of the same size. */
 static struct block {
-    uint8_t *outer, *buffer;
+    uint8_t *outer;  /* NULL: no pages */
+    uint8_t *buffer; /* NULL: given back */
     size_t page, inner, bytes;
-} live[MOST_LIVE];
+    bool read_only;
+} blocks[MOST_LIVE];
+static size_t oldest; /* where to begin to look for pages to be replaced */
 static bool at_end = true;
 
 void guarded_place(bool against_end)
@@ -38,18 +42,17 @@ static size_t page_bytes(void)
 #endif
 }
 
-static uint8_t *map(const struct block *b)
+static void map(struct block *b)
 {
     const size_t all = b->inner + 2 * b->page;
 #if HAS_PAGES
-    uint8_t *p = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true((void *)p != MAP_FAILED);
-    assert_int_equal(mprotect(p + b->page, b->inner, PROT_READ | PROT_WRITE), 0);
+    b->outer = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true((void *)b->outer != MAP_FAILED);
 #else
-    uint8_t *p = aligned_alloc(b->page, all);
-    assert_non_null(p);
+    b->outer = aligned_alloc(b->page, all);
+    assert_non_null(b->outer);
 #endif
-    return p;
+    b->read_only = true;
 }
 
 static void unmap(const struct block *b)
@@ -61,20 +64,48 @@ static void unmap(const struct block *b)
 #endif
 }
 
-/* A buffer without a byte has no place among the live ones but is valid: it begins a page of its
- * own. */
+static void protect(struct block *b, bool read_only)
+{
+#if HAS_PAGES
+    if (read_only != b->read_only) {
+        const int access = read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+        assert_int_equal(mprotect(b->outer + b->page, b->inner, access), 0);
+    }
+#endif
+    b->read_only = read_only;
+}
+
+/* Pages that nobody uses: of this size if there are some, else new ones. */
+static struct block *pages_of(size_t inner)
+{
+    for (size_t i = 0; i < MOST_LIVE; i++) {
+        if (blocks[i].outer && !blocks[i].buffer && blocks[i].inner == inner) {
+            return &blocks[i];
+        }
+    }
+    for (size_t i = 0; i < MOST_LIVE; i++, oldest++) {
+        struct block *b = &blocks[oldest % MOST_LIVE];
+        if (!b->buffer) {
+            if (b->outer) {
+                unmap(b);
+            }
+            *b = (struct block){.page = page_bytes(), .inner = inner};
+            map(b);
+            oldest++;
+            return b;
+        }
+    }
+    fail_msg("more than %d guarded buffers at a time", MOST_LIVE);
+    return NULL;
+}
+
 static struct block *place(size_t bytes, size_t alignment)
 {
-    struct block *b = live;
-    while (b < live + MOST_LIVE && b->outer) {
-        b++;
-    }
-    assert_true(b < live + MOST_LIVE);
-    b->page = page_bytes();
-    b->inner = HY_MAX((bytes + b->page - 1) / b->page, (size_t)1) * b->page;
-    b->bytes = bytes;
-    b->outer = map(b);
+    const size_t page = page_bytes();
+    struct block *b = pages_of(HY_MAX((bytes + page - 1) / page, (size_t)1) * page);
     const size_t up = (bytes + alignment - 1) / alignment * alignment;
+    protect(b, false);
+    b->bytes = bytes;
     b->buffer = b->outer + b->page + (at_end ? b->inner - up : 0);
     memset(b->outer + b->page, FILL, b->inner);
     return b;
@@ -82,13 +113,11 @@ static struct block *place(size_t bytes, size_t alignment)
 
 static const void *copy(const void *from, size_t bytes, size_t alignment)
 {
-    const struct block *b = place(bytes, alignment);
+    struct block *b = place(bytes, alignment);
     if (bytes > 0) {
         memcpy(b->buffer, from, bytes);
     }
-#if HAS_PAGES
-    assert_int_equal(mprotect(b->outer + b->page, b->inner, PROT_READ), 0);
-#endif
+    protect(b, true);
     return b->buffer;
 }
 
@@ -112,29 +141,26 @@ const void *guarded_copy_64(const void *from, size_t bytes)
     return copy(from, bytes, 64);
 }
 
+static bool filled(const uint8_t *p, size_t n)
+{
+    return n == 0 || (p[0] == FILL && memcmp(p, p + 1, n - 1) == 0);
+}
+
 void guarded_free(const char *what, const void *buffer)
 {
-    struct block *b = live;
+    struct block *b = blocks;
     if (!buffer) {
         return;
     }
-    while (b < live + MOST_LIVE && !(b->outer && b->buffer == buffer)) {
+    while (b < blocks + MOST_LIVE && b->buffer != buffer) {
         b++;
     }
-    assert_true(b < live + MOST_LIVE);
-    const uint8_t *end = b->outer + b->page + b->inner;
-    for (const uint8_t *p = b->outer + b->page; p < end; p++) {
-        if (p == b->buffer) {
-            p += b->bytes;
-            if (p == end) {
-                break;
-            }
-        }
-        if (*p != FILL) {
-            fail_msg("%s writes outside its memory of %zu bytes, at %td", what, b->bytes,
-                     p - b->buffer);
-        }
+    assert_true(b < blocks + MOST_LIVE);
+    const size_t before = (size_t)(b->buffer - b->outer) - b->page;
+    const bool same = filled(b->buffer - before, before);
+    if (!same || !filled(b->buffer + b->bytes, b->inner - before - b->bytes)) {
+        fail_msg("%s writes %s its memory of %zu bytes", what, same ? "behind" : "before",
+                 b->bytes);
     }
-    unmap(b);
-    b->outer = NULL;
+    b->buffer = NULL;
 }
