@@ -851,12 +851,13 @@ static void every_cell_was_checked(void **state)
             for (size_t type = 0; type < (what < QUANTIZE ? CELL_TYPES : 1); type++) {
                 /* A packed panel of F32 is its own expansion. */
                 const bool none = what == EXPAND && type == CELL_F32;
+                const char *of = what < QUANTIZE ? types[type] : "activations";
                 if (has(what, type, &k.t) == none) {
-                    fail_msg("level %s: %s of %s is %s", k.name, ops[what], types[type],
+                    fail_msg("level %s: %s of %s is %s", k.name, ops[what], of,
                              none ? "not needed" : "missing");
                 }
-                if (!none && !checked[what][type][level - 1]) {
-                    fail_msg("level %s: %s of %s was not checked", k.name, ops[what], types[type]);
+                if (!none && !checked[what][type][k.level]) {
+                    fail_msg("level %s: %s of %s was not checked", k.name, ops[what], of);
                 }
             }
         }

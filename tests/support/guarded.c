@@ -31,6 +31,9 @@ static bool at_end = true;
 void guarded_place(bool against_end)
 {
     at_end = against_end;
+    for (size_t i = 0; i < MOST_LIVE; i++) {
+        blocks[i].buffer = NULL;
+    }
 }
 
 static size_t page_bytes(void)

@@ -12,10 +12,11 @@
 #include <stddef.h>
 
 /* Where buffers lie from now on: against the page behind them (the beginning is then aligned to as
- * large a power of 2 as the length is), or against the one before. */
+ * large a power of 2 as divides the length), or against the one before.  Buffers that a failed test
+ * has left are given back. */
 void guarded_place(bool against_end);
 
-/* bytes >= 0 bytes of 0xff. */
+/* Bytes of 0xff; 0 are fine. */
 void *guarded(size_t bytes);
 /* Begins at a multiple of 64 in either place; behind it up to 63 bytes of 0xff before the page. */
 void *guarded_64(size_t bytes);
