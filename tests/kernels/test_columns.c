@@ -171,13 +171,14 @@ static void check_expand(const kernels *k)
     }
 }
 
+/* Levels that have kernels for the sample's type. */
 static bool next_level(size_t *level, kernels *k)
 {
     while (hy__level_name(*level)) {
         const size_t l = (*level)++;
-        if (hy__level_here(l) && hy__level_columns(l)) {
-            k->name = hy__level_name(l);
-            k->columns = hy__level_columns(l);
+        k->name = hy__level_name(l);
+        k->columns = hy__level_here(l) ? hy__level_columns(l) : NULL;
+        if (k->columns && k->columns->gemv[s.index]) {
             hy__level_packed(l, &k->packed);
             return true;
         }

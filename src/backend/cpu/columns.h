@@ -73,6 +73,7 @@ typedef struct hy__columns_table {
     hy__expand_columns_fn expand[HY__N_PACKED];
 } hy__columns_table;
 
+extern const hy__columns_table hy__columns_avx2;   /* x86/columns_avx2.c */
 extern const hy__columns_table hy__columns_avx512; /* x86/columns_avx512.c */
 
 #endif

@@ -16,9 +16,11 @@ enum {
 #if HY__CPU_HAS_avx2
 #define PACKED_avx2 &hy__packed_avx2
 #define VEC_avx2 &hy__vec_avx2
+#define COLUMNS_avx2 &hy__columns_avx2
 #else
 #define PACKED_avx2 NULL
 #define VEC_avx2 NULL
+#define COLUMNS_avx2 NULL
 #endif
 #if HY__CPU_HAS_avxvnni
 #define PACKED_avxvnni &hy__packed_avxvnni
@@ -49,7 +51,6 @@ enum {
 #endif
 #define VEC_i8mm NULL
 #define COLUMNS_plain NULL
-#define COLUMNS_avx2 NULL
 #define COLUMNS_avxvnni NULL
 #define COLUMNS_neon NULL
 #define COLUMNS_i8mm NULL
