@@ -128,6 +128,16 @@ typedef struct hy__packed_table {
     hy__quantize_tile_fn quantize_tile;
 } hy__packed_table;
 
+/* Members of the table of a file whose functions are named as the members are, with the type behind: products of
+ * codes, and everything else. */
+#define HY__PACKED_GEMV(type, block) [HY__PACKED_##type] = gemv_##type,
+#define HY__PACKED_EXPAND(type, block) [HY__PACKED_##type] = expand_##type,
+#define HY__PACKED_PRODUCTS .gemv = {HY__PACKED_TYPES(HY__PACKED_GEMV)}, .gemm16 = gemm16, .gemm32 = gemm32
+#define HY__PACKED_OTHERS                                                                                              \
+    .expand = {HY__PACKED_TYPES(HY__PACKED_EXPAND)}, .gemv_f32 = {HY__PACKED_F32_TYPES(HY__PACKED_GEMV)},              \
+    .expand_f32 = {[HY__PACKED_F16] = expand_F16, [HY__PACKED_BF16] = expand_BF16}, .gemm_f32 = gemm_f32,              \
+    .quantize = quantize, .quantize_tile = quantize_tile
+
 /* NULL in a table: the level below has it. */
 extern const hy__packed_table hy__packed_plain;   /* packed_plain.c; complete */
 extern const hy__packed_table hy__packed_avx2;    /* x86/packed_avx2.c: AVX2, FMA, F16C */

@@ -447,16 +447,4 @@ static void quantize_tile(const float *x, size_t stride, uint32_t n, uint32_t co
 
 /* ---- */
 
-#define GEMV(type, block) [HY__PACKED_##type] = gemv_##type,
-#define EXPAND(type, block) [HY__PACKED_##type] = expand_##type,
-const hy__packed_table hy__packed_neon = {
-    .gemv = {HY__PACKED_TYPES(GEMV)},
-    .expand = {HY__PACKED_TYPES(EXPAND)},
-    .gemv_f32 = {HY__PACKED_F32_TYPES(GEMV)},
-    .expand_f32 = {[HY__PACKED_F16] = expand_F16, [HY__PACKED_BF16] = expand_BF16},
-    .gemm16 = gemm16,
-    .gemm32 = gemm32,
-    .gemm_f32 = gemm_f32,
-    .quantize = quantize,
-    .quantize_tile = quantize_tile,
-};
+const hy__packed_table hy__packed_neon = {HY__PACKED_PRODUCTS, HY__PACKED_OTHERS};

@@ -704,23 +704,11 @@ EXPAND_F32(BF16)
 
 #define NAME_OF(level) hy__packed_##level
 #define NAME(level) NAME_OF(level)
-#define GEMV(type, block) [HY__PACKED_##type] = gemv_##type,
-#define EXPAND(type, block) [HY__PACKED_##type] = expand_##type,
 extern const hy__packed_table NAME(HY__LEVEL);
-const hy__packed_table NAME(HY__LEVEL) = {
-    .gemv = {HY__PACKED_TYPES(GEMV)},
-    .gemm16 = gemm16,
-    .gemm32 = gemm32,
-#ifndef DPBUSD
-    .expand = {HY__PACKED_TYPES(EXPAND)},
-    .gemv_f32 = {HY__PACKED_F32_TYPES(GEMV)},
-    .expand_f32 = {[HY__PACKED_F16] = expand_F16, [HY__PACKED_BF16] = expand_BF16},
-    .gemm_f32 = gemm_f32,
-    .quantize = quantize,
-    .quantize_tile = quantize_tile,
+#ifdef DPBUSD
+const hy__packed_table NAME(HY__LEVEL) = {HY__PACKED_PRODUCTS};
+#else
+const hy__packed_table NAME(HY__LEVEL) = {HY__PACKED_PRODUCTS, HY__PACKED_OTHERS};
 #endif
-};
 #undef NAME_OF
 #undef NAME
-#undef GEMV
-#undef EXPAND
