@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "backend/backend.h"
-#include "backend/cpu/levels.h"
+#include "backend/cpu/cpu.h"
 #include "support/support.h"
 
 enum { N = 768, M = 37, VOCAB = 5, MOST_M = 256 };
@@ -91,7 +91,8 @@ typedef struct one_matrix {
     uint8_t *rows;
 } one_matrix;
 
-static void make_matrix(one_matrix *o, const hy_type_info *t, uint32_t m, bool relu2)
+/* Numbers are -1 to 1 less `down`. */
+static void make_matrix(one_matrix *o, const hy_type_info *t, uint32_t m, bool relu2, float down)
 {
     hy_error err;
     hy_env env;
@@ -100,7 +101,7 @@ static void make_matrix(one_matrix *o, const hy_type_info *t, uint32_t m, bool r
     o->rows = malloc(row_bytes * m);
     assert_true(o->table && o->rows);
     for (size_t i = 0; i < (size_t)N * VOCAB; i++) {
-        o->table[i] = (float)(int32_t)random_u32() / 2147483648.0f;
+        o->table[i] = (float)(int32_t)random_u32() / 2147483648.0f - down;
     }
     for (size_t r = 0; r < m; r++) {
         fill_row(t, o->rows + r * row_bytes);
@@ -156,7 +157,7 @@ static void free_matrix(one_matrix *o)
 static void check_type(const hy_type_info *t)
 {
     one_matrix o;
-    make_matrix(&o, t, M, false);
+    make_matrix(&o, t, M, false, 0);
     float exact[VOCAB * M], got[VOCAB * M], again[VOCAB * M];
     const hy__backend_model_opts ref = {0};
     assert_true(run(&hy__backend_ref, &ref, &o.g, &o.f, 1, VOCAB, exact));
@@ -178,12 +179,14 @@ static void check_type(const hy_type_info *t)
     free_matrix(&o);
 }
 
+#define MOSTLY_ZERO 0.8f /* less than this, one in ten is above zero */
+
 /* One token at a time and all at once, with zeros left out and with all. */
 static void check_sparse(const hy_type_info *t, uint32_t m)
 {
     static float dense[VOCAB * MOST_M], got[VOCAB * MOST_M];
     one_matrix o;
-    make_matrix(&o, t, m, true);
+    make_matrix(&o, t, m, true, MOSTLY_ZERO);
     for (size_t l = 0; hy__level_name(l); l++) {
         const hy__backend_model_opts opts = {.cpu_level = hy__level_name(l)};
         hy__backend_model_opts all = opts;
@@ -229,11 +232,42 @@ static void zeros_can_be_left_out(void **state)
     }
 }
 
+/* Only where few numbers are not zero. */
+static void it_is_measured_whether_zeros_are_left_out(void **state)
+{
+    (void)state;
+    const hy_type_info *t = hy_type_find(HY_TYPE_Q4_K);
+    for (size_t l = 0; hy__level_name(l); l++) {
+        for (int few = 0; few < 2 && hy__level_here(l); few++) {
+            one_matrix o;
+            hy_error err;
+            hy__plan plan;
+            void *model;
+            const hy__backend_model_opts opts = {.cpu_level = hy__level_name(l)};
+            make_matrix(&o, t, MOST_M, true, few ? MOSTLY_ZERO : 0);
+            assert_ok(hy__plan_make(&plan, &o.g, &o.f, &err), &err);
+            assert_ok(
+                hy__backend_cpu.model_create(&o.g, &o.f, &plan, &opts, &o.g.env, &model, &err),
+                &err);
+            const hy__cpu_model *m = model;
+            uint32_t columns = 0;
+            for (uint32_t i = 0; i < o.g.n_values; i++) {
+                columns += m->matrices[i].columns;
+            }
+            assert_int_equal(columns, few && hy__level_columns(l) ? 1 : 0);
+            hy__backend_cpu.model_destroy(model);
+            hy__plan_finish(&plan);
+            free_matrix(&o);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type),
         cmocka_unit_test(zeros_can_be_left_out),
+        cmocka_unit_test(it_is_measured_whether_zeros_are_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ static void model_destroy(void *model)
     }
     const hy_env env = m->env;
     hy__cpu_weights_finish(m);
-    hy__free(&env, m->program.memory);
+    hy__cpu_program_finish(m);
     hy__free(&env, m);
 }
 
@@ -36,6 +36,14 @@ static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy_
     hy_status status = hy__cpu_weights(m, opts, err);
     if (status == HY_OK) {
         status = hy__cpu_program_make(m, err);
+    }
+    if (status == HY_OK) {
+        const bool columns = hy__cpu_sparsity_pays(m);
+        status = hy__cpu_weights_rest(m, opts, columns, err);
+        if (status == HY_OK && columns) { /* tasks and inputs are others then */
+            hy__cpu_program_finish(m);
+            status = hy__cpu_program_make(m, err);
+        }
     }
     if (status != HY_OK) {
         model_destroy(m);

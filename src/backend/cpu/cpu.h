@@ -18,8 +18,11 @@
 
 /* A matrix [n, m] as it is multiplied. */
 typedef struct hy__cpu_matrix {
-    const uint8_t *data; /* packed panels; rows of the file where no kernel reads the type */
-    bool columns;        /* in panels of columns (columns.h); else as in packed.h */
+    const uint8_t *rows; /* of the file */
+    const uint8_t *data; /* packed panels; the same rows where no kernel reads the type; NULL: not packed yet */
+    uint64_t place;      /* of the packed panels in the model's memory */
+    bool sparse;         /* multiplies squared ReLUs alone: it may lie in columns */
+    bool columns;        /* lies in panels of columns (columns.h); else as in packed.h */
     hy_type type;
     int index, f32_index; /* of its kernels (packed.h); both -1: decoded panel by panel */
     size_t row_bytes;
@@ -74,18 +77,27 @@ typedef struct hy__cpu_model {
     const hy__vec *vec;
     hy__packed_table kernels;
     const hy__columns_table *columns; /* NULL: no matrix is in columns */
-    hy__cpu_matrix *matrices; /* [n_values]; data NULL for all that is no matrix */
+    hy__cpu_matrix *matrices; /* [n_values]; rows NULL for all that is no matrix */
     float **vectors;          /* [n_values] decoded weight vectors, NULL for all other values */
     void *packed;             /* all packed panels */
+    uint64_t packed_bytes;
     hy__cpu_program program;
 } hy__cpu_model;
 
-/* weights.c: decodes the vectors, packs the matrices in parallel, and gives the pages of the file back while doing so. */
+/* weights.c: decodes the vectors, packs the matrices in parallel, and gives the pages of the file back while doing so.
+ * Of the matrices that may lie in columns only the first HY__CPU_COUNTED are packed, as if they did not; rest packs all
+ * of them as told. */
+enum { HY__CPU_COUNTED = 2 };
 hy_status hy__cpu_weights(hy__cpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
+hy_status hy__cpu_weights_rest(hy__cpu_model *m, const hy__backend_model_opts *opts, bool columns, hy_error *err);
 void hy__cpu_weights_finish(hy__cpu_model *m);
+
+/* sparsity.c: whether columns pay, by what the first HY__CPU_COUNTED of these matrices multiply; needs the program. */
+bool hy__cpu_sparsity_pays(const hy__cpu_model *m);
 
 /* program.c */
 hy_status hy__cpu_program_make(hy__cpu_model *m, hy_error *err);
+void hy__cpu_program_finish(hy__cpu_model *m);
 
 /* ---- sessions */
 

@@ -198,3 +198,9 @@ hy_status hy__cpu_program_make(hy__cpu_model *m, hy_error *err)
     program->n_phases = (uint32_t)n_phases;
     return HY_OK;
 }
+
+void hy__cpu_program_finish(hy__cpu_model *m)
+{
+    hy__free(&m->env, m->program.memory);
+    m->program = (hy__cpu_program){0};
+}

@@ -45,10 +45,12 @@ static uint32_t panels_of(const hy__cpu_matrix *x)
     return (x->m + panel_rows(x) - 1) / panel_rows(x);
 }
 
-/* A matrix of few long rows takes up to 16 times its bytes in the file. */
+/* A matrix of few long rows takes up to 16 times its bytes in the file.  If the layout is still to
+ * be chosen: enough for both. */
 static uint64_t packed_bytes(const hy__cpu_matrix *x)
 {
-    const uint64_t bytes = (uint64_t)panel_rows(x) * x->row_bytes * panels_of(x);
+    const uint64_t rows = x->sparse ? HY__COLUMNS_ROWS : HY__PANEL_ROWS;
+    const uint64_t bytes = (x->m + rows - 1) / rows * rows * x->row_bytes;
     return (bytes + 63) / 64 * 64;
 }
 
@@ -61,7 +63,8 @@ static void describe_matrix(hy__cpu_matrix *x, const hy__value *v)
     x->n = v->n;
     x->m = v->m;
     x->row_bytes = (size_t)v->n / t->block_elems * t->block_bytes;
-    x->data = (const uint8_t *)v->tensor->data + v->first / v->n * x->row_bytes;
+    x->rows = (const uint8_t *)v->tensor->data + v->first / v->n * x->row_bytes;
+    x->data = is_packed(x) ? NULL : x->rows;
 }
 
 typedef struct pack_job {
@@ -76,7 +79,7 @@ static void pack_panels(void *arg, size_t begin, size_t end, uint32_t thread)
     (void)thread;
     for (size_t p = begin; p < end; p++) {
         const uint32_t first = (uint32_t)p * panel_rows(x), n = HY_MIN(x->m - first, panel_rows(x));
-        const uint8_t *rows = x->data + first * x->row_bytes;
+        const uint8_t *rows = x->rows + first * x->row_bytes;
         uint8_t *panel = j->to + first * x->row_bytes;
         if (x->columns) {
             hy__columns_pack(x->type, rows, x->row_bytes, n, x->n, panel);
@@ -98,30 +101,38 @@ static hy__pool *packing_pool(const hy_env *env)
     return pool;
 }
 
-/* Packs the matrices one after another into m->packed. */
-static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, uint64_t total,
+/* Packs a matrix and gives the pages of the file back. */
+static void pack_matrix(hy__cpu_model *m, hy__cpu_matrix *x, hy__pool *pool, bool mapped)
+{
+    const pack_job job = {x, (uint8_t *)m->packed + x->place};
+    const size_t panel = panel_rows(x) * x->row_bytes;
+    hy__pool_run(pool, panels_of(x), HY_MAX(GRAIN_BYTES / panel, (size_t)1), pack_panels,
+                 (void *)&job);
+    if (mapped) {
+        hy__advise_drop(x->rows, x->m * x->row_bytes);
+    }
+    x->data = job.to;
+}
+
+/* Packs the matrices that are not packed yet; put_off: of those that may lie in columns only the
+ * first ones. */
+static hy_status pack_all(hy__cpu_model *m, const hy__backend_model_opts *opts, bool put_off,
                           hy_error *err)
 {
-    hy__pool *pool = total > GRAIN_BYTES ? packing_pool(&m->env) : NULL;
-    uint8_t *to = m->packed;
+    hy__pool *pool = m->packed_bytes > GRAIN_BYTES ? packing_pool(&m->env) : NULL;
     uint64_t done = 0;
     hy_status status = HY_OK;
-    for (uint32_t i = 0; i < m->g->n_values && status == HY_OK; i++) {
+    for (uint32_t i = 0, n_sparse = 0; i < m->g->n_values && status == HY_OK; i++) {
         hy__cpu_matrix *x = &m->matrices[i];
-        if (!x->data || !is_packed(x)) {
+        if (!is_packed(x) || (put_off && x->sparse && n_sparse++ >= HY__CPU_COUNTED)) {
             continue;
         }
-        const pack_job job = {x, to};
-        const size_t panel = panel_rows(x) * x->row_bytes;
-        hy__pool_run(pool, panels_of(x), HY_MAX(GRAIN_BYTES / panel, (size_t)1), pack_panels,
-                     (void *)&job);
-        if (opts->mapped) {
-            hy__advise_drop(x->data, x->m * x->row_bytes);
-        }
-        x->data = to;
-        to += (size_t)packed_bytes(x);
         done += packed_bytes(x);
-        if (opts->progress && !opts->progress(opts->progress_user, done, total)) {
+        if (x->data) {
+            continue;
+        }
+        pack_matrix(m, x, pool, opts->mapped);
+        if (opts->progress && !opts->progress(opts->progress_user, done, m->packed_bytes)) {
             status = hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
         }
     }
@@ -140,9 +151,9 @@ static bool is_sparse(const hy__graph *g, hy__id id)
     return false;
 }
 
-/* Matrices that multiply sparse values alone lie in columns, if that takes no more than a
+/* Matrices that multiply sparse values alone may lie in columns, if that takes no more than a
  * sixteenth of memory for the rows that are missing in the last panel. */
-static void choose_layouts(hy__cpu_model *m)
+static void find_sparse(hy__cpu_model *m)
 {
     const hy__graph *g = m->g;
     for (uint32_t pass = 0; pass < 2 && m->columns; pass++) {
@@ -156,9 +167,9 @@ static void choose_layouts(hy__cpu_model *m)
             if (pass == 0 && sparse) {
                 const uint32_t missing =
                     (HY__COLUMNS_ROWS - x->m % HY__COLUMNS_ROWS) % HY__COLUMNS_ROWS;
-                x->columns = x->index >= 0 && m->columns->gemv[x->index] && missing <= x->m / 16;
+                x->sparse = x->index >= 0 && m->columns->gemv[x->index] && missing <= x->m / 16;
             } else if (pass == 1 && !sparse) {
-                x->columns = false;
+                x->sparse = false;
             }
         }
     }
@@ -192,21 +203,39 @@ hy_status hy__cpu_weights(hy__cpu_model *m, const hy__backend_model_opts *opts, 
     if (!m->matrices) {
         return HY_E_NOMEM;
     }
-    HY_TRY(collect(m, err));
-    choose_layouts(m);
-    uint64_t total = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const hy__cpu_matrix *x = &m->matrices[i];
-        total += x->data && is_packed(x) ? packed_bytes(x) : 0;
+        m->matrices[i].index = m->matrices[i].f32_index = -1;
+    }
+    HY_TRY(collect(m, err));
+    find_sparse(m);
+    for (uint32_t i = 0; i < n; i++) {
+        hy__cpu_matrix *x = &m->matrices[i];
+        if (is_packed(x)) {
+            x->place = m->packed_bytes;
+            m->packed_bytes += packed_bytes(x);
+        }
     }
     size_t bytes;
-    HY_TRY(hy__size("the packed weights", total, 1, &bytes, err));
+    HY_TRY(hy__size("the packed weights", m->packed_bytes, 1, &bytes, err));
     m->packed = hy__alloc_aligned(&m->env, bytes, 1, err);
     if (!m->packed) {
         return HY_E_NOMEM;
     }
     hy__advise_huge(m->packed, bytes);
-    return pack_all(m, opts, total, err);
+    return pack_all(m, opts, true, err);
+}
+
+hy_status hy__cpu_weights_rest(hy__cpu_model *m, const hy__backend_model_opts *opts, bool columns,
+                               hy_error *err)
+{
+    for (uint32_t i = 0; i < m->g->n_values && columns; i++) {
+        hy__cpu_matrix *x = &m->matrices[i];
+        if (x->sparse) {
+            x->columns = true;
+            x->data = NULL;
+        }
+    }
+    return pack_all(m, opts, false, err);
 }
 
 void hy__cpu_weights_finish(hy__cpu_model *m)
