@@ -45,7 +45,8 @@ HY_API const char *hy_version(void);
     X(E_THREAD, -12, "a thread could not be started")                                              \
     X(E_LIMIT, -13, "a stated limit of this implementation is exceeded")                           \
     X(E_NUMERIC, -14, "a result is not a finite number")                                           \
-    X(E_INTERNAL, -15, "a bug in Halyard")
+    X(E_INTERNAL, -15, "a bug in Halyard")                                                         \
+    X(E_DEVICE_LOST, -16, "the GPU was lost: it was reset, removed, or its driver failed")
 
 typedef enum hy_status {
 #define HY_STATUS_ENUM(name, value, text) HY_##name = value,

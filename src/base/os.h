@@ -1,5 +1,6 @@
 /* os.h: what the library asks of the operating system beside hy_env, one implementation per system:
- * the blocking primitive of the thread pool, how many cores there are, and what they can do. */
+ * the blocking primitive of the thread pool, how many cores there are, and what they can do, and
+ * libraries that are opened while running. */
 #ifndef HY_BASE_OS_H
 #define HY_BASE_OS_H
 
@@ -22,5 +23,11 @@ uint32_t hy__cores(const char *root, const bool *allowed, uint32_t n);
 
 /* Instructions that only the system can tell of: those of AArch64, as for hy__cpu_features. */
 uint32_t hy__os_cpu_features(void);
+
+/* A shared library, by path or by a name that the system looks for.  NULL with the system's reason
+ * in `why` if it cannot be opened.  Its symbols stay its own. */
+void *hy__library_open(const char *path, char *why, size_t why_cap);
+void *hy__library_symbol(void *library, const char *name); /* NULL: it has none of this name */
+void hy__library_close(void *library);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "os.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -520,6 +521,28 @@ uint32_t hy_cpu_count(void)
 #endif
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n < 1 ? 1 : (uint32_t)n;
+}
+
+/* ---- libraries */
+
+void *hy__library_open(const char *path, char *why, size_t why_cap)
+{
+    void *const library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        const char *const reason = dlerror();
+        snprintf(why, why_cap, "%s", reason ? reason : "it cannot be opened");
+    }
+    return library;
+}
+
+void *hy__library_symbol(void *library, const char *name)
+{
+    return dlsym(library, name);
+}
+
+void hy__library_close(void *library)
+{
+    dlclose(library);
 }
 
 void hy__os_env(hy_env *env)

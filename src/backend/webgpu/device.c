@@ -1,0 +1,563 @@
+/* device.c: a GPU through WebGPU: see device.h.  Callbacks run on the thread that makes the calls,
+ * in both libraries. */
+#include "device.h"
+
+#include <stdio.h>
+
+/* What every WebGPU device has (the "core" limits of the specification). */
+enum {
+    FLOOR_BINDING = 128 << 20,
+    FLOOR_BUFFER = 256 << 20,
+    FLOOR_STORAGE_BUFFERS = 8,
+    FLOOR_WORKGROUP_BYTES = 16384,
+    FLOOR_INVOCATIONS = 256,
+    FLOOR_WORKGROUPS = 65535,
+    FLOOR_ALIGN = 256,
+    MOST_BUFFER = 1 << 30 /* larger buffers are trouble on some drivers */
+};
+
+/* ---- masks */
+
+static const struct mask_name {
+    const char *name;
+    uint32_t bit;
+} mask_names[] = {
+#define HY__GPU_MASK(name, text, what) {text, HY__GPU_##name},
+    HY__GPU_MASKS(HY__GPU_MASK)
+#undef HY__GPU_MASK
+};
+
+static bool add_mask(const char *name, size_t len, uint32_t *mask)
+{
+    for (size_t i = 0; i < HY_COUNT(mask_names); i++) {
+        if (strlen(mask_names[i].name) == len && memcmp(mask_names[i].name, name, len) == 0) {
+            *mask |= mask_names[i].bit;
+            return true;
+        }
+    }
+    return false;
+}
+
+hy_status hy__gpu_mask_parse(const char *names, uint32_t *mask, hy_error *err)
+{
+    *mask = 0;
+    for (const char *at = names; at && *at;) {
+        const size_t len = strcspn(at, ",");
+        if (!add_mask(at, len, mask)) {
+            char known[200] = "";
+            for (size_t i = 0; i < HY_COUNT(mask_names); i++) {
+                const size_t n = strlen(known);
+                snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", mask_names[i].name);
+            }
+            return hy__fail(err, HY_E_NOT_FOUND, "there is no GPU mask \"%.*s\"; these are: %s",
+                            (int)HY_MIN(len, (size_t)60), at, known);
+        }
+        at += len + (at[len] == ',');
+    }
+    return HY_OK;
+}
+
+/* ---- errors */
+
+static void keep_text(char *to, size_t cap, WGPUStringView text)
+{
+    const size_t len = !text.data ? 0 : text.length == SIZE_MAX ? strlen(text.data) : text.length;
+    snprintf(to, cap, "%.*s", (int)HY_MIN(len, cap - 1), text.data ? text.data : "");
+}
+
+static void on_error(WGPUDevice const *device, WGPUErrorType type, WGPUStringView message, void *u1,
+                     void *u2)
+{
+    hy__gpu *const gpu = u1;
+    (void)device;
+    (void)u2;
+    if (!gpu->failed && !gpu->lost) {
+        gpu->failed = type;
+        keep_text(gpu->message, sizeof gpu->message, message);
+    }
+}
+
+static void on_lost(WGPUDevice const *device, WGPUDeviceLostReason reason, WGPUStringView message,
+                    void *u1, void *u2)
+{
+    hy__gpu *const gpu = u1;
+    (void)device;
+    (void)u2;
+    if (!gpu->lost && reason != WGPUDeviceLostReason_FailedCreation) {
+        gpu->lost = true;
+        keep_text(gpu->message, sizeof gpu->message, message);
+    }
+}
+
+static hy_status fail_as(WGPUErrorType type, const char *what, const char *message, hy_error *err)
+{
+    const hy_status status = type == WGPUErrorType_OutOfMemory ? HY_E_NOMEM : HY_E_INTERNAL;
+    return hy__fail(err, status, "%s%s: %s", what,
+                    status == HY_E_NOMEM ? ": the GPU is out of memory" : "", message);
+}
+
+hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err)
+{
+    if (gpu->lost) {
+        return hy__fail(err, HY_E_DEVICE_LOST, "the GPU was lost: %s", gpu->message);
+    }
+    return gpu->failed ? fail_as(gpu->failed, "WebGPU", gpu->message, err) : HY_OK;
+}
+
+/* ---- scopes: errors of the calls between push and pop */
+
+typedef struct scope_report {
+    bool done;
+    WGPUErrorType type;
+    char message[300];
+} scope_report;
+
+static void on_scope(WGPUPopErrorScopeStatus status, WGPUErrorType type, WGPUStringView message,
+                     void *u1, void *u2)
+{
+    scope_report *const report = u1;
+    (void)u2;
+    report->done = true;
+    report->type = status == WGPUPopErrorScopeStatus_Success ? type : WGPUErrorType_Unknown;
+    keep_text(report->message, sizeof report->message, message);
+}
+
+static hy_status pop_scope(hy__gpu *gpu, const char *what, hy_error *err)
+{
+    scope_report report = {.type = WGPUErrorType_Unknown};
+    const WGPUPopErrorScopeCallbackInfo info = {
+        .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_scope, .userdata1 = &report};
+    const WGPUFuture future = gpu->lib.DevicePopErrorScope(gpu->device, info);
+    if (!hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, &report.done)) {
+        return hy__fail(err, HY_E_INTERNAL, "%s: the WebGPU library does not answer", what);
+    }
+    HY_TRY(gpu->lost ? hy__gpu_check(gpu, err) : HY_OK);
+    return report.type == WGPUErrorType_NoError ? HY_OK
+                                                : fail_as(report.type, what, report.message, err);
+}
+
+/* ---- opening */
+
+typedef struct request {
+    bool done;
+    uint32_t status;
+    WGPUAdapter adapter;
+    WGPUDevice device;
+    char message[300];
+} request;
+
+static void on_adapter(WGPURequestAdapterStatus status, WGPUAdapter adapter, WGPUStringView message,
+                       void *u1, void *u2)
+{
+    request *const r = u1;
+    (void)u2;
+    r->done = true;
+    r->status = status;
+    r->adapter = adapter;
+    keep_text(r->message, sizeof r->message, message);
+}
+
+static void on_device(WGPURequestDeviceStatus status, WGPUDevice device, WGPUStringView message,
+                      void *u1, void *u2)
+{
+    request *const r = u1;
+    (void)u2;
+    r->done = true;
+    r->status = status;
+    r->device = device;
+    keep_text(r->message, sizeof r->message, message);
+}
+
+static const char *const dawn_enabled[] = {"allow_unsafe_apis", "vulkan_enable_f16_on_nvidia",
+                                           "use_vulkan_memory_model", "disable_robustness",
+                                           "disable_workgroup_init"};
+static const char *const dawn_disabled[] = {"timestamp_quantization",
+                                            "lazy_clear_resource_on_first_use"};
+
+static hy__dawn_toggles toggles(void)
+{
+    /* A toggle of another stage is ignored, so one list serves instance, adapter and device.
+     * Kernels keep to their buffers by themselves; buffers are cleared by their owner. */
+    return (hy__dawn_toggles){.chain = {.sType = HY__DAWN_STYPE_TOGGLES},
+                              .n_enabled = HY_COUNT(dawn_enabled),
+                              .enabled = dawn_enabled,
+                              .n_disabled = HY_COUNT(dawn_disabled) - 1,
+                              .disabled = dawn_disabled};
+}
+
+static hy_status make_instance(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *err)
+{
+    const WGPUInstanceFeatureName waits = WGPUInstanceFeatureName_TimedWaitAny;
+    const WGPUInstanceDescriptor desc = {
+        .nextInChain = &chain->chain, .requiredFeatureCount = 1, .requiredFeatures = &waits};
+    gpu->instance = gpu->lib.CreateInstance(gpu->lib.flavour == HY__GPU_DAWN ? &desc : NULL);
+    return gpu->instance
+               ? HY_OK
+               : hy__fail(err, HY_E_UNSUPPORTED, "%s makes no WebGPU instance", gpu->caps.library);
+}
+
+static hy_status find_adapter(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *err)
+{
+    request r = {0};
+    const WGPURequestAdapterOptions options = {
+        .nextInChain = gpu->lib.flavour == HY__GPU_DAWN ? &chain->chain : NULL,
+        .featureLevel = WGPUFeatureLevel_Core,
+        .powerPreference = WGPUPowerPreference_HighPerformance};
+    const WGPURequestAdapterCallbackInfo info = {
+        .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_adapter, .userdata1 = &r};
+    const WGPUFuture future = gpu->lib.InstanceRequestAdapter(gpu->instance, &options, info);
+    hy__gpu_lib_wait(&gpu->lib, gpu->instance, NULL, future, &r.done);
+    if (!r.done || r.status != WGPURequestAdapterStatus_Success || !r.adapter) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "%s finds no GPU: %s", gpu->caps.library,
+                        r.message[0] ? r.message : "no adapter");
+    }
+    gpu->adapter = r.adapter;
+    return HY_OK;
+}
+
+/* ---- what the adapter can do */
+
+static bool has(const WGPUSupportedFeatures *f, WGPUFeatureName name)
+{
+    for (size_t i = 0; i < f->featureCount; i++) {
+        if (f->features[i] == name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void take_info(hy__gpu *gpu)
+{
+    WGPUAdapterInfo info = {0};
+    if (gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
+        keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
+        gpu->caps.backend = info.backendType;
+        gpu->caps.type = info.adapterType;
+        gpu->caps.subgroup_min = info.subgroupMinSize;
+        gpu->caps.subgroup_max = info.subgroupMaxSize;
+        gpu->lib.AdapterInfoFreeMembers(info);
+    }
+}
+
+/* The features to ask for: those that kernels can use and no mask leaves out. */
+static size_t take_features(hy__gpu *gpu, uint32_t mask, WGPUFeatureName wanted[3])
+{
+    const WGPUFeatureName subgroups = gpu->lib.flavour == HY__GPU_DAWN
+                                          ? (WGPUFeatureName)WGPUFeatureName_Subgroups
+                                          : (WGPUFeatureName)HY__NATIVE_FEATURE_SUBGROUP;
+    const bool floor = mask & HY__GPU_FLOOR;
+    WGPUSupportedFeatures f = {0};
+    size_t n = 0;
+    gpu->lib.AdapterGetFeatures(gpu->adapter, &f);
+    gpu->caps.f16 = !floor && !(mask & HY__GPU_NO_F16) && has(&f, WGPUFeatureName_ShaderF16);
+    gpu->caps.subgroups = !floor && !(mask & HY__GPU_NO_SUBGROUPS) && has(&f, subgroups);
+    gpu->caps.timestamps =
+        !floor && !(mask & HY__GPU_NO_TIMESTAMPS) && has(&f, WGPUFeatureName_TimestampQuery);
+    /* A language feature, not one of the adapter: both libraries have it, and emulate it where the
+     * GPU does not. */
+    gpu->caps.dot = !floor && !(mask & HY__GPU_NO_DOT);
+    gpu->lib.SupportedFeaturesFreeMembers(f);
+    if (gpu->caps.f16) {
+        wanted[n++] = WGPUFeatureName_ShaderF16;
+    }
+    if (gpu->caps.subgroups) {
+        wanted[n++] = subgroups;
+    } else {
+        gpu->caps.subgroup_min = gpu->caps.subgroup_max = 0;
+    }
+    if (gpu->caps.timestamps) {
+        wanted[n++] = WGPUFeatureName_TimestampQuery;
+    }
+    return n;
+}
+
+static hy_status take_limits(hy__gpu *gpu, uint32_t mask, WGPULimits *limits, hy_error *err)
+{
+    hy__gpu_caps *const c = &gpu->caps;
+    *limits = (WGPULimits){0};
+    if (gpu->lib.AdapterGetLimits(gpu->adapter, limits) != WGPUStatus_Success) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s tells no limits", c->library, c->adapter);
+    }
+    limits->nextInChain = NULL;
+    if (limits->maxStorageBufferBindingSize < FLOOR_BINDING ||
+        limits->maxStorageBuffersPerShaderStage < FLOOR_STORAGE_BUFFERS ||
+        limits->maxComputeWorkgroupStorageSize < FLOOR_WORKGROUP_BYTES ||
+        limits->maxComputeInvocationsPerWorkgroup < FLOOR_INVOCATIONS) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s is below the limits that WebGPU guarantees",
+                        c->library, c->adapter);
+    }
+    const bool floor = mask & HY__GPU_FLOOR;
+    c->max_buffer = floor ? FLOOR_BUFFER : HY_MIN(limits->maxBufferSize, (uint64_t)MOST_BUFFER);
+    c->max_binding = floor ? FLOOR_BINDING : limits->maxStorageBufferBindingSize;
+    c->storage_buffers = floor ? FLOOR_STORAGE_BUFFERS : limits->maxStorageBuffersPerShaderStage;
+    c->workgroup_bytes = floor ? FLOOR_WORKGROUP_BYTES : limits->maxComputeWorkgroupStorageSize;
+    c->invocations = floor ? FLOOR_INVOCATIONS : limits->maxComputeInvocationsPerWorkgroup;
+    c->max_workgroups = floor ? FLOOR_WORKGROUPS : limits->maxComputeWorkgroupsPerDimension;
+    c->storage_align = floor ? FLOOR_ALIGN : limits->minStorageBufferOffsetAlignment;
+    c->uniform_align = floor ? FLOOR_ALIGN : limits->minUniformBufferOffsetAlignment;
+    return HY_OK;
+}
+
+static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chain, hy_error *err)
+{
+    WGPUFeatureName wanted[3];
+    WGPULimits limits;
+    take_info(gpu);
+    const size_t n = take_features(gpu, mask, wanted);
+    HY_TRY(take_limits(gpu, mask, &limits, err));
+    request r = {0};
+    const WGPUDeviceDescriptor desc = {
+        .nextInChain = gpu->lib.flavour == HY__GPU_DAWN ? &chain->chain : NULL,
+        .requiredFeatureCount = n,
+        .requiredFeatures = wanted,
+        .requiredLimits = &limits,
+        .deviceLostCallbackInfo = {.mode = WGPUCallbackMode_AllowSpontaneous,
+                                   .callback = on_lost,
+                                   .userdata1 = gpu},
+        .uncapturedErrorCallbackInfo = {.callback = on_error, .userdata1 = gpu}};
+    const WGPURequestDeviceCallbackInfo info = {
+        .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_device, .userdata1 = &r};
+    const WGPUFuture future = gpu->lib.AdapterRequestDevice(gpu->adapter, &desc, info);
+    hy__gpu_lib_wait(&gpu->lib, gpu->instance, NULL, future, &r.done);
+    if (!r.done || r.status != WGPURequestDeviceStatus_Success || !r.device) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s gives no device: %s", gpu->caps.library,
+                        gpu->caps.adapter, r.message);
+    }
+    gpu->device = r.device;
+    gpu->queue = gpu->lib.DeviceGetQueue(gpu->device);
+    gpu->ns_per_tick = gpu->lib.QueueGetTimestampPeriod && gpu->lib.flavour == HY__GPU_WGPU
+                           ? (double)gpu->lib.QueueGetTimestampPeriod(gpu->queue)
+                           : 1.0;
+    return HY_OK;
+}
+
+hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env, hy_error *err)
+{
+    hy__dawn_toggles chain = toggles();
+    *gpu = (hy__gpu){.env = *env};
+    hy_status status = hy__gpu_lib_open(&gpu->lib, opts->lib, opts->folder, err);
+    if (status == HY_OK) {
+        hy__gpu_lib_name(&gpu->lib, gpu->caps.library, sizeof gpu->caps.library);
+        status = make_instance(gpu, &chain, err);
+    }
+    if (status == HY_OK) {
+        status = find_adapter(gpu, &chain, err);
+    }
+    if (status == HY_OK) {
+        status = make_device(gpu, opts->mask, &chain, err);
+    }
+    if (status != HY_OK) {
+        hy__gpu_close(gpu);
+    }
+    return status;
+}
+
+void hy__gpu_close(hy__gpu *gpu)
+{
+    const hy__gpu_lib *const lib = &gpu->lib;
+    hy__gpu_buffer_free(gpu, gpu->readback);
+    if (gpu->queue) {
+        lib->QueueRelease(gpu->queue);
+    }
+    if (gpu->device) {
+        lib->DeviceRelease(gpu->device);
+    }
+    if (gpu->adapter) {
+        lib->AdapterRelease(gpu->adapter);
+    }
+    if (gpu->instance) {
+        lib->InstanceRelease(gpu->instance);
+    }
+    hy__gpu_lib_close(&gpu->lib);
+    *gpu = (hy__gpu){.env = gpu->env};
+}
+
+/* ---- memory */
+
+hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label,
+                         WGPUBuffer *out, hy_error *err)
+{
+    char what[120];
+    *out = NULL;
+    HY_TRY(hy__gpu_check(gpu, err));
+    snprintf(what, sizeof what, "%llu bytes of GPU memory for %s", (unsigned long long)bytes,
+             label);
+    if (bytes > gpu->caps.max_buffer) {
+        return hy__fail(err, HY_E_LIMIT, "%s: a buffer of this GPU holds at most %llu", what,
+                        (unsigned long long)gpu->caps.max_buffer);
+    }
+    const WGPUBufferDescriptor desc = {
+        .label = hy__gpu_text(label), .usage = usage, .size = HY_MAX(bytes, (uint64_t)4)};
+    gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
+    gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_OutOfMemory);
+    WGPUBuffer buffer = gpu->lib.DeviceCreateBuffer(gpu->device, &desc);
+    hy_status status = pop_scope(gpu, what, err);
+    const hy_status valid = pop_scope(gpu, what, status == HY_OK ? err : NULL);
+    status = status == HY_OK ? valid : status;
+    if (status == HY_OK && !buffer) {
+        status = hy__fail(err, HY_E_NOMEM, "%s: the GPU is out of memory", what);
+    }
+    if (status != HY_OK) {
+        hy__gpu_buffer_free(gpu, buffer);
+        return status;
+    }
+    *out = buffer;
+    return HY_OK;
+}
+
+void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer)
+{
+    if (buffer) {
+        gpu->lib.BufferDestroy(buffer);
+        gpu->lib.BufferRelease(buffer);
+    }
+}
+
+typedef struct map_report {
+    bool done;
+    WGPUMapAsyncStatus status;
+    char message[200];
+} map_report;
+
+static void on_map(WGPUMapAsyncStatus status, WGPUStringView message, void *u1, void *u2)
+{
+    map_report *const report = u1;
+    (void)u2;
+    report->done = true;
+    report->status = status;
+    keep_text(report->message, sizeof report->message, message);
+}
+
+hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, void *data, size_t bytes, hy_error *err)
+{
+    map_report report = {0};
+    const WGPUBufferMapCallbackInfo info = {
+        .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_map, .userdata1 = &report};
+    const WGPUFuture future = gpu->lib.BufferMapAsync(buffer, WGPUMapMode_Read, 0, bytes, info);
+    hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, &report.done);
+    HY_TRY(hy__gpu_check(gpu, err));
+    if (!report.done || report.status != WGPUMapAsyncStatus_Success) {
+        return hy__fail(err, HY_E_INTERNAL, "GPU memory cannot be read: %s", report.message);
+    }
+    const void *const from = gpu->lib.BufferGetConstMappedRange(buffer, 0, bytes);
+    if (from) {
+        memcpy(data, from, bytes);
+    }
+    gpu->lib.BufferUnmap(buffer);
+    return from ? HY_OK : hy__fail(err, HY_E_INTERNAL, "GPU memory cannot be read");
+}
+
+hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *data, size_t bytes,
+                       hy_error *err)
+{
+    enum { READBACK = 1 << 20 };
+    HY_TRY(hy__gpu_check(gpu, err));
+    if (!gpu->readback) {
+        HY_TRY(hy__gpu_buffer(gpu, READBACK, WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst,
+                              "reading back", &gpu->readback, err));
+        gpu->readback_bytes = READBACK;
+    }
+    for (size_t done = 0; done < bytes;) {
+        const size_t part = HY_MIN(bytes - done, (size_t)gpu->readback_bytes);
+        WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
+        gpu->lib.CommandEncoderCopyBufferToBuffer(encoder, buffer, offset + done, gpu->readback, 0,
+                                                  part);
+        HY_TRY(hy__gpu_submit(gpu, encoder, err));
+        HY_TRY(hy__gpu_map(gpu, gpu->readback, (char *)data + done, part, err));
+        done += part;
+    }
+    return HY_OK;
+}
+
+/* ---- kernels */
+
+hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t uses,
+                         const char *label, WGPUShaderModule *out, hy_error *err)
+{
+    char head[64] = "";
+    *out = NULL;
+    HY_TRY(hy__gpu_check(gpu, err));
+    /* wgpu-native has subgroup operations without a line for them, and takes the line for an error.
+     */
+    snprintf(head, sizeof head, "%s%s", uses & HY__GPU_USES_F16 ? "enable f16;\n" : "",
+             uses & HY__GPU_USES_SUBGROUPS && gpu->lib.flavour == HY__GPU_DAWN
+                 ? "enable subgroups;\n"
+                 : "");
+    hy__buf text = {0};
+    HY_TRY(hy__buf_append(&gpu->env, &text, head, strlen(head), err));
+    hy_status status = hy__buf_append(&gpu->env, &text, code, len, err);
+    if (status == HY_OK) {
+        const WGPUShaderSourceWGSL source = {.chain = {.sType = WGPUSType_ShaderSourceWGSL},
+                                             .code = {text.data, text.len}};
+        WGPUShaderModuleDescriptor desc = {.label = hy__gpu_text(label)};
+        desc.nextInChain = (WGPUChainedStruct *)(void *)(uintptr_t)&source.chain;
+        gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
+        *out = gpu->lib.DeviceCreateShaderModule(gpu->device, &desc);
+        status = pop_scope(gpu, label, err);
+    }
+    hy__buf_finish(&gpu->env, &text);
+    if (status != HY_OK && *out) {
+        gpu->lib.ShaderModuleRelease(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+hy_status hy__gpu_pipeline(hy__gpu *gpu, WGPUShaderModule module, const char *entry,
+                           WGPUPipelineLayout layout, const char *label, WGPUComputePipeline *out,
+                           hy_error *err)
+{
+    const WGPUComputePipelineDescriptor desc = {
+        .label = hy__gpu_text(label),
+        .layout = layout,
+        .compute = {.module = module, .entryPoint = hy__gpu_text(entry)}};
+    HY_TRY(hy__gpu_check(gpu, err));
+    gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
+    *out = gpu->lib.DeviceCreateComputePipeline(gpu->device, &desc);
+    const hy_status status = pop_scope(gpu, label, err);
+    if (status != HY_OK && *out) {
+        gpu->lib.ComputePipelineRelease(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* ---- work */
+
+hy_status hy__gpu_submit(hy__gpu *gpu, WGPUCommandEncoder encoder, hy_error *err)
+{
+    WGPUCommandBuffer commands = gpu->lib.CommandEncoderFinish(encoder, NULL);
+    gpu->lib.CommandEncoderRelease(encoder);
+    const hy_status status = hy__gpu_check(gpu, err);
+    if (status == HY_OK) {
+        gpu->lib.QueueSubmit(gpu->queue, 1, &commands);
+        gpu->submits++;
+    }
+    if (commands) {
+        gpu->lib.CommandBufferRelease(commands);
+    }
+    return status;
+}
+
+static void on_finished(WGPUQueueWorkDoneStatus status, WGPUStringView message, void *u1, void *u2)
+{
+    bool *const done = u1;
+    (void)status;
+    (void)message;
+    (void)u2;
+    *done = true;
+}
+
+hy_status hy__gpu_finish(hy__gpu *gpu, hy_error *err)
+{
+    bool done = false;
+    const WGPUQueueWorkDoneCallbackInfo info = {
+        .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_finished, .userdata1 = &done};
+    const WGPUFuture future = gpu->lib.QueueOnSubmittedWorkDone(gpu->queue, info);
+    if (!hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, &done)) {
+        HY_TRY(hy__gpu_check(gpu, err));
+        return hy__fail(err, HY_E_INTERNAL, "the WebGPU library does not answer");
+    }
+    return hy__gpu_check(gpu, err);
+}
