@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "probe.h"
+
 /* What every WebGPU device has (the "core" limits of the specification). */
 enum {
     FLOOR_BINDING = 128 << 20,
@@ -59,21 +61,52 @@ hy_status hy__gpu_mask_parse(const char *names, uint32_t *mask, hy_error *err)
 
 /* ---- errors */
 
+/* In one line: the libraries draw their errors over several. */
 static void keep_text(char *to, size_t cap, WGPUStringView text)
 {
     const size_t len = !text.data ? 0 : text.length == SIZE_MAX ? strlen(text.data) : text.length;
-    snprintf(to, cap, "%.*s", (int)HY_MIN(len, cap - 1), text.data ? text.data : "");
+    size_t n = 0;
+    for (size_t i = 0; i < len && n + 1 < cap; i++) {
+        const char c = text.data[i];
+        const bool blank = c == ' ' || (c >= 0 && c < ' ');
+        if (!blank) {
+            to[n++] = c;
+        } else if (n > 0 && to[n - 1] != ' ') {
+            to[n++] = ' ';
+        }
+    }
+    to[n > 0 && to[n - 1] == ' ' ? n - 1 : n] = '\0';
+}
+
+static void take_loss(hy__gpu *gpu, WGPUStringView message)
+{
+    if (!gpu->lost) {
+        gpu->lost = true;
+        keep_text(gpu->message, sizeof gpu->message, message);
+    }
+}
+
+/* wgpu-native may tell of a loss only as an error of the next call. */
+static bool tells_loss(hy__gpu *gpu, const char *message)
+{
+    if (gpu->lib.flavour == HY__GPU_WGPU && strstr(message, "device is lost")) {
+        take_loss(gpu, hy__gpu_text("its calls are refused as those of a lost device"));
+        return true;
+    }
+    return false;
 }
 
 static void on_error(WGPUDevice const *device, WGPUErrorType type, WGPUStringView message, void *u1,
                      void *u2)
 {
     hy__gpu *const gpu = u1;
+    char text[sizeof gpu->message];
     (void)device;
     (void)u2;
-    if (!gpu->failed && !gpu->lost) {
+    keep_text(text, sizeof text, message);
+    if (!tells_loss(gpu, text) && !gpu->failed && !gpu->lost) {
         gpu->failed = type;
-        keep_text(gpu->message, sizeof gpu->message, message);
+        memcpy(gpu->message, text, sizeof text);
     }
 }
 
@@ -83,9 +116,8 @@ static void on_lost(WGPUDevice const *device, WGPUDeviceLostReason reason, WGPUS
     hy__gpu *const gpu = u1;
     (void)device;
     (void)u2;
-    if (!gpu->lost && reason != WGPUDeviceLostReason_FailedCreation) {
-        gpu->lost = true;
-        keep_text(gpu->message, sizeof gpu->message, message);
+    if (reason != WGPUDeviceLostReason_FailedCreation) {
+        take_loss(gpu, message);
     }
 }
 
@@ -94,6 +126,13 @@ static hy_status fail_as(WGPUErrorType type, const char *what, const char *messa
     const hy_status status = type == WGPUErrorType_OutOfMemory ? HY_E_NOMEM : HY_E_INTERNAL;
     return hy__fail(err, status, "%s%s: %s", what,
                     status == HY_E_NOMEM ? ": the GPU is out of memory" : "", message);
+}
+
+void hy__gpu_lose(hy__gpu *gpu, const char *why)
+{
+    /* First, so that the sentence is not that of the library. */
+    take_loss(gpu, hy__gpu_text(why));
+    gpu->lib.DeviceDestroy(gpu->device);
 }
 
 hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err)
@@ -131,7 +170,9 @@ static hy_status pop_scope(hy__gpu *gpu, const char *what, hy_error *err)
     if (!hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, &report.done)) {
         return hy__fail(err, HY_E_INTERNAL, "%s: the WebGPU library does not answer", what);
     }
-    HY_TRY(gpu->lost ? hy__gpu_check(gpu, err) : HY_OK);
+    if (tells_loss(gpu, report.message) || gpu->lost) {
+        return hy__gpu_check(gpu, err);
+    }
     return report.type == WGPUErrorType_NoError ? HY_OK
                                                 : fail_as(report.type, what, report.message, err);
 }
@@ -171,17 +212,16 @@ static void on_device(WGPURequestDeviceStatus status, WGPUDevice device, WGPUStr
 static const char *const dawn_enabled[] = {"allow_unsafe_apis", "vulkan_enable_f16_on_nvidia",
                                            "use_vulkan_memory_model", "disable_robustness",
                                            "disable_workgroup_init"};
-static const char *const dawn_disabled[] = {"timestamp_quantization",
-                                            "lazy_clear_resource_on_first_use"};
+static const char *const dawn_disabled[] = {"timestamp_quantization"};
 
 static hy__dawn_toggles toggles(void)
 {
     /* A toggle of another stage is ignored, so one list serves instance, adapter and device.
-     * Kernels keep to their buffers by themselves; buffers are cleared by their owner. */
+     * Kernels keep to their buffers by themselves. */
     return (hy__dawn_toggles){.chain = {.sType = HY__DAWN_STYPE_TOGGLES},
                               .n_enabled = HY_COUNT(dawn_enabled),
                               .enabled = dawn_enabled,
-                              .n_disabled = HY_COUNT(dawn_disabled) - 1,
+                              .n_disabled = HY_COUNT(dawn_disabled),
                               .disabled = dawn_disabled};
 }
 
@@ -347,6 +387,9 @@ hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env
     if (status == HY_OK) {
         status = make_device(gpu, opts->mask, &chain, err);
     }
+    if (status == HY_OK && gpu->caps.subgroups && gpu->caps.subgroup_max == 0) {
+        status = hy__gpu_probe_subgroups(gpu, err);
+    }
     if (status != HY_OK) {
         hy__gpu_close(gpu);
     }
@@ -431,6 +474,7 @@ static void on_map(WGPUMapAsyncStatus status, WGPUStringView message, void *u1, 
 
 hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, void *data, size_t bytes, hy_error *err)
 {
+    HY_TRY(hy__gpu_check(gpu, err));
     map_report report = {0};
     const WGPUBufferMapCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_map, .userdata1 = &report};
@@ -551,6 +595,7 @@ static void on_finished(WGPUQueueWorkDoneStatus status, WGPUStringView message, 
 
 hy_status hy__gpu_finish(hy__gpu *gpu, hy_error *err)
 {
+    HY_TRY(hy__gpu_check(gpu, err));
     bool done = false;
     const WGPUQueueWorkDoneCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_finished, .userdata1 = &done};

@@ -72,6 +72,8 @@ void hy__gpu_close(hy__gpu *gpu);
 
 /* The first error since the device was made: HY_E_DEVICE_LOST, HY_E_NOMEM or HY_E_INTERNAL. */
 hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err);
+/* Gives the device up: whatever is asked of it from now on is HY_E_DEVICE_LOST with this sentence. */
+void hy__gpu_lose(hy__gpu *gpu, const char *why);
 
 /* Memory on the device, zeroed, a multiple of 4 bytes; HY_E_NOMEM with the number of bytes. */
 hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label, WGPUBuffer *out,
