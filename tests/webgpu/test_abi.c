@@ -35,6 +35,8 @@ static void write_numbers(FILE *f, bool bad)
             HY__NATIVE_FEATURE_SUBGROUP);
     fprintf(f, "_Static_assert(WGPUNativeFeature_Immediates == %d, \"immediates\");\n",
             HY__NATIVE_FEATURE_IMMEDIATES);
+    fprintf(f, "_Static_assert(WGPUSType_InstanceExtras == %d, \"instance extras\");\n",
+            HY__NATIVE_STYPE_INSTANCE);
 }
 
 /* In the headers these are variables: only the program itself can look at their values. */
@@ -47,6 +49,8 @@ static void write_flags(FILE *f, bool bad)
     off = 0;
     fprintf(f, "int main(void)\n{\n");
     HY__WGPU_FLAGS(FLAG)
+    fprintf(f, "    if (WGPUInstanceBackend_Primary != %u) {\n        return 1;\n    }\n",
+            HY__NATIVE_BACKENDS_PRIMARY);
 #undef FLAG
     fprintf(f, "    return 0;\n}\n");
 }
@@ -69,6 +73,12 @@ static void write_structs(FILE *f, bool bad)
 #undef S
 #undef M
 #undef E
+    fprintf(f,
+            "_Static_assert(offsetof(WGPUInstanceExtras, backends) == %zu && "
+            "offsetof(WGPUInstanceExtras, flags) == %zu && sizeof(WGPUInstanceExtras) <= %zu, "
+            "\"WGPUInstanceExtras\");\n",
+            offsetof(hy__native_instance, backends), offsetof(hy__native_instance, flags),
+            sizeof(hy__native_instance));
 }
 
 static void write_callbacks(FILE *f, bool bad)

@@ -392,8 +392,17 @@ typedef struct WGPUQuerySetDescriptor {
 enum {
     HY__DAWN_STYPE_TOGGLES = 0x0005000a,   /* WGPUSType of hy__dawn_toggles */
     HY__NATIVE_FEATURE_SUBGROUP = 0x30021, /* wgpu-native's WGPUFeatureName of subgroup operations */
-    HY__NATIVE_FEATURE_IMMEDIATES = 0x30001
+    HY__NATIVE_FEATURE_IMMEDIATES = 0x30001,
+    HY__NATIVE_STYPE_INSTANCE = 0x30004, /* WGPUSType of hy__native_instance */
+    HY__NATIVE_BACKENDS_PRIMARY = 0x2d   /* all but OpenGL */
 };
+
+/* Chained to instances of wgpu-native.  Of the rest, more than there is today, all stays zero: the defaults. */
+typedef struct hy__native_instance {
+    WGPUChainedStruct chain;
+    WGPUFlags backends, flags;
+    uint64_t rest[32];
+} hy__native_instance;
 
 /* Chained to instances, adapter requests and devices of Dawn. */
 typedef struct hy__dawn_toggles {

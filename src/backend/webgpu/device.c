@@ -228,9 +228,13 @@ static hy__dawn_toggles toggles(void)
 static hy_status make_instance(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *err)
 {
     const WGPUInstanceFeatureName waits = WGPUInstanceFeatureName_TimedWaitAny;
-    const WGPUInstanceDescriptor desc = {
+    const WGPUInstanceDescriptor dawn = {
         .nextInChain = &chain->chain, .requiredFeatureCount = 1, .requiredFeatures = &waits};
-    gpu->instance = gpu->lib.CreateInstance(gpu->lib.flavour == HY__GPU_DAWN ? &desc : NULL);
+    /* OpenGL would only be asked for adapters that are not taken, and Mesa's is loud and leaks. */
+    hy__native_instance extras = {.chain = {.sType = HY__NATIVE_STYPE_INSTANCE},
+                                  .backends = HY__NATIVE_BACKENDS_PRIMARY};
+    const WGPUInstanceDescriptor wgpu = {.nextInChain = &extras.chain};
+    gpu->instance = gpu->lib.CreateInstance(gpu->lib.flavour == HY__GPU_DAWN ? &dawn : &wgpu);
     return gpu->instance
                ? HY_OK
                : hy__fail(err, HY_E_UNSUPPORTED, "%s makes no WebGPU instance", gpu->caps.library);

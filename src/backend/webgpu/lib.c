@@ -85,7 +85,7 @@ static bool open_file(hy__gpu_lib *lib, const char *path, char *tried, size_t ca
             snprintf(lib->path, sizeof lib->path, "%s", path);
             return true;
         }
-        hy__gpu_lib_close(lib);
+        hy__library_close(lib->handle);
     }
     const size_t n = strlen(tried);
     snprintf(tried + n, cap - n, "%s%s (%s)", n > 0 ? ", " : "", path, why);
@@ -123,9 +123,7 @@ hy_status hy__gpu_lib_open(hy__gpu_lib *lib, const char *name, const char *folde
 
 void hy__gpu_lib_close(hy__gpu_lib *lib)
 {
-    if (lib->handle) {
-        hy__library_close(lib->handle);
-    }
+    /* Not unloaded: both libraries and the drivers below them leave threads and memory behind. */
     *lib = (hy__gpu_lib){0};
 }
 

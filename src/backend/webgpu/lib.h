@@ -1,8 +1,8 @@
 /* lib.h: a WebGPU library that was opened while running: Dawn or wgpu-native.
  *
  * One table of functions serves both; where they differ (section by section in lib.c: which calls run callbacks, how one
- * waits, what features are called), the functions of this file absorb the difference.  A library is opened once and stays
- * open until its last user closes it; use of one instance is for one thread at a time. */
+ * waits, what features are called), the functions of this file absorb the difference.  A library that
+ * was opened stays in memory until the process ends; use of one instance is for one thread at a time. */
 #ifndef HY_BACKEND_WEBGPU_LIB_H
 #define HY_BACKEND_WEBGPU_LIB_H
 
