@@ -115,7 +115,9 @@ void manual_print(FILE *out)
     CLI_EXIT_LIST(X)
 #undef X
     fputs(".SH ENVIRONMENT\n"
-          "Halyard has no environment variables of its own. The line editor of \\fBchat\\fR uses "
+          "\\fBHALYARD_CPU\\fR stands for \\fB\\-\\-cpu\\-level\\fR, \\fBHALYARD_WEBGPU\\fR for "
+          "\\fB\\-\\-webgpu\\-dir\\fR, where the option is not given. The line editor of "
+          "\\fBchat\\fR uses "
           "\\fBTERM\\fR and the locale (\\fBLC_ALL\\fR, \\fBLC_CTYPE\\fR, \\fBLANG\\fR).\n"
           ".SH EXAMPLES\n"
           ".TP\n"

@@ -34,6 +34,36 @@ HY_API const char *hy_cpu_kernel(size_t level, size_t op, hy_type type, bool man
  * there is no such kernel, zeros are multiplied like all else. */
 HY_API const char *hy_cpu_columns_kernel(size_t level, hy_type type);
 
+/* ---- GPUs through WebGPU */
+
+/* WebGPU libraries that are known by name, index 0.. until NULL. Static storage. */
+HY_API const char *hy_webgpu_library_at(size_t i);
+
+typedef struct hy_webgpu_info {
+    size_t size;       /* set by the caller */
+    char library[64];  /* "Dawn", or "wgpu-native" with its version */
+    char path[256];    /* what was opened */
+    char adapter[128]; /* name of the GPU */
+    const char *api;   /* below WebGPU: "Vulkan", "Metal", "D3D12", "null" or "unknown" */
+    const char *kind;  /* "discrete", "integrated", "software" or "unknown" */
+    bool f16, subgroups, packed_dot, timestamps;
+    uint32_t subgroup_min, subgroup_max; /* lanes; 0 without subgroups */
+    uint64_t max_buffer_bytes, max_binding_bytes;
+    uint32_t storage_buffers;         /* of a kernel */
+    uint32_t workgroup_bytes;         /* of memory that a workgroup shares */
+    uint32_t workgroup_invocations;   /* most threads of a workgroup */
+    uint32_t max_workgroups;          /* in each dimension */
+    uint32_t storage_alignment_bytes; /* of the offset of a binding */
+    uint32_t uniform_alignment_bytes;
+} hy_webgpu_info;
+/* Opens a library and a device of it, and says what is there.  library: a name of
+ * hy_webgpu_library_at, a path, or NULL for the first that is found; folder: where names are looked
+ * for before the system's own places, or NULL.  mask: names, divided by commas, of what is to be
+ * taken as missing, or NULL; HY_E_NOT_FOUND lists them.  HY_E_UNSUPPORTED: no library, no GPU, or
+ * one below the limits that WebGPU guarantees. */
+HY_API HY_CHECK hy_status hy_webgpu_probe(const char *library, const char *folder, const char *mask,
+                                          const hy_env *env, hy_webgpu_info *info, hy_error *err);
+
 /* ---- what a model does for a token */
 
 /* Where an operation runs within its phase. */

@@ -683,6 +683,73 @@ static void test_quantize(void **state)
     ran_free(&r);
 }
 
+/* A WebGPU library that was found: what must be said about it, or about why it is none. */
+static void check_library(const json_t *found)
+{
+    assert_true(json_is_boolean(json_object_get(found, "works")));
+    if (!json_is_true(json_object_get(found, "works"))) {
+        assert_true(json_string_length(json_object_get(found, "reason")) > 20);
+        assert_null(json_object_get(found, "limits"));
+        return;
+    }
+    const json_t *const limits = json_object_get(found, "limits");
+    assert_true(json_string_length(json_object_get(found, "adapter")) > 0);
+    assert_true(json_integer_value(json_object_get(limits, "binding_bytes")) >= 128 << 20);
+    assert_true(json_integer_value(json_object_get(limits, "storage_buffers")) >= 8);
+    assert_true(json_is_boolean(json_object_get(found, "f16")));
+}
+
+static void test_doctor(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "doctor");
+    expect_code(r, 0);
+    expect_has(r.out, "cpu\n  level     ");
+    expect_has(r.out, "\n  cores     ");
+    expect_has(r.out, "\nwebgpu dawn\n  ");
+    expect_has(r.out, "\nwebgpu wgpu\n  ");
+    ran_free(&r);
+    r = run(NULL, "doctor", "--json", "--gpu-mask", "floor");
+    expect_code(r, 0);
+    json_t *root = ran_json(&r);
+    const json_t *const cpu = json_object_get(root, "cpu"), *const webgpu =
+                                                                json_object_get(root, "webgpu");
+    assert_int_equal(json_integer_value(json_object_get(cpu, "cores")), hy_cpu_count());
+    assert_true(json_string_length(json_object_get(cpu, "level")) > 0);
+    assert_int_equal(json_array_size(webgpu), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(webgpu, 0), "name")),
+                        "dawn");
+    check_library(json_array_get(webgpu, 0));
+    check_library(json_array_get(webgpu, 1));
+    json_decref(root);
+    ran_free(&r);
+}
+
+static void test_doctor_of_missing_libraries(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "doctor", "--webgpu-lib", "/nowhere/libwebgpu.so");
+    expect_code(r, 1);
+    assert_int_equal(r.out_len, 0);
+    expect_has(r.err, "no WebGPU library: /nowhere/libwebgpu.so (");
+    ran_free(&r);
+    r = run(NULL, "doctor", "--json", "--webgpu-lib", "dawn", "--webgpu-dir", "/nowhere");
+    if (r.code != 0) { /* there is one where the system keeps its libraries, otherwise */
+        expect_code(r, 1);
+        expect_has(r.err, "/nowhere/");
+    }
+    ran_free(&r);
+    /* A file that is no library. */
+    r = run(NULL, "doctor", "--webgpu-lib", "./" EMBEDDED_MODEL);
+    expect_code(r, 1);
+    expect_has(r.err, EMBEDDED_MODEL " (");
+    ran_free(&r);
+    r = run(NULL, "doctor", "--gpu-mask", "no-f16,no-such");
+    expect_code(r, 2);
+    expect_has(r.err, "there is no GPU mask \"no-such\"; these are: no-subgroups, ");
+    ran_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -702,6 +769,8 @@ int main(void)
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_bench_phases),
         cmocka_unit_test(test_quantize),
+        cmocka_unit_test(test_doctor),
+        cmocka_unit_test(test_doctor_of_missing_libraries),
     };
     return cmocka_run_group_tests_name("cli_commands", tests, NULL, NULL);
 }

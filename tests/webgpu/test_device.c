@@ -4,9 +4,8 @@
  * a GPU are skipped with the reason.  HALYARD_WEBGPU_LIB names the one that must work: then nothing
  * else is tested and nothing is skipped.  One thread. */
 #include "backend/webgpu/probe.h"
+#include "halyard/unstable.h"
 #include "support/support.h"
-
-static const char *const libraries[] = {"dawn", "wgpu"};
 
 static const char *folder(void)
 {
@@ -206,6 +205,35 @@ static void single_masks_leave_out_one(void **state)
     hy__gpu_close(&gpu);
 }
 
+static void the_public_view_says_the_same(void **state)
+{
+    const fixture *const f = *state;
+    const hy__gpu_caps *const c = &gpu_of(state)->caps;
+    hy_error err;
+    hy_webgpu_info info = {.size = sizeof info};
+    assert_ok(hy_webgpu_probe(f->library, folder(), NULL, NULL, &info, &err), &err);
+    assert_string_equal(info.library, c->library);
+    assert_string_equal(info.adapter, c->adapter);
+    assert_string_equal(info.path, f->gpu.lib.path);
+    assert_int_equal(info.f16, c->f16);
+    assert_int_equal(info.subgroups, c->subgroups);
+    assert_int_equal(info.subgroup_min, c->subgroup_min);
+    assert_int_equal(info.subgroup_max, c->subgroup_max);
+    assert_int_equal(info.storage_buffers, c->storage_buffers);
+    assert_true(info.max_binding_bytes == c->max_binding);
+    assert_ok(hy_webgpu_probe(f->library, folder(), "floor", NULL, &info, &err), &err);
+    assert_true(info.max_binding_bytes == 128u << 20);
+    assert_int_equal(info.subgroup_max, 0);
+    /* A caller that was built with a shorter structure. */
+    memset(&info, 0x55, sizeof info);
+    info.size = offsetof(hy_webgpu_info, path);
+    assert_ok(hy_webgpu_probe(f->library, folder(), NULL, NULL, &info, &err), &err);
+    assert_string_equal(info.library, c->library);
+    assert_int_equal(info.path[0], 0x55);
+    assert_fails(hy_webgpu_probe(f->library, folder(), "f16", NULL, &info, &err), HY_E_NOT_FOUND,
+                 &err, "there is no GPU mask \"f16\"");
+}
+
 /* ---- memory */
 
 static void bytes_come_back(void **state)
@@ -375,6 +403,33 @@ static void errors_of_kernels_name_the_place(void **state)
     gpu->lib.ShaderModuleRelease(module);
 }
 
+/* The host's memory may be out: that is an error of one call, not of the device. */
+static void memory_may_be_out(void **state)
+{
+    static const char code[] = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;\n"
+                               "@compute @workgroup_size(1) fn main() { x[0] = 5u; }\n";
+    hy__gpu *const gpu = gpu_of(state);
+    hy_error err;
+    hy_status status = HY_E_NOMEM;
+    uint32_t x = 0, failures = 0;
+    for (uint64_t at = 1; status != HY_OK; at++) {
+        failing_env env;
+        failing_env_init(&env, at);
+        gpu->env = env.env;
+        status = hy__gpu_run_once(gpu, code, 0, "five", 1, &x, sizeof x, &err);
+        gpu->env = env.os;
+        if (status != HY_OK) {
+            assert_fails(status, HY_E_NOMEM, &err, NULL);
+            failures++;
+        }
+        assert_int_equal(env.live_blocks, 0);
+        assert_ok(hy__gpu_check(gpu, &err), &err);
+        assert_true(at < 100);
+    }
+    assert_true(failures > 0);
+    assert_int_equal(x, 5);
+}
+
 /* ---- errors that come later */
 
 /* A copy from beyond the end of a buffer. */
@@ -504,6 +559,7 @@ static int run_library(fixture *f)
         WITH_DEVICE(every_device_has_the_floor),
         WITH_DEVICE(floor_leaves_out_the_rest),
         WITH_DEVICE(single_masks_leave_out_one),
+        WITH_DEVICE(the_public_view_says_the_same),
         WITH_DEVICE(bytes_come_back),
         WITH_DEVICE(too_large_buffers_are_refused),
         WITH_DEVICE(kernels_compute),
@@ -511,6 +567,7 @@ static int run_library(fixture *f)
         WITH_DEVICE(kernels_use_subgroups),
         WITH_DEVICE(dots_of_packed_integers),
         WITH_DEVICE(errors_of_kernels_name_the_place),
+        WITH_DEVICE(memory_may_be_out),
         WITH_DEVICE(nothing_is_submitted_after_an_error),
         WITH_DEVICE(a_lost_device_stays_lost),
         WITH_DEVICE(losses_are_noticed),
@@ -525,8 +582,8 @@ int main(void)
 {
     const char *const wanted = getenv("HALYARD_WEBGPU_LIB");
     int failed = run_general();
-    for (size_t i = 0; i < HY_COUNT(libraries); i++) {
-        fixture f = {.library = libraries[i]};
+    for (size_t i = 0; i < HY__GPU_N_NAMES; i++) {
+        fixture f = {.library = hy__gpu_names[i]};
         if (wanted && strcmp(wanted, f.library) != 0) {
             continue;
         }

@@ -5,6 +5,8 @@
 
 #include "base/os.h"
 
+const char *const hy__gpu_names[HY__GPU_N_NAMES] = {"dawn", "wgpu"};
+
 static const char *const dawn_files[] = {
 #if defined(_WIN32)
     "webgpu_dawn.dll",
@@ -87,8 +89,10 @@ static bool open_file(hy__gpu_lib *lib, const char *path, char *tried, size_t ca
         }
         hy__library_close(lib->handle);
     }
-    const size_t n = strlen(tried);
-    snprintf(tried + n, cap - n, "%s%s (%s)", n > 0 ? ", " : "", path, why);
+    /* The system's reasons often begin with the path. */
+    const size_t n = strlen(tried), len = strlen(path);
+    const bool again = strncmp(why, path, len) == 0 && strncmp(why + len, ": ", 2) == 0;
+    snprintf(tried + n, cap - n, "%s%s (%s)", n > 0 ? ", " : "", path, again ? why + len + 2 : why);
     return false;
 }
 
@@ -111,7 +115,8 @@ static bool open_names(hy__gpu_lib *lib, const char *const *files, const char *f
 hy_status hy__gpu_lib_open(hy__gpu_lib *lib, const char *name, const char *folder, hy_error *err)
 {
     char tried[400] = "";
-    const bool dawn = !name || strcmp(name, "dawn") == 0, wgpu = !name || strcmp(name, "wgpu") == 0;
+    const bool dawn = !name || strcmp(name, hy__gpu_names[HY__GPU_DAWN]) == 0;
+    const bool wgpu = !name || strcmp(name, hy__gpu_names[HY__GPU_WGPU]) == 0;
     if ((dawn && open_names(lib, dawn_files, folder, tried, sizeof tried)) ||
         (wgpu && open_names(lib, wgpu_files, folder, tried, sizeof tried)) ||
         (!dawn && !wgpu && open_file(lib, name, tried, sizeof tried))) {

@@ -9,7 +9,7 @@
 #include "abi.h"
 #include "base/base.h"
 
-typedef enum hy__gpu_flavour { HY__GPU_DAWN, HY__GPU_WGPU } hy__gpu_flavour;
+typedef enum hy__gpu_flavour { HY__GPU_DAWN, HY__GPU_WGPU, HY__GPU_N_NAMES } hy__gpu_flavour;
 
 typedef struct hy__gpu_lib {
 #define HY__WGPU_MEMBER(result, name, args) result(*name) args;
@@ -21,7 +21,10 @@ typedef struct hy__gpu_lib {
     char path[256]; /* what was opened */
 } hy__gpu_lib;
 
-/* name: "dawn", "wgpu", NULL (whichever is found, Dawn first), or a path.  folder: where names are looked for before the
+/* Libraries that have a name, by flavour: "dawn", "wgpu". */
+extern const char *const hy__gpu_names[HY__GPU_N_NAMES];
+
+/* name: one of those, NULL (whichever is found, Dawn first), or a path.  folder: where names are looked for before the
  * system's own places, or NULL.  HY_E_UNSUPPORTED says what was tried and why each failed. */
 hy_status hy__gpu_lib_open(hy__gpu_lib *lib, const char *name, const char *folder, hy_error *err);
 void hy__gpu_lib_close(hy__gpu_lib *lib);

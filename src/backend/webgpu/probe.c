@@ -95,7 +95,10 @@ hy_status hy__gpu_probe_subgroups(hy__gpu *gpu, hy_error *err)
     uint32_t lanes[256] = {0};
     hy__gpu_caps *const caps = &gpu->caps;
     const hy_status status = hy__gpu_run_once(gpu, subgroup_kernel, HY__GPU_USES_SUBGROUPS,
-                                              "size of subgroups", 1, lanes, sizeof lanes, NULL);
+                                              "size of subgroups", 1, lanes, sizeof lanes, err);
+    if (status == HY_E_NOMEM || status == HY_E_DEVICE_LOST) {
+        return status;
+    }
     uint32_t least = lanes[0], most = lanes[0];
     for (size_t i = 1; i < HY_COUNT(lanes); i++) {
         least = HY_MIN(least, lanes[i]);

@@ -1,0 +1,157 @@
+/* cmd_doctor.c: `halyard doctor`: what this machine offers, and in one sentence why something is
+ * not there.  One thread. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "halyard/unstable.h"
+
+/* A library that was tried: what it has, or why it cannot be used. */
+typedef struct finding {
+    const char *name; /* as --webgpu-lib takes it */
+    bool works;
+    hy_webgpu_info info;
+    hy_error err;
+} finding;
+
+static hy_status examine(const options *o, const char *name, finding *f)
+{
+    const char *folder = OPT(o, WEBGPU_DIR)->s ? OPT(o, WEBGPU_DIR)->s : getenv("HALYARD_WEBGPU");
+    memset(f, 0, sizeof *f);
+    f->name = name;
+    f->info.size = sizeof f->info;
+    const hy_status status =
+        hy_webgpu_probe(name, folder, OPT(o, GPU_MASK)->s, NULL, &f->info, &f->err);
+    f->works = status == HY_OK;
+    return status;
+}
+
+/* The best level of instructions that this machine can run. */
+static size_t best_level(void)
+{
+    size_t best = 0;
+    for (size_t i = 0; hy_cpu_level_at(i); i++) {
+        best = hy_cpu_level_here(i) ? i : best;
+    }
+    return best;
+}
+
+/* ---- JSON */
+
+static json_t *finding_json(const finding *f)
+{
+    const hy_webgpu_info *const i = &f->info;
+    if (!f->works) {
+        return json_pack("{s:s, s:b, s:o}", "name", f->name, "works", 0, "reason",
+                         json_bytes(f->err.text, strlen(f->err.text)));
+    }
+    json_t *subgroups = json_null();
+    if (i->subgroups) {
+        subgroups = json_pack("{s:I, s:I}", "min", (json_int_t)i->subgroup_min, "max",
+                              (json_int_t)i->subgroup_max);
+    }
+    json_t *limits = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "buffer_bytes", (json_int_t)i->max_buffer_bytes,
+        "binding_bytes", (json_int_t)i->max_binding_bytes, "storage_buffers",
+        (json_int_t)i->storage_buffers, "workgroup_bytes", (json_int_t)i->workgroup_bytes,
+        "workgroup_invocations", (json_int_t)i->workgroup_invocations, "workgroups",
+        (json_int_t)i->max_workgroups, "storage_alignment_bytes",
+        (json_int_t)i->storage_alignment_bytes, "uniform_alignment_bytes",
+        (json_int_t)i->uniform_alignment_bytes);
+    return json_pack("{s:s, s:b, s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:b, s:b, s:o}", "name",
+                     f->name, "works", 1, "library", i->library, "path",
+                     json_bytes(i->path, strlen(i->path)), "adapter",
+                     json_bytes(i->adapter, strlen(i->adapter)), "api", i->api, "kind", i->kind,
+                     "f16", (int)i->f16, "subgroups", subgroups, "packed_dot", (int)i->packed_dot,
+                     "timestamps", (int)i->timestamps, "limits", limits);
+}
+
+static int print_json(const options *o, const finding *list, size_t n)
+{
+    json_t *webgpu = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(webgpu, finding_json(&list[i]));
+    }
+    const size_t level = best_level();
+    json_t *cpu = json_pack("{s:s, s:s, s:I}", "level", hy_cpu_level_at(level), "summary",
+                            hy_cpu_level_summary(level), "cores", (json_int_t)hy_cpu_count());
+    if (!json_print(
+            json_pack("{s:s, s:o, s:o}", "version", hy_version(), "cpu", cpu, "webgpu", webgpu))) {
+        return cli_fail(o, "out of memory");
+    }
+    return cli_finish_output();
+}
+
+/* ---- text */
+
+static void print_features(const hy_webgpu_info *i)
+{
+    printf("  features  %s, ", i->f16 ? "f16" : "no f16");
+    if (!i->subgroups) {
+        printf("no subgroups, ");
+    } else if (i->subgroup_min == i->subgroup_max) {
+        printf("subgroups of %u, ", i->subgroup_min);
+    } else {
+        printf("subgroups of %u to %u, ", i->subgroup_min, i->subgroup_max);
+    }
+    printf("%s, %s\n", i->packed_dot ? "packed dot" : "no packed dot",
+           i->timestamps ? "timestamps" : "no timestamps");
+}
+
+static void print_finding(const finding *f)
+{
+    const hy_webgpu_info *const i = &f->info;
+    char buffer[32], binding[32], shared[32];
+    printf("\nwebgpu %s\n", f->name);
+    if (!f->works) {
+        printf("  %s\n", f->err.text);
+        return;
+    }
+    printf("  library   %s, %s\n", i->library, i->path);
+    printf("  adapter   %s, %s, through %s\n", i->adapter, i->kind, i->api);
+    print_features(i);
+    printf("  limits    %s a buffer, %s a binding, %u storage buffers, workgroups of %u with %s\n",
+           bytes_text(i->max_buffer_bytes, buffer, sizeof buffer),
+           bytes_text(i->max_binding_bytes, binding, sizeof binding), i->storage_buffers,
+           i->workgroup_invocations, bytes_text(i->workgroup_bytes, shared, sizeof shared));
+}
+
+static int print_text(const finding *list, size_t n)
+{
+    const size_t level = best_level();
+    const char *named = getenv("HALYARD_CPU");
+    printf("cpu\n  level     %s, %s", hy_cpu_level_at(level), hy_cpu_level_summary(level));
+    if (named) {
+        printf("; HALYARD_CPU asks for %s", named);
+    }
+    printf("\n  cores     %u\n", hy_cpu_count());
+    for (size_t i = 0; i < n; i++) {
+        print_finding(&list[i]);
+    }
+    return cli_finish_output();
+}
+
+int cmd_doctor(const options *o)
+{
+    finding list[8];
+    size_t n = 0;
+    const char *only = OPT(o, WEBGPU_LIB)->s;
+    for (size_t i = 0; n < sizeof list / sizeof list[0]; i++) {
+        const char *name = only ? only : hy_webgpu_library_at(i);
+        if (!name) {
+            break;
+        }
+        const hy_status status = examine(o, name, &list[n]);
+        if (status == HY_E_NOT_FOUND) {
+            return cli_usage(o, "%s", list[n].err.text);
+        }
+        if (only && status != HY_OK) {
+            return cli_error(o, &list[n].err);
+        }
+        n++;
+        if (only) {
+            break;
+        }
+    }
+    return OPT(o, JSON)->on ? print_json(o, list, n) : print_text(list, n);
+}
