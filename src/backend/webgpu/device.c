@@ -68,7 +68,7 @@ static void keep_text(char *to, size_t cap, WGPUStringView text)
     size_t n = 0;
     for (size_t i = 0; i < len && n + 1 < cap; i++) {
         const char c = text.data[i];
-        const bool blank = c == ' ' || (c >= 0 && c < ' ');
+        const bool blank = (unsigned char)c <= ' ';
         if (!blank) {
             to[n++] = c;
         } else if (n > 0 && to[n - 1] != ' ') {
