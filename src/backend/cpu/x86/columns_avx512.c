@@ -6,43 +6,10 @@
  *
  * No state; any thread may call these. */
 #include "backend/cpu/x86/columns_x86.h"
+#include "backend/cpu/x86/rows_avx512.h"
 #include "quant/quant.h"
 
 enum { GROUPS = HY__COLUMNS_PANELS, HALF = GROUPS / 2 };
-
-/* ---- pieces */
-
-static HY_INLINE __m512i load(const uint8_t *p)
-{
-    return _mm512_loadu_si512(p);
-}
-
-static HY_INLINE __m512i bytes_and(__m512i v, int mask)
-{
-    return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
-}
-
-static HY_INLINE __m512 f16_rows(const uint8_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-}
-
-static HY_INLINE __m512 u8_rows(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(
-        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-}
-
-static HY_INLINE __m512 s8_rows(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(
-        _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-}
-
-static HY_INLINE __m512 negative(__m512 v)
-{
-    return _mm512_xor_ps(v, _mm512_set1_ps(-0.0f));
-}
 
 /* ---- codes */
 
@@ -242,9 +209,7 @@ SYMMETRIC(IQ4_NL, 128.0f)
                 }                                                                                  \
                 read_ahead(t, &ahead, chosen, n);                                                  \
                 for (uint32_t g = 0; g < chosen->groups[at]; g++, cols += 4, q += 4) {             \
-                    int32_t four;                                                                  \
-                    memcpy(&four, q, sizeof four);                                                 \
-                    const __m512i vq = _mm512_set1_epi32(four);                                    \
+                    const __m512i vq = four(q);                                                    \
                     for (uint32_t h = 0; h < 2; h++) {                                             \
                         four_columns(t, from, cols, h, v);                                         \
                         for (uint32_t i = 0; i < HALF; i++) {                                      \

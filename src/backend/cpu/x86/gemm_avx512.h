@@ -8,23 +8,8 @@
 #ifndef HY_BACKEND_CPU_X86_GEMM_AVX512_H
 #define HY_BACKEND_CPU_X86_GEMM_AVX512_H
 
-#include <immintrin.h>
-
 #include "backend/cpu/packed.h"
-#include "halyard/compiler.h"
-
-static HY_INLINE __m512i load(const void *p)
-{
-    return _mm512_loadu_si512(p);
-}
-
-/* The same 4 activations for each row. */
-static HY_INLINE __m512i four(const int8_t *q)
-{
-    int32_t v;
-    memcpy(&v, q, sizeof v);
-    return _mm512_set1_epi32(v);
-}
+#include "backend/cpu/x86/rows_avx512.h"
 
 /* clang-format off */
 #define COLS_1(X) X(0)

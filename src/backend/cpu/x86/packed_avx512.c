@@ -106,11 +106,6 @@ static HY_INLINE void advance(sink *o, uint32_t n)
 
 /* ---- pieces of blocks */
 
-static HY_INLINE __m512i bytes_and(__m512i v, int mask)
-{
-    return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
-}
-
 /* Bits move across bytes: to be masked. */
 static HY_INLINE __m512i shift_left(__m512i v, int n)
 {
@@ -121,30 +116,6 @@ static HY_INLINE __m512i shift_left(__m512i v, int n)
 static HY_INLINE __m512i or_and(__m512i v, __m512i w, int mask)
 {
     return _mm512_ternarylogic_epi32(v, w, _mm512_set1_epi8((char)mask), 0xf8);
-}
-
-/* 16 numbers in f16, of a row each. */
-static HY_INLINE __m512 f16_rows(const uint8_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-}
-
-/* 16 bytes, of a row each, without or with sign. */
-static HY_INLINE __m512 u8_rows(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(
-        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-}
-
-static HY_INLINE __m512 s8_rows(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(
-        _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-}
-
-static HY_INLINE __m512 negative(__m512 v)
-{
-    return _mm512_xor_ps(v, _mm512_set1_ps(-0.0f));
 }
 
 /* ---- blocks of 32 elements */
