@@ -58,6 +58,9 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     opts.cpu_level = OPT(o, CPU_LEVEL)->s ? OPT(o, CPU_LEVEL)->s : getenv("HALYARD_CPU");
     opts.no_fuse = OPT(o, NO_FUSE)->s;
     opts.no_sparse = !OPT(o, SPARSE)->on;
+    opts.webgpu_lib = OPT(o, WEBGPU_LIB)->s;
+    opts.webgpu_dir = OPT(o, WEBGPU_DIR)->s ? OPT(o, WEBGPU_DIR)->s : getenv("HALYARD_WEBGPU");
+    opts.gpu_mask = OPT(o, GPU_MASK)->s;
     opts.no_mmap = !OPT(o, MMAP)->on;
     opts.progress = progress_update;
     opts.progress_user = &bar;

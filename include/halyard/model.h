@@ -23,6 +23,11 @@ typedef struct hy_model_opts {
                               results differ by rounding at most; names: halyard plan --why */
     bool no_sparse;        /* for measurements: multiply the zeros of squared ReLUs like all else;
                               results are the same */
+    const char *webgpu_lib; /* of the WebGPU backend: the library to open, "dawn", "wgpu" or a path;
+                               NULL: the first that is found */
+    const char *webgpu_dir; /* folder where it is looked for before the system's places, or NULL */
+    const char *gpu_mask;   /* what is to be taken as missing although the GPU has it, divided by
+                               commas: no-subgroups, no-f16, no-dot, no-timestamps, floor; or NULL */
 } hy_model_opts;
 
 /* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create;

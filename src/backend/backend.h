@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "fuse/fuse.h"
+#include "fuse/expr.h"
 #include "graph/graph.h"
 #include "halyard/unstable.h"
 #include "plan/plan.h"
@@ -16,6 +16,7 @@
 /* What a caller may ask of a backend's model. */
 typedef struct hy__backend_model_opts {
     const char *cpu_level; /* as in hy_model_opts; read by the CPU backend alone */
+    const char *webgpu_lib, *webgpu_dir, *gpu_mask; /* as in hy_model_opts; WebGPU backend */
     bool no_sparse;        /* zeros of activations are multiplied like all else; CPU backend */
     bool mapped;           /* the weights lie in file mappings: hy__advise_drop is allowed */
     hy_progress progress;  /* or NULL: told the bytes of weights that are ready */
@@ -58,10 +59,10 @@ typedef struct hy__backend {
      * NULL: every phase. */
     hy__takes_fn takes;
 
-    /* Prepares the weights. graph, fusion and plan outlive the result, opts need not. */
-    hy_status (*model_create)(const hy__graph *g, const hy__fusion *f, const hy__plan *p,
-                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
-                              hy_error *err);
+    /* Prepares the weights. graph, fusion, trees and plan outlive the result, opts need not. */
+    hy_status (*model_create)(const hy__graph *g, const hy__fusion *f, const hy__exprs *x,
+                              const hy__plan *p, const hy__backend_model_opts *opts,
+                              const hy_env *env, void **out, hy_error *err);
     void (*model_destroy)(void *model);
 
     hy_status (*session_create)(void *model, const hy__backend_opts *opts, void **out,
@@ -72,6 +73,8 @@ typedef struct hy__backend {
      * Without commit the next step begins where this one began. */
     hy_status (*step)(void *session, const hy__step_args *args, hy_error *err);
     void (*commit)(void *session);
+    /* Most tokens that a step takes now; NULL: n_batch of the session's options. */
+    uint32_t (*step_tokens)(const void *session);
     /* As hy_session_spared_bytes; NULL: always 0. */
     uint64_t (*spared_bytes)(const void *session, uint32_t phase);
 

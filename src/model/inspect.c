@@ -162,8 +162,12 @@ hy_status hy_model_plan_kernel(const hy_model *m, uint32_t i, hy_plan_role role,
 {
     hy__buf buf = {0};
     *text = NULL;
-    const hy_status status = hy__render(dialect, &m->graph, &m->fusion.phases[i],
-                                        &m->exprs.phases[i], role == HY_EPILOGUE, &buf, err);
+    if (strcmp(dialect, "wgsl") != 0) {
+        return hy__fail(err, HY_E_NOT_FOUND, "kernels are not rendered in \"%.60s\", only in wgsl",
+                        dialect);
+    }
+    const hy_status status = hy__render(&m->graph, &m->fusion.phases[i], &m->exprs.phases[i],
+                                        role == HY_EPILOGUE, &buf, err);
     if (status != HY_OK) {
         hy__buf_finish(&m->graph.env, &buf);
         return status;

@@ -128,11 +128,14 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
     const hy__backend_model_opts backend = {.cpu_level = opts->cpu_level,
+                                            .webgpu_lib = opts->webgpu_lib,
+                                            .webgpu_dir = opts->webgpu_dir,
+                                            .gpu_mask = opts->gpu_mask,
                                             .no_sparse = opts->no_sparse,
                                             .mapped = hy__gguf_is_mapped(m->gguf),
                                             .progress = opts->progress,
                                             .progress_user = opts->progress_user};
-    HY_TRY(m->backend->model_create(&m->graph, &m->fusion, &m->plan, &backend, &m->env,
+    HY_TRY(m->backend->model_create(&m->graph, &m->fusion, &m->exprs, &m->plan, &backend, &m->env,
                                     &m->backend_model, err));
     if (opts->progress &&
         !opts->progress(opts->progress_user, m->info.weight_bytes, m->info.weight_bytes)) {

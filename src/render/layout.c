@@ -1,4 +1,5 @@
-/* layout.c: what all dialects have in common: see render.h.  Memory belongs to the hy__layout. */
+/* layout.c: what does not depend on the language: see render.h.  Memory belongs to the hy__layout.
+ */
 #include "render.h"
 
 static const hy__node *node_of(const hy__layout *l, uint32_t i)
@@ -87,47 +88,47 @@ static void make_parts(hy__layout *l, const hy__formula *formulas)
     }
 }
 
-static void take(uint32_t *total, uint32_t *place, uint32_t n)
+/* A step of one token needs no column before its own. */
+static void make_single(hy__layout *l)
 {
-    *place = *total;
-    *total += n;
+    memset(l->back, 0, l->t->n * sizeof *l->back);
+    l->n_slots = 1;
 }
 
-static void place_all(hy__layout *l)
+static bool keeps_state(const hy__layout *l)
 {
     for (uint32_t i = 0; i < l->t->n; i++) {
-        const hy__expr *e = &l->t->exprs[i];
-        const uint32_t n = l->g->values[e->value].n;
-        if (e->kind == HY__EXPR_VECTOR) {
-            take(&l->n_vectors, &l->place[i], n);
-        } else if (e->kind == HY__EXPR_STATE) {
-            take(&l->n_states, &l->place[i], n);
-        } else if (e->kind == HY__EXPR_ANCHOR) {
-            take(&l->n_anchors, &l->place[i], n);
-        } else if (e->kind == HY__EXPR_OP && e->root) {
-            take(&l->n_roots, &l->place[i], n);
+        if (l->t->exprs[i].kind == HY__EXPR_STATE) {
+            return true;
         }
     }
+    return false;
 }
 
-hy_status hy__layout_make(hy__layout *l, const hy__graph *g, const hy__phase *p, const hy__tree *t,
-                          bool epilogue, const hy__formula *formulas, hy_error *err)
+hy_status hy__layout_make(hy__layout *l, const hy__graph *g, const hy__phase *p,
+                          const hy__phase_exprs *x, bool epilogue, bool single, bool roots,
+                          hy_error *err)
 {
+    const hy__tree *t = epilogue ? &x->epilogue : &x->prologue;
     const size_t n = (size_t)t->n + 1;
-    *l = (hy__layout){.g = g, .p = p, .t = t, .epilogue = epilogue, .n_slots = 1};
+    *l = (hy__layout){.g = g, .p = p, .t = t, .epilogue = epilogue, .single = single, .n_slots = 1};
     l->called = hy__calloc(&g->env, n, sizeof *l->called, err);
-    l->back = l->called ? hy__calloc(&g->env, 3 * n, sizeof *l->back, err) : NULL;
+    l->back = l->called ? hy__calloc(&g->env, 2 * n, sizeof *l->back, err) : NULL;
     l->parts = l->back ? hy__calloc(&g->env, n, sizeof *l->parts, err) : NULL;
     if (!l->parts) {
         hy__layout_finish(l);
         return HY_E_NOMEM;
     }
-    l->place = l->back + n;
-    l->part = l->place + n;
-    mark_called(l, formulas);
-    make_parts(l, formulas);
-    place_all(l);
-    if (l->n_states > 0 && p->cols == HY__PER_OUT) {
+    l->part = l->back + n;
+    for (uint32_t i = 0; i < t->n; i++) {
+        l->called[i] = roots && t->exprs[i].root;
+    }
+    mark_called(l, hy__wgsl_formulas);
+    make_parts(l, hy__wgsl_formulas);
+    if (single) {
+        make_single(l);
+    }
+    if (p->cols == HY__PER_OUT && keeps_state(l)) {
         hy__layout_finish(l);
         return hy__fail(err, HY_E_UNSUPPORTED,
                         "a state is kept in a phase that computes only some columns");
@@ -141,22 +142,4 @@ void hy__layout_finish(hy__layout *l)
     hy__free(&l->g->env, l->back);
     hy__free(&l->g->env, l->called);
     *l = (hy__layout){.g = l->g};
-}
-
-hy_status hy__render(const char *dialect, const hy__graph *g, const hy__phase *p,
-                     const hy__phase_exprs *x, bool epilogue, hy__buf *text, hy_error *err)
-{
-    static const hy__dialect *const dialects[] = {&hy__dialect_wgsl};
-    for (size_t i = 0; i < HY_COUNT(dialects); i++) {
-        if (strcmp(dialects[i]->name, dialect) == 0) {
-            hy__layout l;
-            HY_TRY(hy__layout_make(&l, g, p, epilogue ? &x->epilogue : &x->prologue, epilogue,
-                                   dialects[i]->formulas, err));
-            const hy_status status = l.n_ops > 0 ? dialects[i]->render(&l, text, err) : HY_OK;
-            hy__layout_finish(&l);
-            return status;
-        }
-    }
-    return hy__fail(err, HY_E_NOT_FOUND, "kernels are not rendered in \"%.60s\", only in wgsl",
-                    dialect);
 }

@@ -1,9 +1,13 @@
-/* render.h: a phase's prologue or epilogue as the text of a kernel, in the language of a device.
+/* render.h: phases as the text of kernels, in WGSL.
  *
  * layout.c decides what does not depend on the language: which operations one dispatch computes,
- * over which channels a workgroup sums, where every value lies.  Each dialect then has a renderer
- * (wgsl.c) and a list of formulas, one for each operation (wgsl.inc).  What a phase's anchors
- * compute is a buffer here: their kernels are written by hand, by the backend that has them.
+ * over which channels a workgroup sums.  wgsl.c writes trees (what a phase computes around its
+ * anchors) as functions, sums and bodies, from a list of formulas, one for each operation
+ * (wgsl.inc).  A kernel is put together either from a tree alone (hy__render) or by a backend that
+ * adds what an anchor computes.
+ *
+ * A text knows shapes, but no addresses: it reads where everything begins from a small uniform
+ * buffer, in the order of hy__wgsl.places.  So layers of the same shape have the same text.
  *
  * Pure functions of a graph and its trees, for any thread. */
 #ifndef HY_RENDER_RENDER_H
@@ -31,35 +35,127 @@ typedef struct hy__layout {
     const hy__phase *p;
     const hy__tree *t;
     bool epilogue;
+    bool single;    /* for steps of one token: a column before it is always the state */
     bool *called;   /* [t->n] needed at other channels or columns, or in a sum: a function */
     uint32_t *back; /* [t->n] from how many columns before its own an operation is needed */
-    /* [t->n] where it begins.  Vectors and states: an element of their common buffer; anchors, and
-     * results of operations that are roots: channels, to be multiplied with the columns. */
-    uint32_t *place;
     uint32_t *part; /* [t->n] of operations */
     hy__part *parts;
     uint32_t n_parts;
     uint32_t n_slots; /* columns whose sums a workgroup keeps: its own, the one before, ... */
-    uint32_t n_ops, n_vectors, n_anchors, n_states, n_roots;
+    uint32_t n_ops;
 } hy__layout;
 
 /* Channels that an operation sums over. */
 uint32_t hy__layout_group(const hy__layout *l, uint32_t i);
-/* HY_E_UNSUPPORTED: a state would be kept where only some of the columns are computed. */
-hy_status hy__layout_make(hy__layout *l, const hy__graph *g, const hy__phase *p, const hy__tree *t,
-                          bool epilogue, const hy__formula *formulas, hy_error *err);
+/* roots: what leaves the tree becomes a function too.  HY_E_UNSUPPORTED: a state would be kept where
+ * only some of the columns are computed. */
+hy_status hy__layout_make(hy__layout *l, const hy__graph *g, const hy__phase *p,
+                          const hy__phase_exprs *x, bool epilogue, bool single, bool roots,
+                          hy_error *err);
 void hy__layout_finish(hy__layout *l);
 
-typedef struct hy__dialect {
-    const char *name;
-    const hy__formula *formulas; /* [HY__N_OPS] */
-    hy_status (*render)(const hy__layout *l, hy__buf *text, hy_error *err);
-} hy__dialect;
-extern const hy__dialect hy__dialect_wgsl;
+extern const hy__formula hy__wgsl_formulas[HY__N_OPS];
 
-/* The kernel of a prologue or epilogue; text stays empty if there is no operation.  HY_E_NOT_FOUND:
- * no such dialect. */
-hy_status hy__render(const char *dialect, const hy__graph *g, const hy__phase *p,
-                     const hy__phase_exprs *x, bool epilogue, hy__buf *text, hy_error *err);
+/* ---- texts */
+
+/* Buffers: X(name, how it is declared).  A kernel declares those that it uses, at the number that
+ * they have here. */
+#define HY__WGSL_BUFFERS(X)                                                                        \
+    X(step, "var<uniform> step: Step")                                                             \
+    X(places, "var<uniform> places: Places")                                                       \
+    X(arena, "var<storage, read_write> arena: array<f32>")                                         \
+    X(vectors, "var<storage, read> vectors: array<f32>")                                           \
+    X(state_old, "var<storage, read> state_old: array<f32>")                                       \
+    X(state_new, "var<storage, read_write> state_new: array<f32>")                                 \
+    X(angles, "var<storage, read> angles: array<vec2<f32>>")                                       \
+    X(weights, "var<storage, read> weights: array<vec4<u32>>")                                     \
+    X(words, "var<storage, read> words: array<u32>")                                               \
+    X(codes, "var<storage, read_write> codes: array<vec4<u32>>")                                   \
+    X(cache, "var<storage, read_write> cache: array<u32>")                                         \
+    X(tokens, "var<storage, read> tokens: array<u32>")
+enum {
+#define HY__WGSL_BUFFER(name, how) HY__BUFFER_##name,
+    HY__WGSL_BUFFERS(HY__WGSL_BUFFER) HY__N_BUFFERS
+#undef HY__WGSL_BUFFER
+};
+
+/* What a number of the uniform buffer says. */
+typedef enum hy__where {
+    HY__AT_VECTOR, /* element of `vectors` where a weight vector begins */
+    HY__AT_RESULT, /* element of `arena`: [columns][n] */
+    HY__AT_STATE,  /* element of state_old and state_new */
+    HY__AT_ANGLES, /* element of `angles`: [position][n] cosines and sines */
+    HY__AT_OTHER   /* of the backend; `value` and `part` are its own */
+} hy__where;
+
+typedef struct hy__place {
+    hy__where where;
+    hy__id value;
+    uint32_t part;
+} hy__place;
+
+enum { HY__MOST_PLACES = 128, HY__RING = 8192 /* tokens in `tokens`, by position modulo this */ };
+
+/* A kernel that is being written.  text: without the head, until hy__wgsl_finish. */
+typedef struct hy__wgsl {
+    const hy_env *env;
+    hy_error *err;
+    hy_status status; /* the first failure sticks */
+    hy__buf text;
+    uint32_t uses;  /* bits (1 << HY__BUFFER_name) */
+    uint32_t lanes; /* invocations of a workgroup */
+    bool sums;      /* the function `total` is there */
+    hy__place places[HY__MOST_PLACES];
+    uint32_t n_places;
+} hy__wgsl;
+
+void hy__wgsl_init(hy__wgsl *w, uint32_t lanes, const hy_env *env, hy_error *err);
+/* Puts the head in front of the text, which belongs to the caller then; hy__buf_finish it, after a
+ * failure too. */
+hy_status hy__wgsl_finish(hy__wgsl *w);
+HY_PRINTF(2, 3) void hy__wgsl_put(hy__wgsl *w, const char *fmt, ...);
+void hy__wgsl_text_append(hy__wgsl *w, const char *text); /* of any length, as it is */
+void hy__wgsl_use(hy__wgsl *w, uint32_t buffer);
+bool hy__wgsl_is_written(uint32_t buffer);
+
+typedef struct hy__wgsl_text {
+    char text[120];
+} hy__wgsl_text;
+/* The number of a place as an expression; the same place is kept once. */
+hy__wgsl_text hy__wgsl_place(hy__wgsl *w, hy__where where, hy__id value, uint32_t part);
+
+/* A tree in a kernel: its names begin with `prefix`. */
+typedef struct hy__wgsl_tree {
+    const hy__layout *l;
+    char prefix;
+    bool own_anchors; /* what anchors compute is the caller's: functions PREFIXi(c, t) where they are
+                         called, variables vI in bodies */
+    const bool *stored; /* [t->n] results that are stored; NULL: every root is */
+    const bool *only;   /* [t->n] expressions that bodies compute; NULL: all */
+} hy__wgsl_tree;
+
+/* HY_E_UNSUPPORTED: an operation has no formula. */
+hy_status hy__wgsl_check(const hy__wgsl_tree *t, hy_error *err);
+/* Functions of all that is called, and workgroup memory of sums. */
+void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t);
+/* Statements that sum over channels first to first + span of column t (u: where later columns are
+ * read); whole workgroups run them. */
+void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
+/* Statements that compute channel c of column t; HY__ALL_PARTS: of every part. */
+#define HY__ALL_PARTS UINT32_MAX
+void hy__wgsl_body(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
+/* An expression: operation or leaf i of the tree, which is called, at channel `channel` of column
+ * `column`. */
+hy__wgsl_text hy__wgsl_call(const hy__wgsl_tree *t, uint32_t i, const char *channel,
+                            const char *column);
+/* An entry point partK that computes a part of a tree; one dispatch is [parts of channels][columns]. */
+void hy__wgsl_part(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
+/* Workgroups that it needs for a column. */
+uint32_t hy__wgsl_part_groups(const hy__layout *l, uint32_t part, uint32_t lanes);
+uint32_t hy__wgsl_tree_lanes(const hy__layout *l);
+
+/* The kernel of a prologue or epilogue alone; text stays empty if there is no operation. */
+hy_status hy__render(const hy__graph *g, const hy__phase *p, const hy__phase_exprs *x,
+                     bool epilogue, hy__buf *text, hy_error *err);
 
 #endif

@@ -2,36 +2,34 @@
  *
  * An expression is a variable vI in the body of a kernel, where the channel c and the column t are
  * at hand; what is needed elsewhere (in a sum, a column earlier, at a rotation's partner) is a
- * function fI(channel, column) too, with the slot of the column's sums if there are several.
- * Buffers: one of all vectors, one of all anchors' results, one for each input of the phase, one of
- * all results; few enough for every device. */
+ * function PREFIXi(channel, column) too, with the slot of the column's sums if there are several.
+ */
 #include "render.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-static const hy__formula formulas[HY__N_OPS] = {
+const hy__formula hy__wgsl_formulas[HY__N_OPS] = {
 #define HY_FORMULA(op, value, term0, stat0, term1, stat1)                                          \
     [HY__OP_##op] = {value, {term0, term1}, {stat0, stat1}},
 #include "wgsl.inc"
 #undef HY_FORMULA
 };
 
-enum { TEXT = 1024, NAME = 64 };
+enum { TEXT = 1024, NAME = 64, MOST_EXPRS = 512 };
 
-typedef struct writer {
-    const hy__layout *l;
-    hy__buf *text;
-    hy_status status; /* sticks */
-    hy_error *err;
-    uint32_t lanes; /* invocations of a workgroup */
-    uint32_t n_bindings;
-    const char *cols;   /* the number of columns of the phase */
-    bool declared[512]; /* expressions that are variables of the body at hand */
-} writer;
+/* ---- the text */
 
-HY_PRINTF(2, 3)
-static void put(writer *w, const char *fmt, ...)
+void hy__wgsl_init(hy__wgsl *w, uint32_t lanes, const hy_env *env, hy_error *err)
+{
+    memset(w, 0, sizeof *w);
+    w->env = env;
+    w->err = err;
+    w->status = HY_OK;
+    w->lanes = lanes;
+}
+
+void hy__wgsl_put(hy__wgsl *w, const char *fmt, ...)
 {
     char line[TEXT];
     va_list args;
@@ -41,52 +39,134 @@ static void put(writer *w, const char *fmt, ...)
     if (w->status == HY_OK) {
         w->status = n < 0 || (size_t)n >= sizeof line
                         ? hy__fail(w->err, HY_E_INTERNAL, "a line of a kernel is too long")
-                        : hy__buf_append(&w->l->g->env, w->text, line, (size_t)n, w->err);
+                        : hy__buf_append(w->env, &w->text, line, (size_t)n, w->err);
+    }
+}
+#define put hy__wgsl_put
+
+void hy__wgsl_text_append(hy__wgsl *w, const char *text)
+{
+    if (w->status == HY_OK) {
+        w->status = hy__buf_append(w->env, &w->text, text, strlen(text), w->err);
     }
 }
 
-static const hy__expr *expr(const writer *w, uint32_t i)
+void hy__wgsl_use(hy__wgsl *w, uint32_t buffer)
 {
-    return &w->l->t->exprs[i];
+    w->uses |= 1u << buffer;
 }
 
-static const hy__value *value(const writer *w, uint32_t i)
+hy__wgsl_text hy__wgsl_place(hy__wgsl *w, hy__where where, hy__id value, uint32_t part)
 {
-    return &w->l->g->values[expr(w, i)->value];
+    hy__wgsl_text out;
+    uint32_t i = 0;
+    while (i < w->n_places && (w->places[i].where != where || w->places[i].value != value ||
+                               w->places[i].part != part)) {
+        i++;
+    }
+    if (i == HY__MOST_PLACES) {
+        if (w->status == HY_OK) {
+            w->status = hy__fail(w->err, HY_E_UNSUPPORTED,
+                                 "a kernel reads from more than %d places", HY__MOST_PLACES);
+        }
+        i = 0;
+    } else if (i == w->n_places) {
+        w->places[w->n_places++] = (hy__place){where, value, part};
+    }
+    hy__wgsl_use(w, HY__BUFFER_places);
+    snprintf(out.text, sizeof out.text, "places.at[%u].%c", i / 4, "xyzw"[i % 4]);
+    return out;
 }
 
-static const hy__node *node_of(const writer *w, uint32_t i)
+static const char *const declarations[] = {
+#define DECLARATION(name, how) how,
+    HY__WGSL_BUFFERS(DECLARATION)
+#undef DECLARATION
+};
+
+bool hy__wgsl_is_written(uint32_t buffer)
 {
-    return &w->l->g->nodes[expr(w, i)->node];
+    return strstr(declarations[buffer], "read_write") != NULL;
 }
 
-static const hy__formula *formula_of(const writer *w, uint32_t i)
+hy_status hy__wgsl_finish(hy__wgsl *w)
 {
-    return &formulas[node_of(w, i)->op];
+    hy__buf body = w->text;
+    w->text = (hy__buf){0};
+    if (w->uses & 1u << HY__BUFFER_step) {
+        put(w, "struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }\n");
+    }
+    if (w->uses & 1u << HY__BUFFER_places) {
+        put(w, "struct Places { at: array<vec4<u32>, %u> }\n", (w->n_places + 3) / 4);
+    }
+    for (uint32_t i = 0; i < HY__N_BUFFERS; i++) {
+        if (w->uses & 1u << i) {
+            put(w, "@group(0) @binding(%u) %s;\n", i, declarations[i]);
+        }
+    }
+    if (w->status == HY_OK && body.len > 0) {
+        w->status = hy__buf_append(w->env, &w->text, body.data, body.len, w->err);
+    }
+    hy__buf_finish(w->env, &body);
+    return w->status;
 }
 
-static void name_of(const writer *w, uint32_t i, char name[NAME + 24])
+/* ---- expressions */
+
+static const hy__expr *expr(const hy__wgsl_tree *t, uint32_t i)
 {
-    hy__expr_name(w->l->g, w->l->p, expr(w, i)->value, name, NAME + 24);
+    return &t->l->t->exprs[i];
+}
+
+static const hy__value *value(const hy__wgsl_tree *t, uint32_t i)
+{
+    return &t->l->g->values[expr(t, i)->value];
+}
+
+static const hy__node *node_of(const hy__wgsl_tree *t, uint32_t i)
+{
+    return &t->l->g->nodes[expr(t, i)->node];
+}
+
+static bool is_op(const hy__wgsl_tree *t, uint32_t i)
+{
+    return expr(t, i)->kind == HY__EXPR_OP;
+}
+
+static const hy__formula *formula_of(const hy__wgsl_tree *t, uint32_t i)
+{
+    return &hy__wgsl_formulas[node_of(t, i)->op];
+}
+
+static uint32_t inputs_of(const hy__wgsl_tree *t, uint32_t i)
+{
+    return hy__ops[node_of(t, i)->op].n_inputs;
+}
+
+static void name_of(const hy__wgsl_tree *t, uint32_t i, char name[NAME + 24])
+{
+    hy__expr_name(t->l->g, t->l->p, expr(t, i)->value, name, NAME + 24);
 }
 
 /* Expression i at another place, as a call. */
-typedef struct call_text {
-    char text[80];
-} call_text;
-
-static call_text call(const writer *w, uint32_t i, const char *channel, const char *column,
-                      const char *slot)
+static hy__wgsl_text call(const hy__wgsl_tree *t, uint32_t i, const char *channel,
+                          const char *column, const char *slot)
 {
-    call_text c;
-    if (expr(w, i)->kind == HY__EXPR_VECTOR) {
-        snprintf(c.text, sizeof c.text, "f%u(%s)", i, channel);
-    } else if (expr(w, i)->kind == HY__EXPR_OP && w->l->n_slots > 1) {
-        snprintf(c.text, sizeof c.text, "f%u(%s, %s, %s)", i, channel, column, slot);
+    hy__wgsl_text c;
+    if (expr(t, i)->kind == HY__EXPR_VECTOR) {
+        snprintf(c.text, sizeof c.text, "%c%u(%s)", t->prefix, i, channel);
+    } else if (is_op(t, i) && t->l->n_slots > 1) {
+        snprintf(c.text, sizeof c.text, "%c%u(%s, %s, %s)", t->prefix, i, channel, column, slot);
     } else {
-        snprintf(c.text, sizeof c.text, "f%u(%s, %s)", i, channel, column);
+        snprintf(c.text, sizeof c.text, "%c%u(%s, %s)", t->prefix, i, channel, column);
     }
     return c;
+}
+
+hy__wgsl_text hy__wgsl_call(const hy__wgsl_tree *t, uint32_t i, const char *channel,
+                            const char *column)
+{
+    return call(t, i, channel, column, "0u");
 }
 
 static void append(char *buf, size_t cap, const char *text)
@@ -96,9 +176,9 @@ static void append(char *buf, size_t cap, const char *text)
 }
 
 /* A finite number as WGSL reads it. */
-static call_text number(double x)
+static hy__wgsl_text number(double x)
 {
-    call_text c;
+    hy__wgsl_text c;
     snprintf(c.text, sizeof c.text, "%.9g", x);
     if (!strpbrk(c.text, ".e")) {
         append(c.text, sizeof c.text, ".0");
@@ -108,12 +188,12 @@ static call_text number(double x)
 
 /* A formula of operation i with its letters replaced: inputs are v of their expression in a body,
  * and a of their number elsewhere; m is m of the operation in a body. */
-static void expand(const writer *w, const char *formula, uint32_t i, bool body, const char *sum,
-                   char out[TEXT])
+static void expand(const hy__wgsl_tree *t, const char *formula, uint32_t i, bool body,
+                   const char *sum, char out[TEXT])
 {
     out[0] = '\0';
     for (const char *at = formula; *at; at++) {
-        char part[sizeof(call_text)] = {*at, '\0'};
+        char part[sizeof(hy__wgsl_text)] = {*at, '\0'};
         if (*at != '$') {
             append(out, TEXT, part);
             continue;
@@ -121,101 +201,28 @@ static void expand(const writer *w, const char *formula, uint32_t i, bool body, 
         const char letter = *++at;
         if (letter >= '0' && letter <= '6') {
             const uint32_t k = (uint32_t)(letter - '0');
-            snprintf(part, sizeof part, body ? "v%u" : "a%u", body ? expr(w, i)->in[k] : k);
+            snprintf(part, sizeof part, body ? "v%u" : "a%u", body ? expr(t, i)->in[k] : k);
         } else if (letter == 'm' && body) {
             snprintf(part, sizeof part, "m%u", i);
         } else if (letter == 'm') {
             snprintf(part, sizeof part, "m");
         } else {
-            const double x = letter == 'g' ? (double)hy__layout_group(w->l, i)
-                                           : (double)node_of(w, i)->params.eps;
+            const double x = letter == 'g' ? (double)hy__layout_group(t->l, i)
+                                           : (double)node_of(t, i)->params.eps;
             snprintf(part, sizeof part, "%s", letter == 's' ? sum : number(x).text);
         }
         append(out, TEXT, part);
     }
 }
 
-/* ---- the head: buffers */
-
-static void put_buffer(writer *w, const char *access, const char *name, uint32_t number_of,
-                       const char *element)
-{
-    char suffix[16] = "";
-    if (number_of != UINT32_MAX) {
-        snprintf(suffix, sizeof suffix, "%u", number_of);
-    }
-    put(w, "@group(0) @binding(%u) var<storage, %s> %s%s: array<%s>;\n", w->n_bindings++, access,
-        name, suffix, element);
-}
-
-static void put_bindings(writer *w)
-{
-    const hy__layout *l = w->l;
-    put(w, "struct Step { n_tokens: u32, n_outputs: u32 }\n\n");
-    put(w, "@group(0) @binding(%u) var<uniform> step: Step;\n", w->n_bindings++);
-    if (l->n_vectors > 0) {
-        put_buffer(w, "read", "vectors", UINT32_MAX, "f32");
-    }
-    if (l->n_anchors > 0) {
-        put_buffer(w, "read", "anchors", UINT32_MAX, "f32");
-    }
-    if (l->n_states > 0) {
-        put_buffer(w, "read", "state_old", UINT32_MAX, "f32");
-        put_buffer(w, "read_write", "state_new", UINT32_MAX, "f32");
-    }
-    for (uint32_t i = 0; i < l->t->n; i++) {
-        if (expr(w, i)->kind == HY__EXPR_COLUMN) {
-            put_buffer(w, "read", "x", i, "f32");
-        } else if (expr(w, i)->kind == HY__EXPR_CONST) {
-            put_buffer(w, "read", "angles", i, "vec2<f32>");
-        }
-    }
-    put_buffer(w, "read_write", "results", UINT32_MAX, "f32");
-}
-
-/* Where everything lies, for whoever fills the buffers. */
-static void put_places(writer *w)
-{
-    static const char *const buffers[] = {[HY__EXPR_OP] = "results",
-                                          [HY__EXPR_ANCHOR] = "anchors",
-                                          [HY__EXPR_VECTOR] = "vectors",
-                                          [HY__EXPR_STATE] = "state_old, state_new"};
-    const hy__layout *l = w->l;
-    put(w, "// The %s of a %s phase.\n", l->epilogue ? "epilogue" : "prologue",
-        hy__phase_kinds[l->p->kind]);
-    for (uint32_t i = 0; i < l->t->n; i++) {
-        const hy__expr *e = expr(w, i);
-        const bool columns = e->kind == HY__EXPR_OP || e->kind == HY__EXPR_ANCHOR;
-        char name[NAME + 24];
-        name_of(w, i, name);
-        if (e->kind == HY__EXPR_COLUMN) {
-            put(w, "// x%u: %s, [columns][%u]\n", i, name, value(w, i)->n);
-        } else if (e->kind == HY__EXPR_CONST) {
-            put(w, "// angles%u: cosine and sine of position times %s, [columns][%u]\n", i, name,
-                value(w, i)->n);
-        } else if (e->kind != HY__EXPR_OP || e->root) {
-            put(w, "// %s: from %u%s: %s, %s[%u]\n", buffers[e->kind], l->place[i],
-                columns ? " * columns" : "", name, columns ? "[columns]" : "", value(w, i)->n);
-        }
-    }
-    for (uint32_t k = 0; k < l->n_parts; k++) {
-        const hy__part *part = &l->parts[k];
-        const uint32_t width = part->span ? part->span : w->lanes;
-        put(w, "// Dispatch of part%u: %u workgroups for each of the columns, in y.\n", k,
-            (part->n + width - 1) / width);
-    }
-    put(w, "\n");
-}
-
 /* ---- functions */
 
 /* Whether a vector is shorter than the columns it goes with: a gain for each group. */
-static bool repeats(const writer *w, uint32_t vector)
+static bool repeats(const hy__wgsl_tree *t, uint32_t vector)
 {
-    for (uint32_t i = vector + 1; i < w->l->t->n; i++) {
-        for (uint32_t k = 0;
-             expr(w, i)->kind == HY__EXPR_OP && k < hy__ops[node_of(w, i)->op].n_inputs; k++) {
-            if (expr(w, i)->in[k] == vector && value(w, i)->n != value(w, vector)->n) {
+    for (uint32_t i = vector + 1; i < t->l->t->n; i++) {
+        for (uint32_t k = 0; is_op(t, i) && k < inputs_of(t, i); k++) {
+            if (expr(t, i)->in[k] == vector && value(t, i)->n != value(t, vector)->n) {
                 return true;
             }
         }
@@ -223,23 +230,35 @@ static bool repeats(const writer *w, uint32_t vector)
     return false;
 }
 
-static void put_leaf(writer *w, uint32_t i)
+/* Where the state of expression i (a state) begins. */
+static hy__wgsl_text state_place(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
 {
-    const uint32_t n = value(w, i)->n, place = w->l->place[i];
-    switch (expr(w, i)->kind) {
+    return hy__wgsl_place(w, HY__AT_STATE, expr(t, i)->value, 0);
+}
+
+static void put_leaf(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__id id = expr(t, i)->value;
+    const uint32_t n = value(t, i)->n;
+    switch (expr(t, i)->kind) {
     case HY__EXPR_VECTOR:
-        put(w, "fn f%u(c: u32) -> f32 { return vectors[%uu + c", i, place);
-        if (repeats(w, i)) {
+        hy__wgsl_use(w, HY__BUFFER_vectors);
+        put(w, "fn %c%u(c: u32) -> f32 { return vectors[%s + c", t->prefix, i,
+            hy__wgsl_place(w, HY__AT_VECTOR, id, 0).text);
+        if (repeats(t, i)) {
             put(w, " %% %uu", n);
         }
         put(w, "]; }\n");
         break;
     case HY__EXPR_ANCHOR:
-        put(w, "fn f%u(c: u32, t: u32) -> f32 { return anchors[%uu * %s + t * %uu + c]; }\n", i,
-            place, w->cols, n);
-        break;
+        if (t->own_anchors) {
+            break;
+        }
+        /* fallthrough */
     case HY__EXPR_COLUMN:
-        put(w, "fn f%u(c: u32, t: u32) -> f32 { return x%u[t * %uu + c]; }\n", i, i, n);
+        hy__wgsl_use(w, HY__BUFFER_arena);
+        put(w, "fn %c%u(c: u32, t: u32) -> f32 { return arena[%s + t * %uu + c]; }\n", t->prefix, i,
+            hy__wgsl_place(w, HY__AT_RESULT, id, 0).text, n);
         break;
     default: /* states and constants are read by the one operation that has them */
         break;
@@ -247,27 +266,29 @@ static void put_leaf(writer *w, uint32_t i)
 }
 
 /* The place of operation i's sums, for a channel c and a slot. */
-static call_text stat_of(const writer *w, uint32_t i, const char *slot)
+static hy__wgsl_text stat_of(const hy__wgsl_tree *t, uint32_t i, const char *slot)
 {
-    const uint32_t group = hy__layout_group(w->l, i);
-    const uint32_t span = w->l->parts[w->l->part[i]].span;
-    call_text c;
+    const uint32_t group = hy__layout_group(t->l, i);
+    const uint32_t span = t->l->parts[t->l->part[i]].span;
+    hy__wgsl_text c;
     if (span == group) {
-        snprintf(c.text, sizeof c.text, "stat%u[%s]", i, slot);
+        snprintf(c.text, sizeof c.text, "stat_%c%u[%s]", t->prefix, i, slot);
     } else {
-        snprintf(c.text, sizeof c.text, "stat%u[%s * %uu + c %% %uu / %uu]", i, slot, span / group,
-                 span, group);
+        snprintf(c.text, sizeof c.text, "stat_%c%u[%s * %uu + c %% %uu / %uu]", t->prefix, i, slot,
+                 span / group, span, group);
     }
     return c;
 }
 
-static void put_rope(writer *w, uint32_t i)
+static void put_rope(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
 {
-    const hy__params *p = &node_of(w, i)->params;
-    const uint32_t x = expr(w, i)->in[0], pairs = p->n_rot / 2;
+    const hy__params *p = &node_of(t, i)->params;
+    const uint32_t x = expr(t, i)->in[0], pairs = p->n_rot / 2;
+    hy__wgsl_use(w, HY__BUFFER_angles);
+    hy__wgsl_use(w, HY__BUFFER_step);
     put(w, "    let j = c %% %uu;\n", p->group);
     if (p->n_rot < p->group) {
-        put(w, "    if (j >= %uu) { return %s; }\n", p->n_rot, call(w, x, "c", "t", "s").text);
+        put(w, "    if (j >= %uu) { return %s; }\n", p->n_rot, call(t, x, "c", "t", "s").text);
     }
     if (p->half_split) {
         put(w, "    let pair = j %% %uu;\n    let second = j >= %uu;\n", pairs, pairs);
@@ -276,82 +297,71 @@ static void put_rope(writer *w, uint32_t i)
         put(w, "    let pair = j / 2u;\n    let second = j %% 2u == 1u;\n");
         put(w, "    let ca = c - j + 2u * pair;\n    let cb = ca + 1u;\n");
     }
-    put(w, "    let a = %s;\n", call(w, x, "ca", "t", "s").text);
-    put(w, "    let b = %s;\n", call(w, x, "cb", "t", "s").text);
-    put(w, "    let angle = angles%u[t * %uu + pair];\n", expr(w, i)->in[1], pairs);
+    put(w, "    let a = %s;\n", call(t, x, "ca", "t", "s").text);
+    put(w, "    let b = %s;\n", call(t, x, "cb", "t", "s").text);
+    put(w, "    let angle = angles[%s + (step.pos + t) * %uu + pair];\n",
+        hy__wgsl_place(w, HY__AT_ANGLES, expr(t, expr(t, i)->in[1])->value, 0).text, pairs);
     put(w,
         "    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * %s;\n",
         number((double)p->scale).text);
 }
 
-static void put_inputs(writer *w, uint32_t i, const char *indent, const char *column,
-                       const char *slot)
+static void put_function(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
 {
-    for (uint32_t k = 0; k < hy__ops[node_of(w, i)->op].n_inputs; k++) {
-        put(w, "%slet a%u = %s;\n", indent, k, call(w, expr(w, i)->in[k], "c", column, slot).text);
-    }
-}
-
-static void put_function(writer *w, uint32_t i)
-{
-    const hy__formula *f = formula_of(w, i);
+    const hy__formula *f = formula_of(t, i);
     char text[TEXT], name[NAME + 24];
-    name_of(w, i, name);
-    put(w, "// %s\nfn f%u(c: u32, t: u32%s) -> f32 {\n", name, i,
-        w->l->n_slots > 1 ? ", s: u32" : "");
-    const uint32_t x = expr(w, i)->in[0];
-    switch (node_of(w, i)->op) {
-    case HY__OP_TOKEN_SHIFT:
-        put(w, "    if (t == 0u) { return state_old[%uu + c]; }\n", w->l->place[expr(w, i)->in[1]]);
-        put(w, "    return %s;\n", call(w, x, "c", "t - 1u", "s + 1u").text);
+    name_of(t, i, name);
+    put(w, "// %s\nfn %c%u(c: u32, t: u32%s) -> f32 {\n", name, t->prefix, i,
+        t->l->n_slots > 1 ? ", s: u32" : "");
+    const uint32_t x = expr(t, i)->in[0];
+    switch (node_of(t, i)->op) {
+    case HY__OP_TOKEN_SHIFT: {
+        const hy__wgsl_text place = state_place(w, t, expr(t, i)->in[1]);
+        hy__wgsl_use(w, HY__BUFFER_state_old);
+        if (t->l->single) {
+            put(w, "    return state_old[%s + c];\n", place.text);
+            break;
+        }
+        put(w, "    if (t == 0u) { return state_old[%s + c]; }\n", place.text);
+        put(w, "    return %s;\n", call(t, x, "c", "t - 1u", "s + 1u").text);
         break;
+    }
     case HY__OP_SELECT:
-        put(w, "    return %s;\n", call(w, x, "c", "t + step.n_tokens - step.n_outputs", "s").text);
+        hy__wgsl_use(w, HY__BUFFER_step);
+        put(w, "    return %s;\n", call(t, x, "c", "t + step.n_tokens - step.n_outputs", "s").text);
         break;
     case HY__OP_ROPE:
-        put_rope(w, i);
+        put_rope(w, t, i);
         break;
     default:
-        put_inputs(w, i, "    ", "t", "s");
-        if (f->term[0]) {
-            put(w, "    let m = %s;\n", stat_of(w, i, w->l->n_slots > 1 ? "s" : "0u").text);
+        for (uint32_t k = 0; k < inputs_of(t, i); k++) {
+            put(w, "    let a%u = %s;\n", k, call(t, expr(t, i)->in[k], "c", "t", "s").text);
         }
-        expand(w, f->value, i, false, "", text);
+        if (f->term[0]) {
+            put(w, "    let m = %s;\n", stat_of(t, i, t->l->n_slots > 1 ? "s" : "0u").text);
+        }
+        expand(t, f->value, i, false, "", text);
         put(w, "    return %s;\n", text);
     }
     put(w, "}\n");
 }
 
-static void put_functions(writer *w)
-{
-    put(w, "\n");
-    for (uint32_t i = 0; i < w->l->t->n; i++) {
-        put_leaf(w, i);
-    }
-    for (uint32_t i = 0; i < w->l->t->n; i++) {
-        if (expr(w, i)->kind == HY__EXPR_OP && w->l->called[i]) {
-            put_function(w, i);
-        }
-    }
-}
-
-/* ---- sums */
-
 /* Memory of the workgroup, and the sum of all its invocations' numbers. */
-static void put_shared(writer *w)
+static void put_shared(hy__wgsl *w, const hy__wgsl_tree *t)
 {
     bool any = false;
-    for (uint32_t i = 0; i < w->l->t->n; i++) {
-        if (expr(w, i)->kind == HY__EXPR_OP && formula_of(w, i)->term[0]) {
-            const uint32_t groups = w->l->parts[w->l->part[i]].span / hy__layout_group(w->l, i);
-            put(w, "%svar<workgroup> stat%u: array<vec2<f32>, %u>;\n", any ? "" : "\n", i,
-                w->l->n_slots * groups);
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        if (is_op(t, i) && formula_of(t, i)->term[0]) {
+            const uint32_t groups = t->l->parts[t->l->part[i]].span / hy__layout_group(t->l, i);
+            put(w, "%svar<workgroup> stat_%c%u: array<vec2<f32>, %u>;\n", any ? "" : "\n",
+                t->prefix, i, t->l->n_slots * groups);
             any = true;
         }
     }
-    if (!any) {
+    if (!any || w->sums) {
         return;
     }
+    w->sums = true;
     put(w, "var<workgroup> partial: array<f32, %u>;\n\n", w->lanes);
     put(w, "fn total(lane: u32, x: f32) -> f32 {\n"
            "    workgroupBarrier(); // the last sum was read\n"
@@ -365,17 +375,35 @@ static void put_shared(writer *w)
            "}\n");
 }
 
-/* What operation i makes of its sums over the columns that are needed. */
-static void put_sums(writer *w, uint32_t i, bool later_columns)
+void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t)
 {
-    const hy__formula *f = formula_of(w, i);
-    const uint32_t group = hy__layout_group(w->l, i);
-    const uint32_t groups = w->l->parts[w->l->part[i]].span / group;
-    const uint32_t slots = w->l->back[i] + 1;
+    put(w, "\n");
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        put_leaf(w, t, i);
+    }
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        if (is_op(t, i) && t->l->called[i]) {
+            put_function(w, t, i);
+        }
+    }
+    put_shared(w, t);
+}
+
+/* ---- sums */
+
+/* What operation i makes of its sums over the columns that are needed. */
+static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__formula *f = formula_of(t, i);
+    const uint32_t group = hy__layout_group(t->l, i);
+    const uint32_t groups = t->l->parts[t->l->part[i]].span / group;
+    const uint32_t slots = t->l->back[i] + 1;
+    /* Before a selection: columns of tokens. */
+    const char *const column = value(t, i)->cols != t->l->p->cols ? "u" : "t";
     char text[TEXT], name[NAME + 24];
-    name_of(w, i, name);
+    name_of(t, i, name);
     put(w, "    // %s\n", name);
-    const char *const column = later_columns ? "u" : "t", *slot = "s", *at = "s";
+    const char *slot = "s", *at = "s";
     if (slots * groups == 1) {
         slot = at = "0u";
         put(w, "    {\n        let begin = first;\n        let col = %s;\n", column);
@@ -394,153 +422,196 @@ static void put_sums(writer *w, uint32_t i, bool later_columns)
         put(w, "        var sum%d = 0.0;\n", pass);
         put(w, "        for (var c = begin + lane; c < begin + %uu; c += %uu) {\n", group,
             w->lanes);
-        for (uint32_t k = 0; k < hy__ops[node_of(w, i)->op].n_inputs; k++) {
+        for (uint32_t k = 0; k < inputs_of(t, i); k++) {
             const char letter[3] = {'$', (char)('0' + k), '\0'};
             if (strstr(f->term[pass], letter)) {
                 put(w, "            let a%u = %s;\n", k,
-                    call(w, expr(w, i)->in[k], "c", "col", slot).text);
+                    call(t, expr(t, i)->in[k], "c", "col", slot).text);
             }
         }
-        expand(w, f->term[pass], i, false, "", text);
+        expand(t, f->term[pass], i, false, "", text);
         put(w, "            sum%d += %s;\n        }\n", pass, text);
         char sum[NAME];
         snprintf(sum, sizeof sum, "total(lane, sum%d)", pass);
-        expand(w, f->stat[pass], i, false, sum, text);
+        expand(t, f->stat[pass], i, false, sum, text);
         put(w, "        m.%c = %s;\n", "xy"[pass], text);
     }
-    put(w, "        if (lane == 0u) { stat%u[%s] = m; }\n", i, at);
+    put(w, "        if (lane == 0u) { stat_%c%u[%s] = m; }\n", t->prefix, i, at);
     put(w, "        workgroupBarrier();\n    }\n");
+}
+
+void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part)
+{
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        if (is_op(t, i) && t->l->part[i] == part && formula_of(t, i)->term[0]) {
+            put_op_sums(w, t, i);
+        }
+    }
 }
 
 /* ---- bodies */
 
 /* Input k of operation i as a variable of the body. */
-static void declare_input(writer *w, uint32_t i, uint32_t k)
+static void declare_input(hy__wgsl *w, const hy__wgsl_tree *t, bool *declared, uint32_t i,
+                          uint32_t k)
 {
-    const uint32_t in = expr(w, i)->in[k];
-    const hy__expr_kind kind = expr(w, in)->kind;
-    if (!w->declared[in] && kind != HY__EXPR_OP && kind != HY__EXPR_STATE) {
-        put(w, "        let v%u = %s;\n", in, call(w, in, "c", "t", "0u").text);
-        w->declared[in] = true;
+    const uint32_t in = expr(t, i)->in[k];
+    const hy__expr_kind kind = expr(t, in)->kind;
+    const bool own = kind == HY__EXPR_ANCHOR && t->own_anchors;
+    if (!declared[in] && kind != HY__EXPR_OP && kind != HY__EXPR_STATE && !own) {
+        put(w, "        let v%u = %s;\n", in, call(t, in, "c", "t", "0u").text);
+        declared[in] = true;
     }
 }
 
-static void put_body_op(writer *w, uint32_t i)
+static void put_shift(hy__wgsl *w, const hy__wgsl_tree *t, bool *declared, uint32_t i)
 {
-    const hy__node *node = node_of(w, i);
-    const hy__formula *f = formula_of(w, i);
-    const uint32_t x = expr(w, i)->in[0];
+    const uint32_t x = expr(t, i)->in[0];
+    const hy__wgsl_text place = state_place(w, t, expr(t, i)->in[1]);
+    hy__wgsl_use(w, HY__BUFFER_state_old);
+    hy__wgsl_use(w, HY__BUFFER_state_new);
+    declare_input(w, t, declared, i, 0);
+    if (t->l->single) {
+        put(w, "        let v%u = state_old[%s + c];\n", i, place.text);
+        put(w, "        state_new[%s + c] = v%u;\n", place.text, x);
+        return;
+    }
+    hy__wgsl_use(w, HY__BUFFER_step);
+    put(w, "        var v%u = state_old[%s + c];\n", i, place.text);
+    put(w, "        if (t > 0u) { v%u = %s; }\n", i, call(t, x, "c", "t - 1u", "1u").text);
+    put(w, "        if (t + 1u == step.n_tokens) { state_new[%s + c] = v%u; }\n", place.text, x);
+}
+
+static void put_body_op(hy__wgsl *w, const hy__wgsl_tree *t, bool *declared, uint32_t i)
+{
+    const hy__node *node = node_of(t, i);
+    const hy__formula *f = formula_of(t, i);
+    const uint32_t x = expr(t, i)->in[0];
     char text[TEXT], name[NAME + 24];
-    name_of(w, i, name);
+    name_of(t, i, name);
     put(w, "        // %s\n", name);
     if (node->op == HY__OP_SELECT) {
-        put(w, "        let v%u = %s;\n", i, call(w, x, "c", "u", "0u").text);
+        put(w, "        let v%u = %s;\n", i, call(t, x, "c", "u", "0u").text);
     } else if (node->op == HY__OP_ROPE) {
-        put(w, "        let v%u = %s;\n", i, call(w, i, "c", "t", "0u").text);
+        put(w, "        let v%u = %s;\n", i, call(t, i, "c", "t", "0u").text);
     } else if (node->op == HY__OP_TOKEN_SHIFT) {
-        const uint32_t place = w->l->place[expr(w, i)->in[1]];
-        declare_input(w, i, 0);
-        put(w, "        var v%u = state_old[%uu + c];\n", i, place);
-        put(w, "        if (t > 0u) { v%u = %s; }\n", i, call(w, x, "c", "t - 1u", "1u").text);
-        put(w, "        if (t + 1u == step.n_tokens) { state_new[%uu + c] = v%u; }\n", place, x);
+        put_shift(w, t, declared, i);
     } else {
-        for (uint32_t k = 0; k < hy__ops[node->op].n_inputs; k++) {
-            declare_input(w, i, k);
+        for (uint32_t k = 0; k < inputs_of(t, i); k++) {
+            declare_input(w, t, declared, i, k);
         }
         if (f->term[0]) {
-            put(w, "        let m%u = %s;\n", i, stat_of(w, i, "0u").text);
+            put(w, "        let m%u = %s;\n", i, stat_of(t, i, "0u").text);
         }
-        expand(w, f->value, i, true, "", text);
+        expand(t, f->value, i, true, "", text);
         put(w, "        let v%u = %s;\n", i, text);
     }
-    if (expr(w, i)->root) {
-        put(w, "        results[%uu * %s + t * %uu + c] = v%u;\n", w->l->place[i], w->cols,
-            value(w, i)->n, i);
+}
+
+static void put_store(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+{
+    if (t->stored ? t->stored[i] : expr(t, i)->root) {
+        hy__wgsl_use(w, HY__BUFFER_arena);
+        put(w, "        arena[%s + t * %uu + c] = v%u;\n",
+            hy__wgsl_place(w, HY__AT_RESULT, expr(t, i)->value, 0).text, value(t, i)->n, i);
     }
 }
 
-/* The operations of a part; those before a selection run in functions, on their own columns. */
-static void put_body(writer *w, uint32_t part)
+/* Operations before a selection run in functions, on their own columns. */
+void hy__wgsl_body(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part)
 {
-    memset(w->declared, 0, sizeof w->declared);
-    for (uint32_t i = 0; i < w->l->t->n; i++) {
-        if (expr(w, i)->kind == HY__EXPR_OP && w->l->part[i] == part &&
-            value(w, i)->cols == w->l->p->cols) {
-            put_body_op(w, i);
+    bool declared[MOST_EXPRS] = {false};
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        if (is_op(t, i) && (part == HY__ALL_PARTS || t->l->part[i] == part) &&
+            value(t, i)->cols == t->l->p->cols && (!t->only || t->only[i])) {
+            put_body_op(w, t, declared, i);
+            put_store(w, t, i);
+        } else if (expr(t, i)->kind == HY__EXPR_ANCHOR && t->own_anchors &&
+                   (!t->only || t->only[i])) {
+            put_store(w, t, i);
         }
     }
 }
 
-static void put_part(writer *w, uint32_t k)
+uint32_t hy__wgsl_tree_lanes(const hy__layout *l)
 {
-    const hy__part *part = &w->l->parts[k];
-    const bool outputs = w->l->p->cols == HY__PER_OUT;
-    put(w, "\n@compute @workgroup_size(%u)\n", w->lanes);
-    if (part->span == 0) {
-        put(w, "fn part%u(@builtin(global_invocation_id) id: vec3<u32>) {\n", k);
-    } else {
-        put(w,
-            "fn part%u(@builtin(workgroup_id) id: vec3<u32>,\n"
-            "    @builtin(local_invocation_index) lane: u32) {\n",
-            k);
+    uint32_t lanes = 64;
+    for (uint32_t k = 0; k < l->n_parts; k++) {
+        lanes = l->parts[k].span > 128 ? 256 : lanes;
     }
-    put(w, "    let t = id.y;\n");
-    if (outputs) {
+    return lanes;
+}
+
+uint32_t hy__wgsl_part_groups(const hy__layout *l, uint32_t part, uint32_t lanes)
+{
+    const hy__part *p = &l->parts[part];
+    const uint32_t width = p->span ? p->span : lanes;
+    return (p->n + width - 1) / width;
+}
+
+void hy__wgsl_part(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t k)
+{
+    const hy__part *part = &t->l->parts[k];
+    put(w, "\n@compute @workgroup_size(%u)\n", w->lanes);
+    put(w,
+        "fn part%u(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: "
+        "u32) {\n    let t = id.y;\n",
+        k);
+    if (t->l->p->cols == HY__PER_OUT) {
+        hy__wgsl_use(w, HY__BUFFER_step);
         put(w, "    let u = t + step.n_tokens - step.n_outputs;\n");
     }
     if (part->span == 0) {
-        put(w, "    let c = id.x;\n    if (c < %uu) {\n", part->n);
+        put(w, "    let c = id.x * %uu + lane;\n    if (c < %uu) {\n", w->lanes, part->n);
     } else {
         put(w, "    let first = id.x * %uu;\n", part->span);
-        for (uint32_t i = 0; i < w->l->t->n; i++) {
-            if (expr(w, i)->kind == HY__EXPR_OP && w->l->part[i] == k &&
-                formula_of(w, i)->term[0]) {
-                put_sums(w, i, value(w, i)->cols != w->l->p->cols);
-            }
-        }
+        hy__wgsl_sums(w, t, k);
         put(w, "    for (var c = first + lane; c < first + %uu; c += %uu) {\n", part->span,
             w->lanes);
     }
-    put_body(w, k);
+    hy__wgsl_body(w, t, k);
     put(w, "    }\n}\n");
 }
 
 /* Every operation has a formula, or is one of those that look elsewhere. */
-static hy_status check_ops(const writer *w)
+hy_status hy__wgsl_check(const hy__wgsl_tree *t, hy_error *err)
 {
-    for (uint32_t i = 0; i < w->l->t->n; i++) {
-        if (expr(w, i)->kind != HY__EXPR_OP) {
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        if (!is_op(t, i)) {
             continue;
         }
-        const hy__opcode op = node_of(w, i)->op;
+        const hy__opcode op = node_of(t, i)->op;
         const bool moves = op == HY__OP_TOKEN_SHIFT || op == HY__OP_SELECT || op == HY__OP_ROPE;
-        if (!moves && !formula_of(w, i)->value) {
-            return hy__fail(w->err, HY_E_UNSUPPORTED, "WGSL has no formula for %s",
-                            hy__ops[op].name);
+        if (!moves && !formula_of(t, i)->value) {
+            return hy__fail(err, HY_E_UNSUPPORTED, "WGSL has no formula for %s", hy__ops[op].name);
         }
     }
-    return w->l->t->n <= HY_COUNT(w->declared)
-               ? HY_OK
-               : hy__fail(w->err, HY_E_UNSUPPORTED, "a tree of %u expressions is too large",
-                          w->l->t->n);
+    return t->l->t->n <= MOST_EXPRS ? HY_OK
+                                    : hy__fail(err, HY_E_UNSUPPORTED,
+                                               "a tree of %u expressions is too large", t->l->t->n);
 }
 
-static hy_status render(const hy__layout *l, hy__buf *text, hy_error *err)
+hy_status hy__render(const hy__graph *g, const hy__phase *p, const hy__phase_exprs *x,
+                     bool epilogue, hy__buf *text, hy_error *err)
 {
-    writer w = {.l = l, .text = text, .status = HY_OK, .err = err, .lanes = 64};
-    HY_TRY(check_ops(&w));
-    w.cols = l->p->cols == HY__PER_OUT ? "step.n_outputs" : "step.n_tokens";
-    for (uint32_t k = 0; k < l->n_parts; k++) {
-        w.lanes = l->parts[k].span > 128 ? 256 : w.lanes;
+    hy__layout l;
+    HY_TRY(hy__layout_make(&l, g, p, x, epilogue, false, false, err));
+    const hy__wgsl_tree t = {.l = &l, .prefix = epilogue ? 'e' : 'p'};
+    hy__wgsl w;
+    hy__wgsl_init(&w, hy__wgsl_tree_lanes(&l), &g->env, err);
+    w.status = hy__wgsl_check(&t, err);
+    if (l.n_ops > 0) {
+        hy__wgsl_functions(&w, &t);
+        for (uint32_t k = 0; k < l.n_parts; k++) {
+            hy__wgsl_part(&w, &t, k);
+        }
+        w.status = hy__wgsl_finish(&w);
     }
-    put_places(&w);
-    put_bindings(&w);
-    put_functions(&w);
-    put_shared(&w);
-    for (uint32_t k = 0; k < l->n_parts; k++) {
-        put_part(&w, k);
+    hy__layout_finish(&l);
+    if (w.status == HY_OK) {
+        *text = w.text;
+    } else {
+        hy__buf_finish(&g->env, &w.text);
     }
     return w.status;
 }
-
-const hy__dialect hy__dialect_wgsl = {.name = "wgsl", .formulas = formulas, .render = render};

@@ -284,7 +284,9 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
     if (s->n_pending == 0) {
         return HY_OK;
     }
-    const uint32_t n = (uint32_t)HY_MIN(s->n_pending, (size_t)s->opts.n_batch);
+    const uint32_t most =
+        m->backend->step_tokens ? m->backend->step_tokens(s->backend) : s->opts.n_batch;
+    const uint32_t n = (uint32_t)HY_MIN(s->n_pending, (size_t)most);
     const hy__step_args args = {
         .tokens = s->tokens + s->n_done,
         .n = n,

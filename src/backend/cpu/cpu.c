@@ -15,10 +15,11 @@ static void model_destroy(void *model)
     hy__free(&env, m);
 }
 
-static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__plan *p,
-                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
-                              hy_error *err)
+static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__exprs *x,
+                              const hy__plan *p, const hy__backend_model_opts *opts,
+                              const hy_env *env, void **out, hy_error *err)
 {
+    (void)x; /* operations run one by one */
     size_t level = 0;
     *out = NULL;
     HY_TRY(hy__level_find(opts->cpu_level, &level, err));

@@ -9,10 +9,11 @@ static bool supports(hy__opcode op, hy_type type)
     return false;
 }
 
-static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__plan *p,
-                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
-                              hy_error *err)
+static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__exprs *x,
+                              const hy__plan *p, const hy__backend_model_opts *opts,
+                              const hy_env *env, void **out, hy_error *err)
 {
+    (void)x; /* operations run one by one */
     (void)f;
     (void)opts;
     (void)g;

@@ -74,10 +74,11 @@ static hy_status model_init(hy__ref_model *m, const hy__graph *g, const hy__plan
     return HY_OK;
 }
 
-static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__plan *p,
-                              const hy__backend_model_opts *opts, const hy_env *env, void **out,
-                              hy_error *err)
+static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__exprs *x,
+                              const hy__plan *p, const hy__backend_model_opts *opts,
+                              const hy_env *env, void **out, hy_error *err)
 {
+    (void)x; /* operations run one by one */
     (void)f;
     (void)opts;
     *out = NULL;

@@ -1,0 +1,251 @@
+/* formats.c: from rows of the file to the planes of GPU formats: see formats.h.  Pure functions. */
+#include "formats.h"
+
+#include "kernels/kernels.h"
+#include "quant/quant.h"
+
+enum { B = HY__GPU_BLOCK };
+
+/* ---- parts of a block */
+
+/* The low four bits of 32 codes: byte i holds those of elements i and 16 + i. */
+static void put_nibbles(const uint8_t codes[B], uint8_t *to)
+{
+    for (size_t i = 0; i < 16; i++) {
+        to[i] = (uint8_t)((codes[i] & 15) | (codes[16 + i] & 15) << 4);
+    }
+}
+
+/* Bit 4 of 32 codes: bit i of a little-endian word is that of element i. */
+static void put_fifth_bits(const uint8_t codes[B], uint8_t *to)
+{
+    for (size_t i = 0; i < 4; i++) {
+        uint32_t bits = 0;
+        for (size_t k = 0; k < 8; k++) {
+            bits |= (uint32_t)(codes[8 * i + k] >> 4 & 1) << k;
+        }
+        to[i] = (uint8_t)bits;
+    }
+}
+
+/* Bits 4 and 5 of 32 codes, a word for each half: in byte j, bits 2 k and 2 k + 1 are those of
+ * element 4 k + j. */
+static void put_high_pairs(const uint8_t codes[B], uint8_t *to)
+{
+    for (size_t half = 0; half < 2; half++) {
+        for (size_t j = 0; j < 4; j++) {
+            uint32_t bits = 0;
+            for (size_t k = 0; k < 4; k++) {
+                bits |= (uint32_t)(codes[16 * half + 4 * k + j] >> 4 & 3) << (2 * k);
+            }
+            to[4 * half + j] = (uint8_t)bits;
+        }
+    }
+}
+
+/* ---- rows */
+
+static void pack_Q4_0(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    for (size_t b = 0; b < n / B; b++, row += 18) {
+        memcpy(planes[1] + 2 * b, row, 2);
+        memcpy(planes[0] + 16 * b, row + 2, 16);
+    }
+}
+
+static void pack_Q4_1(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    for (size_t b = 0; b < n / B; b++, row += 20) {
+        memcpy(planes[1] + 4 * b, row, 4);
+        memcpy(planes[0] + 16 * b, row + 4, 16);
+    }
+}
+
+static void pack_Q5_0(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    for (size_t b = 0; b < n / B; b++, row += 22) {
+        memcpy(planes[1] + 2 * b, row, 2);
+        memcpy(planes[2] + 4 * b, row + 2, 4);
+        memcpy(planes[0] + 16 * b, row + 6, 16);
+    }
+}
+
+static void pack_Q5_1(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    for (size_t b = 0; b < n / B; b++, row += 24) {
+        memcpy(planes[1] + 4 * b, row, 4);
+        memcpy(planes[2] + 4 * b, row + 4, 4);
+        memcpy(planes[0] + 16 * b, row + 8, 16);
+    }
+}
+
+static void pack_Q8_0(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    for (size_t b = 0; b < n / B; b++, row += 34) {
+        memcpy(planes[1] + 2 * b, row, 2);
+        memcpy(planes[0] + 32 * b, row + 2, 32);
+    }
+}
+
+/* Sub-block s of the 128 bytes of nibbles of Q4_K and Q5_K. */
+static void codes_of_k(const uint8_t *qs, size_t s, uint8_t codes[B])
+{
+    for (size_t i = 0; i < B; i++) {
+        codes[i] = s % 2 ? qs[s / 2 * B + i] >> 4 : qs[s / 2 * B + i] & 15;
+    }
+}
+
+static void pack_Q4_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    uint8_t codes[B];
+    for (size_t b = 0; b < n / 256; b++, row += 144) {
+        memcpy(planes[1] + 16 * b, row, 16);
+        for (size_t s = 0; s < 8; s++) {
+            codes_of_k(row + 16, s, codes);
+            put_nibbles(codes, planes[0] + 128 * b + 16 * s);
+        }
+    }
+}
+
+static void pack_Q5_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    uint8_t codes[B];
+    for (size_t b = 0; b < n / 256; b++, row += 176) {
+        memcpy(planes[1] + 16 * b, row, 16);
+        for (size_t s = 0; s < 8; s++) {
+            codes_of_k(row + 48, s, codes);
+            for (size_t i = 0; i < B; i++) {
+                codes[i] = (uint8_t)(codes[i] | (row[16 + i] >> s & 1) << 4);
+            }
+            put_nibbles(codes, planes[0] + 128 * b + 16 * s);
+            put_fifth_bits(codes, planes[2] + 32 * b + 4 * s);
+        }
+    }
+}
+
+static void pack_Q6_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    uint8_t codes[B];
+    for (size_t b = 0; b < n / 256; b++, row += 210) {
+        memcpy(planes[1] + 16 * b, row + 192, 16);
+        memcpy(planes[3] + 2 * b, row + 208, 2);
+        for (size_t s = 0; s < 8; s++) {
+            const uint8_t *low = row + s / 4 * 64 + s % 2 * B, *high = row + 128 + s / 4 * B;
+            const uint32_t low_shift = s % 4 / 2 * 4, high_shift = s % 4 * 2;
+            for (size_t i = 0; i < B; i++) {
+                codes[i] = (uint8_t)((low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4);
+            }
+            put_nibbles(codes, planes[0] + 128 * b + 16 * s);
+            put_high_pairs(codes, planes[2] + 64 * b + 8 * s);
+        }
+    }
+}
+
+static void pack_F32(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    memcpy(planes[0], row, (size_t)n * 4);
+}
+
+static void pack_F16(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
+{
+    memcpy(planes[0], row, (size_t)n * 2);
+}
+
+/* ---- the list */
+
+/* X(type, codes, halves, offset, bytes of the planes for 256 elements) */
+#define FORMATS(X)                                                                                 \
+    X(Q4_0, true, false, true, 128, 16, 0, 0)                                                      \
+    X(Q4_1, true, false, true, 128, 32, 0, 0)                                                      \
+    X(Q5_0, true, false, true, 128, 16, 32, 0)                                                     \
+    X(Q5_1, true, false, true, 128, 32, 32, 0)                                                     \
+    X(Q8_0, true, false, false, 256, 16, 0, 0)                                                     \
+    X(Q4_K, true, false, true, 128, 16, 0, 0)                                                      \
+    X(Q5_K, true, false, true, 128, 16, 32, 0)                                                     \
+    X(Q6_K, true, true, true, 128, 16, 64, 2)                                                      \
+    X(F32, false, false, false, 1024, 0, 0, 0)                                                     \
+    X(F16, false, false, false, 512, 0, 0, 0)                                                      \
+    X(BF16, false, false, false, 512, 0, 0, 0)
+#define pack_BF16 pack_F16
+
+static const hy__gpu_format formats[] = {
+#define FORMAT(name, codes, halves, offset, p0, p1, p2, p3)                                        \
+    {HY_TYPE_##name, #name,  hy__kernel_format_##name, codes,                                      \
+     halves,         offset, {p0, p1, p2, p3},         pack_##name},
+    FORMATS(FORMAT)
+#undef FORMAT
+};
+
+const hy__gpu_format *hy__gpu_format_at(size_t i)
+{
+    return i < HY_COUNT(formats) ? &formats[i] : NULL;
+}
+
+const hy__gpu_format *hy__gpu_format_of(hy_type type)
+{
+    const hy__gpu_format *decoded = NULL;
+    for (size_t i = 0; i < HY_COUNT(formats); i++) {
+        if (formats[i].type == type) {
+            return &formats[i];
+        }
+        decoded = formats[i].type == HY_TYPE_F16 ? &formats[i] : decoded;
+    }
+    return decoded;
+}
+
+static uint64_t padded(uint32_t n)
+{
+    return ((uint64_t)n + B - 1) / B * B;
+}
+
+/* Of a row; planes of rows are not padded. */
+static uint64_t row_plane_bytes(const hy__gpu_format *f, uint32_t n, uint32_t k)
+{
+    return f->planes[k] * padded(n) / 256;
+}
+
+uint64_t hy__gpu_plane_bytes(const hy__gpu_format *f, uint32_t n, uint32_t m, uint32_t k)
+{
+    return (row_plane_bytes(f, n, k) * m + 15) / 16 * 16;
+}
+
+uint64_t hy__gpu_format_bytes(const hy__gpu_format *f, uint32_t n, uint32_t m)
+{
+    uint64_t sum = 0;
+    for (uint32_t k = 0; k < HY__GPU_PLANES; k++) {
+        sum += hy__gpu_plane_bytes(f, n, m, k);
+    }
+    return sum;
+}
+
+static hy_status decode_row(hy_type type, const uint8_t *row, uint32_t n, uint8_t *to,
+                            float *scratch, hy_error *err)
+{
+    HY_TRY(hy_dequantize(type, row, scratch, n, err));
+    for (uint32_t i = 0; i < n; i++) {
+        hy__store_u16(to + 2 * (size_t)i, hy__f32_to_f16(scratch[i]));
+    }
+    return HY_OK;
+}
+
+hy_status hy__gpu_pack(const hy__gpu_format *f, hy_type type, const uint8_t *rows, size_t row_bytes,
+                       uint32_t n, uint32_t m, uint32_t first, uint32_t n_rows, uint8_t *to,
+                       float *scratch, hy_error *err)
+{
+    uint8_t *planes[HY__GPU_PLANES];
+    for (uint32_t k = 0; k < HY__GPU_PLANES; k++) {
+        planes[k] = to + row_plane_bytes(f, n, k) * first;
+        to += hy__gpu_plane_bytes(f, n, m, k);
+    }
+    for (uint32_t r = 0; r < n_rows; r++, rows += row_bytes) {
+        if (f->type == type) {
+            f->pack(rows, n, planes);
+        } else {
+            HY_TRY(decode_row(type, rows, n, planes[0], scratch, err));
+        }
+        for (uint32_t k = 0; k < HY__GPU_PLANES; k++) {
+            planes[k] += row_plane_bytes(f, n, k);
+        }
+    }
+    return HY_OK;
+}

@@ -1,0 +1,55 @@
+/* formats.h: how matrices lie in GPU memory, and the WGSL that reads them.
+ *
+ * A row is cut into blocks of 32 elements (the last one padded with zeros).  A format keeps the
+ * parts of its blocks in planes: plane k of a matrix holds part k of all blocks, row after row, so
+ * that neighbouring invocations read neighbouring memory.  All planes together have the bytes of
+ * the file's rows, except where noted.
+ *
+ * Numbers, of formats with codes: element i of a block is w = a * u - c, u a signed integer of 8
+ * bits, with a and c for each half of the block; activations are quantized to 8 bits in blocks of
+ * 32 (q8.wgsl), so that a product is one of integers.  Formats without codes multiply in f32.
+ *
+ * To add one: an entry in the list of formats.c with its packing function, and a file
+ * kernels/format_NAME.wgsl.  Pure functions, for any thread. */
+#ifndef HY_BACKEND_WEBGPU_FORMATS_H
+#define HY_BACKEND_WEBGPU_FORMATS_H
+
+#include "base/base.h"
+#include "halyard/types.h"
+
+enum { HY__GPU_PLANES = 4, HY__GPU_BLOCK = 32 };
+
+typedef struct hy__gpu_format {
+    hy_type type;
+    const char *name;
+    /* WGSL.  `at` says where the planes begin: at.x in vec4<u32> of `weights`, at.y to at.w in u32
+     * of `words`.  i is the number of a block of the matrix.  With codes:
+     *     fn block_NAME(at: vec4<u32>, i: u32) -> Block
+     * without: fn four_NAME(at: vec4<u32>, i: u32, k: u32) -> vec4<f32>, elements 4 k to 4 k + 3. */
+    const char *wgsl;
+    bool codes;
+    bool halves;                     /* a or c differ between the halves of a block */
+    bool offset;                     /* c is not zero */
+    uint32_t planes[HY__GPU_PLANES]; /* bytes for 256 elements; 0: no such plane */
+    /* One row of n elements, a multiple of 32 or of the type's block if that is larger; planes[k]:
+     * where the row begins in plane k. */
+    void (*pack)(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES]);
+} hy__gpu_format;
+
+/* Of a type that can be decoded; types without a format of their own are decoded to F16. */
+const hy__gpu_format *hy__gpu_format_of(hy_type type);
+/* Number i = 0.. of the list, NULL behind it. */
+const hy__gpu_format *hy__gpu_format_at(size_t i);
+
+/* A matrix of m rows of n elements in a format: bytes of plane k, a multiple of 16, and of all. */
+uint64_t hy__gpu_plane_bytes(const hy__gpu_format *f, uint32_t n, uint32_t m, uint32_t k);
+uint64_t hy__gpu_format_bytes(const hy__gpu_format *f, uint32_t n, uint32_t m);
+
+/* Packs n_rows rows that lie row_bytes apart, the first of which is row `first` of m rows.  to: the
+ * matrix in its format, zeroed.  scratch: floats for a row, n rounded up to 32, of types that are
+ * decoded. */
+hy_status hy__gpu_pack(const hy__gpu_format *f, hy_type type, const uint8_t *rows, size_t row_bytes,
+                       uint32_t n, uint32_t m, uint32_t first, uint32_t n_rows, uint8_t *to,
+                       float *scratch, hy_error *err);
+
+#endif

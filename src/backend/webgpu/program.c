@@ -1,0 +1,384 @@
+/* program.c: from the phases of a model to lists of dispatches, and those to pipelines.  Model
+ * creation only; one thread. */
+#include <stdio.h>
+
+#include "kernels/kernels.h"
+#include "webgpu.h"
+
+/* ---- pieces of text that several kernels have */
+
+static bool by_subgroups(const hy__gpu_model *m, uint32_t lanes)
+{
+    return m->gpu.caps.subgroups && lanes <= m->gpu.caps.subgroup_min;
+}
+
+void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t *written)
+{
+    if (*written & lanes) {
+        return;
+    }
+    *written |= lanes;
+    hy__wgsl_put(w, "fn sum_%u(lane: u32, x: f32) -> f32 {\n", lanes);
+    if (lanes == 1) {
+        hy__wgsl_put(w, "    return x;\n}\n");
+        return;
+    }
+    if (by_subgroups(wr->m, lanes)) {
+        hy__wgsl_put(w, "    var s = x;\n");
+        for (uint32_t n = lanes / 2; n > 0; n /= 2) {
+            hy__wgsl_put(w, "    s += subgroupShuffleXor(s, %uu);\n", n);
+        }
+        hy__wgsl_put(w, "    return s;\n}\n");
+        return;
+    }
+    hy__wgsl_put(w, "    workgroupBarrier();\n    partial[lane] = x;\n    workgroupBarrier();\n");
+    for (uint32_t n = lanes / 2; n > 0; n /= 2) {
+        hy__wgsl_put(w, "    if (lane %% %uu < %uu) { partial[lane] += partial[lane + %uu]; }\n",
+                     lanes, n, n);
+        hy__wgsl_put(w, "    workgroupBarrier();\n");
+    }
+    hy__wgsl_put(w, "    return partial[lane - lane %% %uu];\n}\n", lanes);
+}
+
+void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w)
+{
+    if (by_subgroups(wr->m, 2)) {
+        hy__wgsl_put(w,
+                     "fn pair_other(lane: u32, x: f32) -> f32 { return subgroupShuffleXor(x, 1u); "
+                     "}\n");
+    } else {
+        hy__wgsl_put(w, "fn pair_other(lane: u32, x: f32) -> f32 {\n"
+                        "    workgroupBarrier();\n    partial[lane] = x;\n    workgroupBarrier();\n"
+                        "    return partial[lane ^ 1u];\n}\n");
+    }
+    hy__wgsl_put(w,
+                 "fn pair_max(lane: u32, x: f32) -> f32 { return max(x, pair_other(lane, x)); }\n");
+}
+
+void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block,
+                          bool *scales)
+{
+    (void)wr;
+    hy__wgsl_use(w, HY__BUFFER_weights);
+    hy__wgsl_use(w, HY__BUFFER_words);
+    if (f->codes && !*block) {
+        *block = true;
+        hy__wgsl_text_append(w, hy__kernel_block);
+    }
+    if (strstr(f->wgsl, "k_scales(") && !*scales) {
+        *scales = true;
+        hy__wgsl_text_append(w, hy__kernel_k_scales);
+    }
+    hy__wgsl_text_append(w, f->wgsl);
+}
+
+bool hy__gpu_leaves(const hy__gpu_writer *wr, hy__id id)
+{
+    for (uint32_t i = 0; i < wr->x->outputs.n; i++) {
+        if (wr->x->outputs.ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+hy__wgsl_text hy__gpu_value(hy__gpu_writer *wr, hy__wgsl *w, const hy__wgsl_tree *prologue,
+                            hy__id id, const char *channel, const char *column)
+{
+    const hy__tree *t = &wr->x->prologue;
+    for (uint32_t i = 0; prologue && i < t->n; i++) {
+        if (t->exprs[i].value == id && t->exprs[i].kind == HY__EXPR_OP) {
+            return hy__wgsl_call(prologue, i, channel, column);
+        }
+    }
+    hy__wgsl_text out;
+    hy__wgsl_use(w, HY__BUFFER_arena);
+    const hy__wgsl_text place = hy__wgsl_place(w, HY__AT_RESULT, id, 0);
+    snprintf(out.text, sizeof out.text, "arena[%.40s + %.20s * %uu + %.20s]", place.text, column,
+             wr->m->g->values[id].n, channel);
+    return out;
+}
+
+bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint32_t chunk,
+                           hy__gpu_dispatch *d)
+{
+    const hy__gpu_chunk *c = &x->chunks[chunk];
+    const uint32_t rows = HY_MIN(x->m - chunk * x->chunk_rows, x->chunk_rows);
+    const uint64_t bytes = hy__gpu_format_bytes(x->format, x->n, rows);
+    if (d->window_bytes == 0) {
+        d->slab = c->slab;
+        d->window = c->offset;
+        d->window_bytes = bytes;
+        return true;
+    }
+    const uint64_t begin = HY_MIN(d->window, c->offset);
+    const uint64_t end = HY_MAX(d->window + d->window_bytes, c->offset + bytes);
+    if (d->slab != c->slab || end - begin > m->gpu.caps.max_binding) {
+        return false;
+    }
+    d->window = begin;
+    d->window_bytes = end - begin;
+    return true;
+}
+
+/* ---- kernels and dispatches */
+
+static bool same(const hy__gpu_kernel *k, const hy__gpu_kernel *other)
+{
+    return k->hash == other->hash && k->text.len == other->text.len &&
+           memcmp(k->text.data, other->text.data, k->text.len) == 0;
+}
+
+/* Names of values in comments differ from layer to layer: they are left out. */
+static void drop_comments(hy__buf *text)
+{
+    size_t to = 0;
+    bool comment = false;
+    for (size_t i = 0; i < text->len; i++) {
+        comment = comment ? text->data[i] != '\n'
+                          : text->data[i] == '/' && i + 1 < text->len && text->data[i + 1] == '/';
+        if (!comment) {
+            text->data[to++] = text->data[i];
+        }
+    }
+    text->len = to;
+    text->data[to] = '\0';
+}
+
+hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel)
+{
+    hy__gpu_model *m = wr->m;
+    hy_status status = hy__wgsl_finish(w);
+    hy__gpu_kernel k = {.text = w->text, .uses = w->uses};
+    if (status == HY_OK) {
+        drop_comments(&k.text);
+        k.hash = hy__hash(0, k.text.data, k.text.len);
+        k.subgroups = strstr(k.text.data, "subgroup") != NULL;
+        for (uint32_t i = 0; i < m->n_kernels; i++) {
+            if (same(&m->kernels[i], &k)) {
+                *kernel = i;
+                hy__buf_finish(&m->env, &k.text);
+                return HY_OK;
+            }
+        }
+        if (m->n_kernels == m->cap_kernels) {
+            const uint32_t cap = m->cap_kernels * 2 + 16;
+            hy__gpu_kernel *more = hy__realloc(&m->env, m->kernels, cap, sizeof *more, wr->err);
+            status = more ? HY_OK : HY_E_NOMEM;
+            m->kernels = more ? more : m->kernels;
+            m->cap_kernels = more ? cap : m->cap_kernels;
+        }
+    }
+    if (status != HY_OK) {
+        hy__buf_finish(&m->env, &k.text);
+        return status;
+    }
+    *kernel = m->n_kernels;
+    m->kernels[m->n_kernels++] = k;
+    return HY_OK;
+}
+
+static hy_status entry_of(hy__gpu_model *m, uint32_t kernel, const char *name, uint32_t *entry,
+                          hy_error *err)
+{
+    for (uint32_t i = 0; i < m->n_entries; i++) {
+        if (m->entries[i].kernel == kernel && strcmp(m->entries[i].name, name) == 0) {
+            *entry = i;
+            return HY_OK;
+        }
+    }
+    if (m->n_entries == m->cap_entries) {
+        const uint32_t cap = m->cap_entries * 2 + 16;
+        hy__gpu_entry *more = hy__realloc(&m->env, m->entries, cap, sizeof *more, err);
+        if (!more) {
+            return HY_E_NOMEM;
+        }
+        m->entries = more;
+        m->cap_entries = cap;
+    }
+    hy__gpu_entry *e = &m->entries[m->n_entries];
+    *e = (hy__gpu_entry){.kernel = kernel};
+    snprintf(e->name, sizeof e->name, "%s", name);
+    *entry = m->n_entries++;
+    return HY_OK;
+}
+
+hy_status hy__gpu_add_dispatch(hy__gpu_writer *wr, const hy__wgsl *w, uint32_t kernel,
+                               const char *name, const hy__gpu_dispatch *like)
+{
+    hy__gpu_program *p = wr->program;
+    const hy_env *env = &wr->m->env;
+    if (p->n == p->cap) {
+        const uint32_t cap = p->cap * 2 + 64;
+        hy__gpu_dispatch *more = hy__realloc(env, p->dispatches, cap, sizeof *more, wr->err);
+        if (!more) {
+            return HY_E_NOMEM;
+        }
+        p->dispatches = more;
+        p->cap = cap;
+    }
+    hy__gpu_dispatch *d = &p->dispatches[p->n];
+    *d = *like;
+    d->phase = wr->phase;
+    d->n_places = w->n_places;
+    d->places = hy__alloc(env, (size_t)w->n_places + 1, sizeof *d->places, wr->err);
+    if (!d->places) {
+        return HY_E_NOMEM;
+    }
+    memcpy(d->places, w->places, w->n_places * sizeof *d->places);
+    p->n++;
+    return entry_of(wr->m, kernel, name, &d->entry, wr->err);
+}
+
+/* ---- phases */
+
+hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue)
+{
+    const hy__graph *g = wr->m->g;
+    hy__layout l;
+    HY_TRY(hy__layout_make(&l, g, wr->p, wr->x, epilogue, wr->single, false, wr->err));
+    const hy__wgsl_tree t = {.l = &l, .prefix = epilogue ? 'e' : 'p'};
+    hy__wgsl w;
+    uint32_t kernel = 0;
+    hy_status status = hy__wgsl_check(&t, wr->err);
+    if (status == HY_OK && l.n_ops > 0) {
+        hy__wgsl_init(&w, hy__wgsl_tree_lanes(&l), &g->env, wr->err);
+        hy__wgsl_functions(&w, &t);
+        for (uint32_t k = 0; k < l.n_parts; k++) {
+            hy__wgsl_part(&w, &t, k);
+        }
+        status = hy__gpu_add_kernel(wr, &w, &kernel);
+        for (uint32_t k = 0; k < l.n_parts && status == HY_OK; k++) {
+            char name[16];
+            snprintf(name, sizeof name, "part%u", k);
+            const hy__gpu_dispatch d = {.groups = hy__wgsl_part_groups(&l, k, w.lanes),
+                                        .cols_each = 1,
+                                        .cols = wr->p->cols,
+                                        .attention = UINT32_MAX};
+            status = hy__gpu_add_dispatch(wr, &w, kernel, name, &d);
+        }
+    }
+    hy__layout_finish(&l);
+    return status;
+}
+
+static hy_status write_phase(hy__gpu_writer *wr)
+{
+    switch (wr->p->kind) {
+    case HY__PHASE_MATMUL:
+        return hy__gpu_write_matmul(wr);
+    case HY__PHASE_EMBED:
+        HY_TRY(hy__gpu_write_embed(wr));
+        return hy__gpu_write_tree(wr, true);
+    case HY__PHASE_WKV7:
+        return hy__gpu_write_wkv7(wr);
+    case HY__PHASE_ATTENTION:
+        HY_TRY(hy__gpu_write_attention(wr));
+        return hy__gpu_write_tree(wr, true);
+    case HY__PHASE_MAP:
+        break;
+    }
+    return hy__gpu_write_tree(wr, true);
+}
+
+hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
+{
+    for (int single = 0; single < 2; single++) {
+        for (uint32_t i = 0; i < m->f->n_phases; i++) {
+            hy__gpu_writer wr = {.m = m,
+                                 .phase = i,
+                                 .p = &m->f->phases[i],
+                                 .x = &m->x->phases[i],
+                                 .single = single,
+                                 .program = single ? &m->decode : &m->prefill,
+                                 .err = err};
+            HY_TRY(write_phase(&wr));
+        }
+    }
+    return HY_OK;
+}
+
+/* ---- pipelines */
+
+static hy_status make_layout(hy__gpu_model *m, hy__gpu_kernel *k, hy_error *err)
+{
+    const hy__gpu_lib *lib = &m->gpu.lib;
+    WGPUBindGroupLayoutEntry entries[HY__N_BUFFERS];
+    uint32_t n = 0, storage = 0;
+    for (uint32_t i = 0; i < HY__N_BUFFERS; i++) {
+        if (k->uses & 1u << i) {
+            const bool uniform = i == HY__BUFFER_step || i == HY__BUFFER_places;
+            entries[n++] = (WGPUBindGroupLayoutEntry){
+                .binding = i,
+                .visibility = WGPUShaderStage_Compute,
+                .buffer = {.type = uniform ? WGPUBufferBindingType_Uniform
+                                   : hy__wgsl_is_written(i)
+                                       ? WGPUBufferBindingType_Storage
+                                       : WGPUBufferBindingType_ReadOnlyStorage}};
+            storage += !uniform;
+        }
+    }
+    if (storage > m->gpu.caps.storage_buffers) {
+        return hy__fail(err, HY_E_INTERNAL, "a kernel needs %u buffers", storage);
+    }
+    k->bindings = lib->DeviceCreateBindGroupLayout(
+        m->gpu.device, &(WGPUBindGroupLayoutDescriptor){.entryCount = n, .entries = entries});
+    k->layout = lib->DeviceCreatePipelineLayout(
+        m->gpu.device, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1,
+                                                       .bindGroupLayouts = &k->bindings});
+    return hy__gpu_check(&m->gpu, err);
+}
+
+hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err)
+{
+    for (uint32_t i = 0; i < m->n_kernels; i++) {
+        hy__gpu_kernel *k = &m->kernels[i];
+        char label[32];
+        snprintf(label, sizeof label, "kernel %u", i);
+        HY_TRY(hy__gpu_module(&m->gpu, k->text.data, k->text.len,
+                              k->subgroups ? HY__GPU_USES_SUBGROUPS : 0, label, &k->module, err));
+        HY_TRY(make_layout(m, k, err));
+    }
+    for (uint32_t i = 0; i < m->n_entries; i++) {
+        hy__gpu_entry *e = &m->entries[i];
+        const hy__gpu_kernel *k = &m->kernels[e->kernel];
+        HY_TRY(
+            hy__gpu_pipeline(&m->gpu, k->module, e->name, k->layout, e->name, &e->pipeline, err));
+    }
+    return HY_OK;
+}
+
+static void finish_dispatches(hy__gpu_model *m, hy__gpu_program *p)
+{
+    for (uint32_t i = 0; i < p->n; i++) {
+        hy__free(&m->env, p->dispatches[i].places);
+    }
+    hy__free(&m->env, p->dispatches);
+}
+
+void hy__gpu_program_finish(hy__gpu_model *m)
+{
+    const hy__gpu_lib *lib = &m->gpu.lib;
+    for (uint32_t i = 0; i < m->n_entries; i++) {
+        if (m->entries[i].pipeline) {
+            lib->ComputePipelineRelease(m->entries[i].pipeline);
+        }
+    }
+    for (uint32_t i = 0; i < m->n_kernels; i++) {
+        hy__gpu_kernel *k = &m->kernels[i];
+        if (k->layout) {
+            lib->PipelineLayoutRelease(k->layout);
+        }
+        if (k->bindings) {
+            lib->BindGroupLayoutRelease(k->bindings);
+        }
+        if (k->module) {
+            lib->ShaderModuleRelease(k->module);
+        }
+        hy__buf_finish(&m->env, &k->text);
+    }
+    hy__free(&m->env, m->entries);
+    hy__free(&m->env, m->kernels);
+    finish_dispatches(m, &m->decode);
+    finish_dispatches(m, &m->prefill);
+}

@@ -1,0 +1,182 @@
+/* webgpu.h: the WebGPU backend: the phases of a model as dispatches on a GPU.
+ *
+ * A model has two programs, lists of dispatches: one for steps of a single token (decode), one for
+ * steps of many (prefill).  Their kernels are texts (text_*.c) that know shapes but no addresses;
+ * dispatches of the same text share a pipeline.  A session has the memory that changes, and a bind
+ * group for each dispatch: a step is the same few calls for each dispatch, and nothing else.
+ *
+ * All activations lie in one buffer, the arena: result v at (place of the plan) * n_batch, [columns]
+ * [n], then what has a column per output, then the logits.  Recurrent state is read from one buffer
+ * and written to another; commit changes their roles.
+ *
+ * A model's device belongs to one thread at a time: sessions of one model must not be stepped by two
+ * threads at once, and are not: every entry takes the model's lock. */
+#ifndef HY_BACKEND_WEBGPU_WEBGPU_H
+#define HY_BACKEND_WEBGPU_WEBGPU_H
+
+#include "backend/backend.h"
+#include "device.h"
+#include "formats.h"
+#include "render/render.h"
+
+/* ---- weights (weights.c) */
+
+enum { HY__GPU_MOST_SLABS = 64 };
+
+/* Where rows first to first + chunk_rows - 1 (fewer in the last one) of a matrix lie. */
+typedef struct hy__gpu_chunk {
+    uint32_t slab;
+    uint64_t offset;
+} hy__gpu_chunk;
+
+typedef struct hy__gpu_matrix {
+    const hy__gpu_format *format;
+    hy_type type;
+    const uint8_t *rows; /* of the file; NULL: the value is no matrix */
+    size_t row_bytes;
+    uint32_t n, m;
+    uint32_t chunk_rows; /* rows of a chunk, m if there is one */
+    hy__gpu_chunk *chunks;
+    uint32_t n_chunks;
+} hy__gpu_matrix;
+
+/* ---- programs (program.c) */
+
+typedef struct hy__gpu_kernel {
+    hy__buf text;
+    uint64_t hash; /* of the text */
+    uint32_t uses; /* buffers, as in hy__wgsl */
+    bool subgroups;
+    WGPUShaderModule module;
+    WGPUBindGroupLayout bindings;
+    WGPUPipelineLayout layout;
+} hy__gpu_kernel;
+
+typedef struct hy__gpu_entry {
+    uint32_t kernel;
+    char name[16];
+    WGPUComputePipeline pipeline;
+} hy__gpu_entry;
+
+typedef struct hy__gpu_dispatch {
+    uint32_t entry;
+    uint32_t phase;
+    uint32_t groups;    /* in x */
+    uint32_t cols_each; /* columns of a workgroup: y is their number over this; 0: y is 1 */
+    hy__cols cols;
+    hy__place *places; /* [n_places] */
+    uint32_t n_places;
+    uint32_t slab; /* of the weights */
+    uint64_t window, window_bytes;
+    uint32_t attention; /* node whose caches it uses, or UINT32_MAX */
+} hy__gpu_dispatch;
+
+typedef struct hy__gpu_program {
+    hy__gpu_dispatch *dispatches;
+    uint32_t n, cap;
+} hy__gpu_program;
+
+/* Numbers of the backend in the uniform buffer of a dispatch (HY__AT_OTHER): what `value` is. */
+enum {
+    HY__GPU_NUMBER = 0,      /* the number itself; parts distinguish equal ones */
+    HY__GPU_PLANE = 1 << 16, /* + plane + 4 * chunk: of matrix `value`, in vec4 for plane 0, else in words */
+    HY__GPU_CACHE = 2 << 16  /* + 0 keys, + 1 values of attention node `value`: word of `cache` */
+};
+
+typedef struct hy__gpu_model {
+    hy_env env;
+    const hy__graph *g;
+    const hy__fusion *f;
+    const hy__exprs *x;
+    const hy__plan *p;
+    hy__gpu gpu;
+    hy__gpu_matrix *matrices; /* [n_values] */
+    WGPUBuffer slabs[HY__GPU_MOST_SLABS];
+    uint64_t slab_bytes[HY__GPU_MOST_SLABS];
+    uint32_t n_slabs;
+    uint64_t slab_limit; /* bytes */
+    WGPUBuffer vectors;
+    uint64_t vectors_bytes;
+    uint64_t *vector_place; /* [n_values] element, UINT64_MAX: none */
+    hy__gpu_kernel *kernels;
+    uint32_t n_kernels, cap_kernels;
+    hy__gpu_entry *entries;
+    uint32_t n_entries, cap_entries;
+    hy__gpu_program decode, prefill;
+    uint32_t workers; /* workgroups that run at once, roughly */
+    bool subgroups;
+    uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
+} hy__gpu_model;
+
+/* Decides where matrices lie; then the programs can be made; then uploads. */
+hy_status hy__gpu_weights_place(hy__gpu_model *m, hy_error *err);
+hy_status hy__gpu_weights_load(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
+void hy__gpu_weights_finish(hy__gpu_model *m);
+
+hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err);
+hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
+void hy__gpu_program_finish(hy__gpu_model *m);
+
+/* ---- texts (text_matmul.c, text_heads.c): they add dispatches to a program */
+
+/* A kernel that is being made for a phase. */
+typedef struct hy__gpu_writer {
+    hy__gpu_model *m;
+    uint32_t phase;
+    const hy__phase *p;
+    const hy__phase_exprs *x;
+    bool single; /* for decode */
+    hy__gpu_program *program;
+    hy_error *err;
+} hy__gpu_writer;
+
+hy_status hy__gpu_write_matmul(hy__gpu_writer *wr);
+hy_status hy__gpu_write_embed(hy__gpu_writer *wr);
+hy_status hy__gpu_write_wkv7(hy__gpu_writer *wr);
+hy_status hy__gpu_write_attention(hy__gpu_writer *wr);
+/* A prologue or epilogue alone, results to the arena; nothing if it is empty. */
+hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
+
+/* Takes the text and adds a dispatch of entry `name`; more may follow on the same kernel. */
+hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel);
+hy_status hy__gpu_add_dispatch(hy__gpu_writer *wr, const hy__wgsl *w, uint32_t kernel, const char *name,
+                               const hy__gpu_dispatch *like);
+/* Functions, each emitted once: fn sum_LANES(lane, x), the sum over groups of LANES (a power of two) neighbouring
+ * invocations, needs the workgroup memory `partial` unless subgroups are used; pair_max and pair_other, the larger and the
+ * other number of a pair; those of a format. */
+void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t *written);
+void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w);
+void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block, bool *scales);
+/* Whether a phase's result is read outside of it. */
+bool hy__gpu_leaves(const hy__gpu_writer *wr, hy__id id);
+/* Value `id` at a channel and column, for an anchor: of the prologue, or of an earlier phase. */
+hy__wgsl_text hy__gpu_value(hy__gpu_writer *wr, hy__wgsl *w, const hy__wgsl_tree *prologue, hy__id id,
+                            const char *channel, const char *column);
+/* Widens what a dispatch binds of the weights to a chunk of a matrix; false: it lies elsewhere or is too much. */
+bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint32_t chunk, hy__gpu_dispatch *d);
+
+/* ---- sessions (session.c, exec.c) */
+
+typedef struct hy__gpu_session {
+    hy__gpu_model *model;
+    hy__backend_opts opts;
+    uint32_t n_batch; /* tokens that a step takes at most */
+    WGPUBuffer arena, state[2], codes, cache, angles, tokens, step, decode_places, prefill_places;
+    WGPUBuffer readback;
+    uint64_t arena_bytes, state_bytes, codes_bytes, cache_bytes, angles_bytes;
+    uint64_t outputs_at, logits_at; /* floats, in the arena */
+    uint64_t *cache_at;             /* [n_states] words */
+    uint64_t *angles_at;            /* [n_values] elements */
+    WGPUBindGroup *groups[2];       /* [parity * dispatches + dispatch] of decode, prefill */
+    uint32_t current;               /* state that a step reads */
+} hy__gpu_session;
+
+hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void **out, hy_error *err);
+void hy__gpu_session_destroy(void *session);
+hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err);
+void hy__gpu_commit(void *session);
+hy_status hy__gpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
+hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
+uint32_t hy__gpu_step_tokens(const void *session);
+
+#endif
