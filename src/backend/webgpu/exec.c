@@ -7,15 +7,21 @@ static uint32_t columns_of(const hy__gpu_dispatch *d, const hy__step_args *args)
     return d->cols_each ? (cols + d->cols_each - 1) / d->cols_each : 1;
 }
 
-static void encode(hy__gpu_session *s, const hy__step_args *args, WGPUComputePassEncoder pass)
+static const hy__gpu_program *program_of(const hy__gpu_session *s, const hy__step_args *args)
+{
+    return args->n == 1 ? &s->model->decode : &s->model->prefill;
+}
+
+/* Dispatches first to end - 1. */
+static void encode(hy__gpu_session *s, const hy__step_args *args, uint32_t first, uint32_t end,
+                   WGPUComputePassEncoder pass)
 {
     const hy__gpu_model *m = s->model;
     const hy__gpu_lib *lib = &m->gpu.lib;
-    const bool decode = args->n == 1;
-    const hy__gpu_program *p = decode ? &m->decode : &m->prefill;
-    const WGPUBindGroup *groups = s->groups[decode ? 0 : 1] + s->current * p->n;
+    const hy__gpu_program *p = program_of(s, args);
+    const WGPUBindGroup *groups = s->groups[args->n == 1 ? 0 : 1] + s->current * p->n;
     uint32_t entry = UINT32_MAX;
-    for (uint32_t i = 0; i < p->n; i++) {
+    for (uint32_t i = first; i < end; i++) {
         const hy__gpu_dispatch *d = &p->dispatches[i];
         if (d->cols == HY__PER_OUT && args->n_out == 0) {
             continue;
@@ -41,6 +47,68 @@ static void write_tokens(hy__gpu_session *s, const hy__step_args *args)
     }
 }
 
+/* ---- times of phases */
+
+/* A pass for each phase, with the times of its beginning and end in s->queries. */
+static void encode_timed(hy__gpu_session *s, const hy__step_args *args, WGPUCommandEncoder encoder)
+{
+    const hy__gpu_lib *lib = &s->model->gpu.lib;
+    const hy__gpu_program *p = program_of(s, args);
+    for (uint32_t first = 0, end; first < p->n; first = end) {
+        const uint32_t phase = p->dispatches[first].phase;
+        for (end = first + 1; end < p->n && p->dispatches[end].phase == phase; end++) {
+        }
+        const WGPUPassTimestampWrites times = {.querySet = s->queries,
+                                               .beginningOfPassWriteIndex = 2 * phase,
+                                               .endOfPassWriteIndex = 2 * phase + 1};
+        WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(
+            encoder, &(WGPUComputePassDescriptor){.timestampWrites = &times});
+        encode(s, args, first, end, pass);
+        lib->ComputePassEncoderEnd(pass);
+        lib->ComputePassEncoderRelease(pass);
+    }
+    lib->CommandEncoderResolveQuerySet(encoder, s->queries, 0, 2 * s->model->f->n_phases, s->times, 0);
+}
+
+static hy_status prepare_times(hy__gpu_session *s, hy_error *err)
+{
+    hy__gpu *gpu = &s->model->gpu;
+    const uint32_t n = 2 * s->model->f->n_phases;
+    if (!gpu->caps.timestamps || n > 4096) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s tells no times of phases", gpu->caps.library,
+                        gpu->caps.adapter);
+    }
+    if (!s->queries) {
+        s->queries = gpu->lib.DeviceCreateQuerySet(
+            gpu->device, &(WGPUQuerySetDescriptor){.type = WGPUQueryType_Timestamp, .count = n});
+        HY_TRY(hy__gpu_buffer(gpu, 8 * (uint64_t)n, WGPUBufferUsage_QueryResolve | WGPUBufferUsage_CopySrc,
+                              "times", &s->times, err));
+    }
+    return hy__gpu_check(gpu, err);
+}
+
+static hy_status report_times(hy__gpu_session *s, const hy__step_args *args, hy_error *err)
+{
+    hy__gpu *gpu = &s->model->gpu;
+    const uint32_t n = s->model->f->n_phases;
+    uint64_t *ticks = hy__alloc(&s->model->env, 2 * (size_t)n, sizeof *ticks, err);
+    if (!ticks) {
+        return HY_E_NOMEM;
+    }
+    const hy_status status = hy__gpu_read(gpu, s->times, 0, ticks, 16 * (size_t)n, err);
+    for (uint32_t i = 0; i < n && status == HY_OK; i++) {
+        if (s->model->f->phases[i].cols != HY__PER_OUT || args->n_out > 0) {
+            args->profile(args->profile_user, i, args->n,
+                          (uint64_t)((double)ticks[2 * i] * gpu->ns_per_tick),
+                          (uint64_t)((double)ticks[2 * i + 1] * gpu->ns_per_tick));
+        }
+    }
+    hy__free(&s->model->env, ticks);
+    return status;
+}
+
+/* ---- the step */
+
 hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
 {
     hy__gpu_session *s = session;
@@ -50,20 +118,28 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
         return hy__fail(err, HY_E_CANCELLED, "cancelled");
     }
     HY_TRY(hy__gpu_check(gpu, err));
+    if (args->profile) {
+        HY_TRY(prepare_times(s, err));
+    }
     const uint32_t words[4] = {args->n, args->n_out, (uint32_t)args->pos, 0};
     write_tokens(s, args);
     lib->QueueWriteBuffer(gpu->queue, s->step, 0, words, sizeof words);
     const uint64_t bytes = 4 * (uint64_t)s->model->g->values[s->model->g->logits].n * args->n_out;
     WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
-    WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
-    encode(s, args, pass);
-    lib->ComputePassEncoderEnd(pass);
-    lib->ComputePassEncoderRelease(pass);
+    if (args->profile) {
+        encode_timed(s, args, encoder);
+    } else {
+        WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
+        encode(s, args, 0, program_of(s, args)->n, pass);
+        lib->ComputePassEncoderEnd(pass);
+        lib->ComputePassEncoderRelease(pass);
+    }
     if (bytes > 0) {
         lib->CommandEncoderCopyBufferToBuffer(encoder, s->arena, 4 * s->logits_at, s->readback, 0,
                                               bytes);
     }
     HY_TRY(hy__gpu_submit(gpu, encoder, err));
-    return bytes > 0 ? hy__gpu_map(gpu, s->readback, args->logits, (size_t)bytes, err)
-                     : hy__gpu_finish(gpu, err);
+    HY_TRY(bytes > 0 ? hy__gpu_map(gpu, s->readback, args->logits, (size_t)bytes, err)
+                     : hy__gpu_finish(gpu, err));
+    return args->profile ? report_times(s, args, err) : HY_OK;
 }

@@ -361,9 +361,12 @@ void hy__gpu_session_destroy(void *session)
     free_groups(s, s->groups[1], &m->prefill);
     const WGPUBuffer buffers[] = {s->arena,    s->state[0],      s->state[1],      s->codes,
                                   s->cache,    s->angles,        s->tokens,        s->step,
-                                  s->readback, s->decode_places, s->prefill_places};
+                                  s->readback, s->decode_places, s->prefill_places, s->times};
     for (size_t i = 0; i < HY_COUNT(buffers); i++) {
         hy__gpu_buffer_free(&m->gpu, buffers[i]);
+    }
+    if (s->queries) {
+        m->gpu.lib.QuerySetRelease(s->queries);
     }
     hy__free(&m->env, s->cache_at);
     hy__free(&m->env, s->angles_at);

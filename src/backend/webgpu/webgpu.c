@@ -68,6 +68,7 @@ const hy__backend hy__backend_webgpu = {
     .name = "webgpu",
     .cache_types = {HY_TYPE_F16},
     .n_cache_types = 1,
+    .profiles = true,
     .supports = supports,
     .model_create = model_create,
     .model_destroy = model_destroy,

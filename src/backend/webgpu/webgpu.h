@@ -163,6 +163,8 @@ typedef struct hy__gpu_session {
     uint32_t n_batch; /* tokens that a step takes at most */
     WGPUBuffer arena, state[2], codes, cache, angles, tokens, step, decode_places, prefill_places;
     WGPUBuffer readback;
+    WGPUQuerySet queries; /* of the times of phases; made when they are first asked for */
+    WGPUBuffer times;
     uint64_t arena_bytes, state_bytes, codes_bytes, cache_bytes, angles_bytes;
     uint64_t outputs_at, logits_at; /* floats, in the arena */
     uint64_t *cache_at;             /* [n_states] words */
