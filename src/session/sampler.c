@@ -10,13 +10,9 @@
  * vocabulary. No stage sorts more than it keeps.
  *
  * A sampler owns a copy of its options and is immutable: any thread may call hy_sampler_pick. */
-#include "base/base.h"
-#include "halyard/sampler.h"
+#include "sampler.h"
 
-typedef struct candidate {
-    double logit;
-    hy_token id;
-} candidate;
+typedef hy__candidate candidate;
 
 struct hy_sampler {
     hy_env env;
@@ -32,6 +28,8 @@ static const double LN2 = 0.693147180559945309417;
 
 /* ---- random numbers */
 
+static const uint64_t GOLDEN = UINT64_C(0x9e3779b97f4a7c15);
+
 static uint64_t mix(uint64_t z)
 {
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -40,14 +38,18 @@ static uint64_t mix(uint64_t z)
 }
 
 /* The random number of a position, uniform in [0, 1) in steps of 2^-53.  In arithmetic modulo 2^64,
- * with G = 0x9e3779b97f4a7c15 and mix as above (the generator SplitMix64): key = mix(seed + G),
+ * with G = GOLDEN and mix as above (the generator SplitMix64): key = mix(seed + G),
  * bits = mix(key + (position + 1) G), result = (bits >> 11) 2^-53.  So a seed picks the place where
  * a SplitMix64 sequence starts, and the position the number in it; this is part of the interface
  * and does not change. */
+static uint64_t random_key(uint64_t seed)
+{
+    return mix(seed + GOLDEN);
+}
+
 static double uniform(uint64_t seed, uint64_t position)
 {
-    const uint64_t g = UINT64_C(0x9e3779b97f4a7c15);
-    return (double)(mix(mix(seed + g) + (position + 1) * g) >> 11) * 0x1p-53;
+    return (double)(mix(random_key(seed) + (position + 1) * GOLDEN) >> 11) * 0x1p-53;
 }
 
 /* ---- heaps: the element that is `before` every other is at the top */
@@ -561,6 +563,11 @@ static hy_token pick_random(const hy_sampler *s, candidate *c, size_t n, double 
 
 /* ---- one draw */
 
+static bool has_penalties(const hy_sampler_opts *o)
+{
+    return o->repeat_penalty != 1 || o->presence_penalty != 0 || o->frequency_penalty != 0;
+}
+
 /* The part of the history that penalties look at, ascending id; *seen NULL if there are none.
  * hy__free it. */
 static hy_status read_history(const hy_sampler *s, const hy_token *history, size_t n,
@@ -573,8 +580,7 @@ static hy_status read_history(const hy_sampler *s, const hy_token *history, size
         history += n - (size_t)o->penalty_last_n;
         n = (size_t)o->penalty_last_n;
     }
-    if (n == 0 ||
-        (o->repeat_penalty == 1 && o->presence_penalty == 0 && o->frequency_penalty == 0)) {
+    if (n == 0 || !has_penalties(o)) {
         return HY_OK;
     }
     candidate *c = hy__alloc(&s->env, n, sizeof *c, err);
@@ -593,15 +599,18 @@ static hy_status read_history(const hy_sampler *s, const hy_token *history, size
     return HY_OK;
 }
 
+uint32_t hy__sampler_top_k(const hy_sampler_opts *opts, uint32_t n_vocab)
+{
+    return opts->top_k > 0 ? HY_MIN((uint32_t)opts->top_k, n_vocab) : n_vocab;
+}
+
 static hy_status pick(const hy_sampler *s, reader *r, uint64_t position, float *mu, hy_token *out,
                       hy_error *err)
 {
     if (s->opts.greedy) {
         return pick_greedy(r, out, err);
     }
-    const bool limited =
-        s->opts.mirostat == 0 && s->opts.top_k > 0 && (uint32_t)s->opts.top_k < r->n;
-    const size_t k = limited ? (size_t)s->opts.top_k : r->n;
+    const size_t k = s->opts.mirostat == 0 ? hy__sampler_top_k(&s->opts, r->n) : r->n;
     candidate *c = hy__alloc(&s->env, k, sizeof *c, err);
     if (!c) {
         return HY_E_NOMEM;
@@ -637,4 +646,18 @@ hy_status hy_sampler_pick(const hy_sampler *s, const float *logits, uint32_t n_v
     const hy_status status = pick(s, &r, position, mu, out, err);
     hy__free(&s->env, seen);
     return status;
+}
+
+/* ---- for backends that sample where the logits are */
+
+hy__sampler_view hy__sampler_look(const hy_sampler *s)
+{
+    return (hy__sampler_view){.opts = s->opts,
+                              .penalties = has_penalties(&s->opts),
+                              .log_min_p = s->log_min_p,
+                              .random_key = random_key(s->opts.seed),
+                              .bias = s->bias,
+                              .n_bias = s->n_bias,
+                              .allowed = s->allowed,
+                              .n_allowed = s->n_allowed};
 }
