@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # check-wgsl.sh PROGRAM: renders the kernels of every phase of every model that is here, fused and not, with
-# `PROGRAM plan --wgsl`, and lets a WGSL compiler check them.  check-wgsl.sh install: fetches that compiler, a Python
+# `PROGRAM plan --wgsl`, and lets a WGSL compiler check them and those that are written by hand.  check-wgsl.sh install: fetches that compiler, a Python
 # package, into build/wgsl-compiler, if it is not there.
 #
 # Without the compiler the check is skipped, and says so; with HALYARD_WGSL=required, as in the gate, it fails.
@@ -50,6 +50,7 @@ for model in models/*.gguf tests/golden/*/*.gguf "$shared"/golden/mini/*.gguf; d
         "$what" plan "$model" --backend null ${left_out:+--no-fuse "$left_out"} --wgsl "$folder" >/dev/null
     done
 done
+cp src/backend/webgpu/*.wgsl "$scratch"
 # Dawn complains about the Vulkan that it does not find, on standard error.
 python3 tools/check-wgsl.py "$scratch" 2>"$scratch/log" >"$scratch/result" || {
     cat "$scratch/log" "$scratch/result"

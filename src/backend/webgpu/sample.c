@@ -1,0 +1,338 @@
+/* sample.c: what the kernels of sample.wgsl need, made once: see sample.h. */
+#include "sample.h"
+
+static const char code[] = {
+#include "sample.wgsl.inc"
+};
+
+/* As in sample.wgsl. */
+enum {
+    LANES = 256,
+    SHARE = 2048,
+    CAPACITY = 1536,
+    MOST_K = 1024,
+    MOST_HISTORY =
+        HY__GPU_RING - 4096, /* the rest of the ring is for steps that are on their way */
+    MOST_VOCAB = 1 << 22,
+    USE_TOP_P = 1,
+    USE_MIN_P = 2
+};
+
+/* WebGPU's word for "to the end of the buffer". */
+#define WHOLE UINT64_MAX
+
+typedef struct real {
+    uint32_t magnitude[2];
+    int32_t e;
+    uint32_t negative;
+} real;
+
+typedef struct factor {
+    uint32_t high[2];
+    int32_t e;
+    uint32_t unused;
+} factor;
+
+typedef struct params {
+    uint32_t n_vocab, groups, lists, k, mask_words, n_bias, last_n, stages;
+    real repeat, frequency, presence, log_min_p;
+    factor plain, tempered;
+    uint32_t top_p[2];
+    uint32_t random[2];
+} params;
+
+/* ---- numbers */
+
+static void split(uint64_t x, uint32_t words[2])
+{
+    words[0] = (uint32_t)x;
+    words[1] = (uint32_t)(x >> 32);
+}
+
+/* Of a double that is neither infinite nor subnormal. */
+static uint64_t take_apart(double x, int32_t *e, uint32_t *negative)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    *negative = (uint32_t)(bits >> 63);
+    *e = (int32_t)(bits >> 52 & 0x7ff) - 1075;
+    return x == 0 ? 0 : (bits & UINT64_C(0xfffffffffffff)) | UINT64_C(1) << 52;
+}
+
+static real real_of(double x)
+{
+    real r = {0};
+    split(take_apart(x, &r.e, &r.negative), r.magnitude);
+    return r;
+}
+
+static factor factor_of(double x)
+{
+    factor f = {0};
+    uint32_t negative;
+    split(take_apart(x, &f.e, &negative) << 11, f.high);
+    f.e -= 11;
+    return f;
+}
+
+/* ---- what is to be done */
+
+/* Each workgroup takes its share of the vocabulary: as many workgroups as keep a large GPU busy,
+ * unless their memory asks for more. */
+static uint32_t n_groups(uint32_t n_vocab)
+{
+    enum { BUSY = 128 };
+    const uint32_t least = (n_vocab + SHARE - 1) / SHARE;
+    const uint32_t most = (n_vocab + LANES - 1) / LANES;
+    return HY_MAX(HY_MIN((uint32_t)BUSY, most), least);
+}
+
+static params params_of(const hy__sampler_view *v, uint32_t n_vocab)
+{
+    static const double log2_e = 1.44269504088896340736;
+    const hy_sampler_opts *const o = &v->opts;
+    params p = {.n_vocab = n_vocab,
+                .groups = n_groups(n_vocab),
+                .lists = 1,
+                .k = o->greedy ? 1 : hy__sampler_top_k(o, n_vocab),
+                .mask_words = (n_vocab + 31) / 32,
+                .n_bias = (uint32_t)v->n_bias,
+                .last_n = v->penalties ? (uint32_t)o->penalty_last_n : 0,
+                .repeat = real_of(o->repeat_penalty),
+                .frequency = real_of(o->frequency_penalty),
+                .presence = real_of(o->presence_penalty),
+                .log_min_p = real_of(v->log_min_p),
+                .plain = factor_of(log2_e),
+                .tempered = factor_of(log2_e / o->temperature)};
+    while (p.lists < LANES && p.groups * p.lists < 4 * p.k) {
+        p.lists *= 2;
+    }
+    p.stages = (o->min_p > 0 ? USE_MIN_P : 0u) | (o->top_p < 1 ? USE_TOP_P : 0u);
+    split(o->top_p < 1 ? (uint64_t)((double)o->top_p * 0x1p64) : 0, p.top_p);
+    split(v->random_key, p.random);
+    return p;
+}
+
+static hy_status check(const hy__sampler_view *v, uint32_t n_vocab, hy_error *err)
+{
+    const hy_sampler_opts *const o = &v->opts;
+    if (n_vocab == 0 || n_vocab > MOST_VOCAB) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "sampling on the GPU: %lu tokens; 1 to %d can be",
+                        (unsigned long)n_vocab, MOST_VOCAB);
+    }
+    if (v->penalties && (o->penalty_last_n < 0 || o->penalty_last_n > MOST_HISTORY)) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "sampling on the GPU: penalty_last_n is %ld; it can be 1 to %d",
+                        (long)o->penalty_last_n, MOST_HISTORY);
+    }
+    if (o->greedy) {
+        return HY_OK;
+    }
+    if (o->mirostat != 0) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "sampling on the GPU: there is no mirostat");
+    }
+    if (o->typical_p < 1) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "sampling on the GPU: there is no typical_p");
+    }
+    const uint32_t k = hy__sampler_top_k(o, n_vocab);
+    if (k > MOST_K) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "sampling on the GPU: top_k leaves %lu tokens; it can be 1 to %d",
+                        (unsigned long)k, MOST_K);
+    }
+    return HY_OK;
+}
+
+/* ---- making it */
+
+typedef struct maker {
+    hy__gpu *gpu;
+    hy__gpu_sample *made;
+    const hy__sampler_view *view;
+    const hy__gpu_sample_buffers *buffers;
+    params params;
+} maker;
+
+/* Bits of tokens that may be sampled, bits of tokens with a bias, then pairs of token and bias. */
+static void fill_tables(const maker *m, uint32_t *table)
+{
+    const hy__sampler_view *const v = m->view;
+    const uint32_t words = m->params.mask_words;
+    for (uint32_t i = 0; i < m->params.n_vocab; i++) {
+        const bool allowed =
+            !v->allowed || (i < v->n_allowed && (v->allowed[i / 32] >> (i % 32) & 1) != 0);
+        table[i / 32] |= (allowed ? UINT32_C(1) : 0) << (i % 32);
+    }
+    for (size_t i = 0; i < v->n_bias; i++) {
+        const uint32_t id = (uint32_t)v->bias[i].id;
+        if (id < m->params.n_vocab) {
+            table[words + id / 32] |= UINT32_C(1) << (id % 32);
+        }
+        table[2 * words + 2 * i] = id;
+        table[2 * words + 2 * i + 1] = hy__f32_bits((float)v->bias[i].logit);
+    }
+}
+
+static hy_status make_tables(maker *m, hy_error *err)
+{
+    hy__gpu *const gpu = m->gpu;
+    const size_t n = 2 * (size_t)m->params.mask_words + 2 * (size_t)m->view->n_bias;
+    uint32_t *const table = hy__calloc(&gpu->env, n, sizeof *table, err);
+    if (!table) {
+        return HY_E_NOMEM;
+    }
+    const hy_status status =
+        hy__gpu_buffer(gpu, n * sizeof *table, WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst,
+                       "the sampler's tokens", &m->made->tables, err);
+    if (status == HY_OK) {
+        fill_tables(m, table);
+        gpu->lib.QueueWriteBuffer(gpu->queue, m->made->tables, 0, table, n * sizeof *table);
+    }
+    hy__free(&gpu->env, table);
+    return status;
+}
+
+static hy_status make_buffers(maker *m, hy_error *err)
+{
+    hy__gpu *const gpu = m->gpu;
+    hy__gpu_sample *const made = m->made;
+    const params *const p = &m->params;
+    const bool greedy = m->view->opts.greedy;
+    const uint64_t n_keys = greedy ? 1 : p->n_vocab, n_maxima = greedy ? 1 : p->groups * p->lists;
+    const uint64_t n_items = greedy ? p->groups : CAPACITY;
+    HY_TRY(hy__gpu_buffer(gpu, sizeof *p, WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst,
+                          "the sampler's options", &made->params, err));
+    gpu->lib.QueueWriteBuffer(gpu->queue, made->params, 0, p, sizeof *p);
+    HY_TRY(make_tables(m, err));
+    HY_TRY(hy__gpu_buffer(gpu, 8 * n_keys, WGPUBufferUsage_Storage, "the sampler's keys",
+                          &made->keys, err));
+    HY_TRY(hy__gpu_buffer(gpu, 4 * n_maxima, WGPUBufferUsage_Storage, "the sampler's maxima",
+                          &made->maxima, err));
+    return hy__gpu_buffer(gpu, 16 + 16 * n_items, WGPUBufferUsage_Storage,
+                          "the sampler's candidates", &made->found, err);
+}
+
+static hy_status make_bindings(maker *m, hy_error *err)
+{
+    const hy__gpu_lib *const lib = &m->gpu->lib;
+    hy__gpu_sample *const made = m->made;
+    const struct {
+        WGPUBufferBindingType type;
+        WGPUBuffer buffer;
+        uint64_t offset, size;
+    } bound[] = {
+        {WGPUBufferBindingType_Storage, m->buffers->step, 0, 4 * HY__GPU_STEP_WORDS},
+        {WGPUBufferBindingType_Storage, m->buffers->ring, 0, 4 * HY__GPU_RING},
+        {WGPUBufferBindingType_ReadOnlyStorage, m->buffers->logits, m->buffers->logits_offset,
+         4 * (uint64_t)m->params.n_vocab},
+        {WGPUBufferBindingType_Uniform, made->params, 0, WHOLE},
+        {WGPUBufferBindingType_ReadOnlyStorage, made->tables, 0, WHOLE},
+        {WGPUBufferBindingType_Storage, made->keys, 0, WHOLE},
+        {WGPUBufferBindingType_Storage, made->maxima, 0, WHOLE},
+        {WGPUBufferBindingType_Storage, made->found, 0, WHOLE},
+    };
+    WGPUBindGroupLayoutEntry slots[HY_COUNT(bound)] = {0};
+    WGPUBindGroupEntry entries[HY_COUNT(bound)] = {0};
+    for (uint32_t i = 0; i < HY_COUNT(bound); i++) {
+        slots[i] = (WGPUBindGroupLayoutEntry){
+            .binding = i, .visibility = WGPUShaderStage_Compute, .buffer = {.type = bound[i].type}};
+        entries[i] = (WGPUBindGroupEntry){.binding = i,
+                                          .buffer = bound[i].buffer,
+                                          .offset = bound[i].offset,
+                                          .size = bound[i].size};
+    }
+    made->bindings = lib->DeviceCreateBindGroupLayout(
+        m->gpu->device,
+        &(WGPUBindGroupLayoutDescriptor){.entryCount = HY_COUNT(slots), .entries = slots});
+    made->layout = lib->DeviceCreatePipelineLayout(
+        m->gpu->device, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1,
+                                                        .bindGroupLayouts = &made->bindings});
+    made->group = lib->DeviceCreateBindGroup(
+        m->gpu->device, &(WGPUBindGroupDescriptor){.layout = made->bindings,
+                                                   .entryCount = HY_COUNT(entries),
+                                                   .entries = entries});
+    return hy__gpu_check(m->gpu, err);
+}
+
+static hy_status add_kernel(maker *m, const char *entry, uint32_t n_workgroups, hy_error *err)
+{
+    struct hy__gpu_sample_kernel *const kernel = &m->made->kernels[m->made->n_kernels];
+    HY_TRY(hy__gpu_pipeline(m->gpu, m->made->module, entry, m->made->layout, entry,
+                            &kernel->pipeline, err));
+    kernel->n_workgroups = n_workgroups;
+    m->made->n_kernels++;
+    return HY_OK;
+}
+
+static hy_status make_kernels(maker *m, hy_error *err)
+{
+    const uint32_t groups = m->params.groups;
+    HY_TRY(hy__gpu_module(m->gpu, code, sizeof code - 1, 0, "the sampler", &m->made->module, err));
+    if (m->view->opts.greedy) {
+        HY_TRY(add_kernel(m, "greedy_part", groups, err));
+        return add_kernel(m, "greedy_end", 1, err);
+    }
+    HY_TRY(add_kernel(m, "make_keys", groups, err));
+    HY_TRY(add_kernel(m, "find_best", groups, err));
+    return add_kernel(m, "draw", 1, err);
+}
+
+hy_status hy__gpu_sample_create(hy__gpu *gpu, const hy_sampler *sampler, uint32_t n_vocab,
+                                const hy__gpu_sample_buffers *buffers, hy__gpu_sample *out,
+                                hy_error *err)
+{
+    *out = (hy__gpu_sample){0};
+    const hy__sampler_view view = hy__sampler_look(sampler);
+    HY_TRY(hy__gpu_check(gpu, err));
+    HY_TRY(check(&view, n_vocab, err));
+    maker m = {.gpu = gpu,
+               .made = out,
+               .view = &view,
+               .buffers = buffers,
+               .params = params_of(&view, n_vocab)};
+    hy_status status = make_buffers(&m, err);
+    if (status == HY_OK) {
+        status = make_bindings(&m, err);
+    }
+    if (status == HY_OK) {
+        status = make_kernels(&m, err);
+    }
+    if (status != HY_OK) {
+        hy__gpu_sample_destroy(gpu, out);
+    }
+    return status;
+}
+
+void hy__gpu_sample_destroy(hy__gpu *gpu, hy__gpu_sample *sample)
+{
+    const hy__gpu_lib *const lib = &gpu->lib;
+#define RELEASE(handle, function)                                                                  \
+    if (handle) {                                                                                  \
+        lib->function(handle);                                                                     \
+    }
+    for (uint32_t i = 0; i < sample->n_kernels; i++) {
+        RELEASE(sample->kernels[i].pipeline, ComputePipelineRelease)
+    }
+    RELEASE(sample->group, BindGroupRelease)
+    RELEASE(sample->module, ShaderModuleRelease)
+    RELEASE(sample->layout, PipelineLayoutRelease)
+    RELEASE(sample->bindings, BindGroupLayoutRelease)
+#undef RELEASE
+    hy__gpu_buffer_free(gpu, sample->params);
+    hy__gpu_buffer_free(gpu, sample->tables);
+    hy__gpu_buffer_free(gpu, sample->keys);
+    hy__gpu_buffer_free(gpu, sample->maxima);
+    hy__gpu_buffer_free(gpu, sample->found);
+    *sample = (hy__gpu_sample){0};
+}
+
+void hy__gpu_sample_encode(const hy__gpu *gpu, const hy__gpu_sample *sample,
+                           WGPUComputePassEncoder pass)
+{
+    const hy__gpu_lib *const lib = &gpu->lib;
+    lib->ComputePassEncoderSetBindGroup(pass, 0, sample->group, 0, NULL);
+    for (uint32_t i = 0; i < sample->n_kernels; i++) {
+        lib->ComputePassEncoderSetPipeline(pass, sample->kernels[i].pipeline);
+        lib->ComputePassEncoderDispatchWorkgroups(pass, sample->kernels[i].n_workgroups, 1, 1);
+    }
+}

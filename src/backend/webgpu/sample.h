@@ -1,0 +1,65 @@
+/* sample.h: from logits to the next token, on the GPU.
+ *
+ * What is drawn is what hy_sampler_pick draws from the same logits, unless the random number is
+ * within 2^-28 of a boundary between two tokens, or top_p within 2^-28 of one between two sums;
+ * greedy always agrees.  The same token comes on every GPU.
+ *
+ * Belongs to the device's thread. */
+#ifndef HY_BACKEND_WEBGPU_SAMPLE_H
+#define HY_BACKEND_WEBGPU_SAMPLE_H
+
+#include "device.h"
+#include "session/sampler.h"
+
+/* The token of position p is ring[p % HY__GPU_RING]. */
+enum { HY__GPU_RING = 8192 };
+
+/* Words of the buffer that says what a step is about; 16 of them, the others are not touched here.
+ */
+enum {
+    HY__GPU_STEP_N_TOKENS,  /* becomes 1 */
+    HY__GPU_STEP_N_OUTPUTS, /* becomes 1 */
+    HY__GPU_STEP_POS,     /* of its first token, the one that the logits follow; becomes one more */
+    HY__GPU_STEP_FAILURE, /* once it is not 0, nothing of all this happens any more */
+    HY__GPU_STEP_WORDS = 16
+};
+
+/* Values of HY__GPU_STEP_FAILURE: when hy_sampler_pick would fail with HY_E_NUMERIC. */
+enum {
+    HY__GPU_FAILED_NUMBER = 1, /* a logit is not a number, or infinite */
+    HY__GPU_FAILED_NONE = 2    /* every logit is -inf, suppressed or forbidden */
+};
+
+/* The caller's, which must outlive the kernels: storage, and zero beyond what the caller has
+ * written. */
+typedef struct hy__gpu_sample_buffers {
+    WGPUBuffer step, ring, logits;
+    uint64_t logits_offset; /* bytes, a multiple of 256; f32 [n_vocab] */
+} hy__gpu_sample_buffers;
+
+enum { HY__GPU_SAMPLE_KERNELS = 3 };
+typedef struct hy__gpu_sample {
+    WGPUBindGroupLayout bindings;
+    WGPUPipelineLayout layout;
+    WGPUShaderModule module;
+    WGPUBindGroup group;
+    WGPUBuffer params, tables, keys, maxima, found;
+    uint32_t n_kernels;
+    struct hy__gpu_sample_kernel {
+        WGPUComputePipeline pipeline;
+        uint32_t n_workgroups;
+    } kernels[HY__GPU_SAMPLE_KERNELS];
+} hy__gpu_sample;
+
+/* HY_E_UNSUPPORTED, with the reason, for a sampler that must work on the CPU.  The sampler is not
+ * needed afterwards. */
+hy_status hy__gpu_sample_create(hy__gpu *gpu, const hy_sampler *sampler, uint32_t n_vocab,
+                                const hy__gpu_sample_buffers *buffers, hy__gpu_sample *out,
+                                hy_error *err);
+/* Zeroed ones are fine. */
+void hy__gpu_sample_destroy(hy__gpu *gpu, hy__gpu_sample *sample);
+/* Draws the token that follows the step's, in a pass behind the kernels that make the logits. */
+void hy__gpu_sample_encode(const hy__gpu *gpu, const hy__gpu_sample *sample,
+                           WGPUComputePassEncoder pass);
+
+#endif
