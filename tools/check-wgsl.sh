@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # check-wgsl.sh PROGRAM: renders the kernels of every phase of every model that is here, fused and not, with
-# `PROGRAM plan --wgsl`, and lets a WGSL compiler check them and those that are written by hand.  check-wgsl.sh install: fetches that compiler, a Python
-# package, into build/wgsl-compiler, if it is not there.
+# `PROGRAM plan --wgsl`, and lets a WGSL compiler check them, and those that are written by hand.  check-wgsl.sh
+# install: fetches that compiler, a Python package, into build/wgsl-compiler, if it is not there.
 #
 # Without the compiler the check is skipped, and says so; with HALYARD_WGSL=required, as in the gate, it fails.
 set -euo pipefail

@@ -23,6 +23,7 @@ typedef struct rig {
     const char *library;
     hy_env env;
     hy__gpu gpu;
+    hy__gpu_sample_kernels kernels;
     WGPUBuffer step, ring, logits, rows;
     float *values; /* [ROWS][MOST_VOCAB]: the logits of tokens drawn one after the other */
     hy_token tokens[WINDOW + ROWS]; /* the end of the text, WINDOW of it before the first draw */
@@ -196,7 +197,8 @@ static hy__gpu_sample new_sample(rig *r, const hy_sampler *s, uint32_t n_vocab)
     hy__gpu_sample sample;
     const hy__gpu_sample_buffers buffers = {
         .step = r->step, .ring = r->ring, .logits = r->logits, .logits_offset = LOGITS_OFFSET};
-    assert_ok(hy__gpu_sample_create(&r->gpu, s, n_vocab, &buffers, &sample, &err), &err);
+    assert_ok(hy__gpu_sample_create(&r->gpu, &r->kernels, s, n_vocab, &buffers, &sample, &err),
+              &err);
     return sample;
 }
 
@@ -332,7 +334,7 @@ static void draws_are_the_same(void **state)
     rig *const r = rig_of(state);
     static const uint32_t positions[] = {0,    1,      63,         4095,      8190,
                                          8191, 100000, 0x7fffffff, 0xfffffff0};
-    for (uint32_t i = 0; i < 90; i++) {
+    for (uint32_t i = 0; i < 60; i++) {
         const uint32_t n_vocab = vocabularies[2 + next_random(r, 5)];
         const kind k = (kind)next_random(r, FEW);
         const hy_sampler_opts o = some_options(r, i % 2 == 0);
@@ -362,7 +364,7 @@ static void many_in_a_row(void **state)
     const hy_sampler_opts o = {.size = sizeof o, .seed = 99, .temperature = 1.5f, .top_k = 300};
     hy_sampler *const s = new_sampler(r, &o, false);
     hy__gpu_sample sample = new_sample(r, s, n_vocab);
-    for (uint32_t i = 0; i < 200; i++) {
+    for (uint32_t i = 0; i < 100; i++) {
         fill(r, (kind)(i % FEW), n_vocab);
         compare_with(r, s, &sample, n_vocab, i * 41);
     }
@@ -525,7 +527,8 @@ static void some_samplers_stay_on_the_cpu(void **state)
         hy_sampler_opts o = cases[i].opts;
         o.size = sizeof o;
         hy_sampler *const s = new_sampler(r, &o, false);
-        assert_fails(hy__gpu_sample_create(&r->gpu, s, cases[i].n_vocab, &buffers, &sample, &err),
+        assert_fails(hy__gpu_sample_create(&r->gpu, &r->kernels, s, cases[i].n_vocab, &buffers,
+                                           &sample, &err),
                      HY_E_UNSUPPORTED, &err, cases[i].why);
         assert_null(sample.found);
         hy__gpu_sample_destroy(&r->gpu, &sample);
@@ -585,6 +588,7 @@ int main(void)
             print_message("%s: %s\n", r.gpu.caps.library, r.gpu.caps.adapter);
         }
         failed += run_library(&r);
+        hy__gpu_sample_kernels_free(&r.gpu, &r.kernels);
         hy__gpu_close(&r.gpu);
     }
     return failed > 0;

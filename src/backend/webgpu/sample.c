@@ -143,7 +143,7 @@ static hy_status check(const hy__sampler_view *v, uint32_t n_vocab, hy_error *er
     return HY_OK;
 }
 
-/* ---- making it */
+/* ---- memory */
 
 typedef struct maker {
     hy__gpu *gpu;
@@ -212,90 +212,132 @@ static hy_status make_buffers(maker *m, hy_error *err)
                           "the sampler's candidates", &made->found, err);
 }
 
-static hy_status make_bindings(maker *m, hy_error *err)
+/* ---- kernels */
+
+static const WGPUBufferBindingType binding_types[] = {
+    WGPUBufferBindingType_Storage,         /* step */
+    WGPUBufferBindingType_Storage,         /* ring */
+    WGPUBufferBindingType_ReadOnlyStorage, /* logits */
+    WGPUBufferBindingType_Uniform,         /* params */
+    WGPUBufferBindingType_ReadOnlyStorage, /* tables */
+    WGPUBufferBindingType_Storage,         /* keys */
+    WGPUBufferBindingType_Storage,         /* maxima */
+    WGPUBufferBindingType_Storage,         /* found */
+};
+
+static hy_status make_layout(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, hy_error *err)
 {
-    const hy__gpu_lib *const lib = &m->gpu->lib;
-    hy__gpu_sample *const made = m->made;
-    const struct {
-        WGPUBufferBindingType type;
-        WGPUBuffer buffer;
-        uint64_t offset, size;
-    } bound[] = {
-        {WGPUBufferBindingType_Storage, m->buffers->step, 0, 4 * HY__GPU_STEP_WORDS},
-        {WGPUBufferBindingType_Storage, m->buffers->ring, 0, 4 * HY__GPU_RING},
-        {WGPUBufferBindingType_ReadOnlyStorage, m->buffers->logits, m->buffers->logits_offset,
-         4 * (uint64_t)m->params.n_vocab},
-        {WGPUBufferBindingType_Uniform, made->params, 0, WHOLE},
-        {WGPUBufferBindingType_ReadOnlyStorage, made->tables, 0, WHOLE},
-        {WGPUBufferBindingType_Storage, made->keys, 0, WHOLE},
-        {WGPUBufferBindingType_Storage, made->maxima, 0, WHOLE},
-        {WGPUBufferBindingType_Storage, made->found, 0, WHOLE},
-    };
-    WGPUBindGroupLayoutEntry slots[HY_COUNT(bound)] = {0};
-    WGPUBindGroupEntry entries[HY_COUNT(bound)] = {0};
-    for (uint32_t i = 0; i < HY_COUNT(bound); i++) {
-        slots[i] = (WGPUBindGroupLayoutEntry){
-            .binding = i, .visibility = WGPUShaderStage_Compute, .buffer = {.type = bound[i].type}};
-        entries[i] = (WGPUBindGroupEntry){.binding = i,
-                                          .buffer = bound[i].buffer,
-                                          .offset = bound[i].offset,
-                                          .size = bound[i].size};
+    const hy__gpu_lib *const lib = &gpu->lib;
+    WGPUBindGroupLayoutEntry entries[HY_COUNT(binding_types)] = {0};
+    for (uint32_t i = 0; i < HY_COUNT(entries); i++) {
+        entries[i] = (WGPUBindGroupLayoutEntry){.binding = i,
+                                                .visibility = WGPUShaderStage_Compute,
+                                                .buffer = {.type = binding_types[i]}};
     }
-    made->bindings = lib->DeviceCreateBindGroupLayout(
-        m->gpu->device,
-        &(WGPUBindGroupLayoutDescriptor){.entryCount = HY_COUNT(slots), .entries = slots});
-    made->layout = lib->DeviceCreatePipelineLayout(
-        m->gpu->device, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1,
-                                                        .bindGroupLayouts = &made->bindings});
-    made->group = lib->DeviceCreateBindGroup(
-        m->gpu->device, &(WGPUBindGroupDescriptor){.layout = made->bindings,
+    kernels->bindings = lib->DeviceCreateBindGroupLayout(
+        gpu->device,
+        &(WGPUBindGroupLayoutDescriptor){.entryCount = HY_COUNT(entries), .entries = entries});
+    kernels->layout = lib->DeviceCreatePipelineLayout(
+        gpu->device, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1,
+                                                     .bindGroupLayouts = &kernels->bindings});
+    return hy__gpu_module(gpu, code, sizeof code - 1, 0, "the sampler", &kernels->module, err);
+}
+
+/* The first and the end of the kernels of a sampler. */
+static void kernel_range(bool greedy, size_t *first, size_t *end)
+{
+    *first = greedy ? HY__GPU_SAMPLE_greedy_part : HY__GPU_SAMPLE_make_keys;
+    *end = greedy ? HY__GPU_SAMPLE_make_keys : HY__GPU_SAMPLE_N_KERNELS;
+}
+
+static hy_status make_kernels(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, bool greedy,
+                              hy_error *err)
+{
+    static const char *const names[] = {
+#define NAME(name) #name,
+        HY__GPU_SAMPLE_KERNELS(NAME)
+#undef NAME
+    };
+    size_t first, end;
+    if (!kernels->module) {
+        hy__gpu_sample_kernels_free(gpu, kernels);
+        HY_TRY(make_layout(gpu, kernels, err));
+    }
+    kernel_range(greedy, &first, &end);
+    for (size_t i = first; i < end; i++) {
+        if (!kernels->pipelines[i]) {
+            HY_TRY(hy__gpu_pipeline(gpu, kernels->module, names[i], kernels->layout, names[i],
+                                    &kernels->pipelines[i], err));
+        }
+    }
+    return HY_OK;
+}
+
+#define RELEASE(handle, function)                                                                  \
+    if (handle) {                                                                                  \
+        gpu->lib.function(handle);                                                                 \
+    }
+
+void hy__gpu_sample_kernels_free(hy__gpu *gpu, hy__gpu_sample_kernels *kernels)
+{
+    for (size_t i = 0; i < HY_COUNT(kernels->pipelines); i++) {
+        RELEASE(kernels->pipelines[i], ComputePipelineRelease)
+    }
+    RELEASE(kernels->module, ShaderModuleRelease)
+    RELEASE(kernels->layout, PipelineLayoutRelease)
+    RELEASE(kernels->bindings, BindGroupLayoutRelease)
+    *kernels = (hy__gpu_sample_kernels){0};
+}
+
+/* ---- one sampler */
+
+static hy_status bind(maker *m, hy_error *err)
+{
+    hy__gpu_sample *const made = m->made;
+    const WGPUBindGroupEntry bound[HY_COUNT(binding_types)] = {
+        {.buffer = m->buffers->step, .size = 4 * HY__GPU_STEP_WORDS},
+        {.buffer = m->buffers->ring, .size = 4 * HY__GPU_RING},
+        {.buffer = m->buffers->logits,
+         .offset = m->buffers->logits_offset,
+         .size = 4 * (uint64_t)m->params.n_vocab},
+        {.buffer = made->params, .size = WHOLE},
+        {.buffer = made->tables, .size = WHOLE},
+        {.buffer = made->keys, .size = WHOLE},
+        {.buffer = made->maxima, .size = WHOLE},
+        {.buffer = made->found, .size = WHOLE},
+    };
+    WGPUBindGroupEntry entries[HY_COUNT(bound)];
+    for (uint32_t i = 0; i < HY_COUNT(bound); i++) {
+        entries[i] = bound[i];
+        entries[i].binding = i;
+    }
+    made->group = m->gpu->lib.DeviceCreateBindGroup(
+        m->gpu->device, &(WGPUBindGroupDescriptor){.layout = made->kernels->bindings,
                                                    .entryCount = HY_COUNT(entries),
                                                    .entries = entries});
     return hy__gpu_check(m->gpu, err);
 }
 
-static hy_status add_kernel(maker *m, const char *entry, uint32_t n_workgroups, hy_error *err)
-{
-    struct hy__gpu_sample_kernel *const kernel = &m->made->kernels[m->made->n_kernels];
-    HY_TRY(hy__gpu_pipeline(m->gpu, m->made->module, entry, m->made->layout, entry,
-                            &kernel->pipeline, err));
-    kernel->n_workgroups = n_workgroups;
-    m->made->n_kernels++;
-    return HY_OK;
-}
-
-static hy_status make_kernels(maker *m, hy_error *err)
-{
-    const uint32_t groups = m->params.groups;
-    HY_TRY(hy__gpu_module(m->gpu, code, sizeof code - 1, 0, "the sampler", &m->made->module, err));
-    if (m->view->opts.greedy) {
-        HY_TRY(add_kernel(m, "greedy_part", groups, err));
-        return add_kernel(m, "greedy_end", 1, err);
-    }
-    HY_TRY(add_kernel(m, "make_keys", groups, err));
-    HY_TRY(add_kernel(m, "find_best", groups, err));
-    return add_kernel(m, "draw", 1, err);
-}
-
-hy_status hy__gpu_sample_create(hy__gpu *gpu, const hy_sampler *sampler, uint32_t n_vocab,
+hy_status hy__gpu_sample_create(hy__gpu *gpu, hy__gpu_sample_kernels *kernels,
+                                const hy_sampler *sampler, uint32_t n_vocab,
                                 const hy__gpu_sample_buffers *buffers, hy__gpu_sample *out,
                                 hy_error *err)
 {
-    *out = (hy__gpu_sample){0};
+    *out = (hy__gpu_sample){.kernels = kernels};
     const hy__sampler_view view = hy__sampler_look(sampler);
     HY_TRY(hy__gpu_check(gpu, err));
     HY_TRY(check(&view, n_vocab, err));
+    HY_TRY(make_kernels(gpu, kernels, view.opts.greedy, err));
     maker m = {.gpu = gpu,
                .made = out,
                .view = &view,
                .buffers = buffers,
                .params = params_of(&view, n_vocab)};
+    out->n_groups = m.params.groups;
+    out->greedy = view.opts.greedy;
     hy_status status = make_buffers(&m, err);
     if (status == HY_OK) {
-        status = make_bindings(&m, err);
-    }
-    if (status == HY_OK) {
-        status = make_kernels(&m, err);
+        status = bind(&m, err);
     }
     if (status != HY_OK) {
         hy__gpu_sample_destroy(gpu, out);
@@ -305,19 +347,7 @@ hy_status hy__gpu_sample_create(hy__gpu *gpu, const hy_sampler *sampler, uint32_
 
 void hy__gpu_sample_destroy(hy__gpu *gpu, hy__gpu_sample *sample)
 {
-    const hy__gpu_lib *const lib = &gpu->lib;
-#define RELEASE(handle, function)                                                                  \
-    if (handle) {                                                                                  \
-        lib->function(handle);                                                                     \
-    }
-    for (uint32_t i = 0; i < sample->n_kernels; i++) {
-        RELEASE(sample->kernels[i].pipeline, ComputePipelineRelease)
-    }
     RELEASE(sample->group, BindGroupRelease)
-    RELEASE(sample->module, ShaderModuleRelease)
-    RELEASE(sample->layout, PipelineLayoutRelease)
-    RELEASE(sample->bindings, BindGroupLayoutRelease)
-#undef RELEASE
     hy__gpu_buffer_free(gpu, sample->params);
     hy__gpu_buffer_free(gpu, sample->tables);
     hy__gpu_buffer_free(gpu, sample->keys);
@@ -330,9 +360,12 @@ void hy__gpu_sample_encode(const hy__gpu *gpu, const hy__gpu_sample *sample,
                            WGPUComputePassEncoder pass)
 {
     const hy__gpu_lib *const lib = &gpu->lib;
+    size_t first, end;
+    kernel_range(sample->greedy, &first, &end);
     lib->ComputePassEncoderSetBindGroup(pass, 0, sample->group, 0, NULL);
-    for (uint32_t i = 0; i < sample->n_kernels; i++) {
-        lib->ComputePassEncoderSetPipeline(pass, sample->kernels[i].pipeline);
-        lib->ComputePassEncoderDispatchWorkgroups(pass, sample->kernels[i].n_workgroups, 1, 1);
+    for (size_t i = first; i < end; i++) {
+        lib->ComputePassEncoderSetPipeline(pass, sample->kernels->pipelines[i]);
+        /* The last one is a single workgroup. */
+        lib->ComputePassEncoderDispatchWorkgroups(pass, i + 1 < end ? sample->n_groups : 1, 1, 1);
     }
 }

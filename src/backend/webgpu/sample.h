@@ -37,26 +37,41 @@ typedef struct hy__gpu_sample_buffers {
     uint64_t logits_offset; /* bytes, a multiple of 256; f32 [n_vocab] */
 } hy__gpu_sample_buffers;
 
-enum { HY__GPU_SAMPLE_KERNELS = 3 };
-typedef struct hy__gpu_sample {
+/* The kernels in the order in which they run: two of greedy, then three of the rest. */
+#define HY__GPU_SAMPLE_KERNELS(X) X(greedy_part) X(greedy_end) X(make_keys) X(find_best) X(draw)
+enum {
+#define HY__GPU_SAMPLE_KERNEL(name) HY__GPU_SAMPLE_##name,
+    HY__GPU_SAMPLE_KERNELS(HY__GPU_SAMPLE_KERNEL)
+#undef HY__GPU_SAMPLE_KERNEL
+        HY__GPU_SAMPLE_N_KERNELS
+};
+
+/* What all samplers of a device share.  Begins zeroed; whatever a sampler needs is added when it is
+ * created, since compiling takes time. */
+typedef struct hy__gpu_sample_kernels {
     WGPUBindGroupLayout bindings;
     WGPUPipelineLayout layout;
     WGPUShaderModule module;
+    WGPUComputePipeline pipelines[HY__GPU_SAMPLE_N_KERNELS];
+} hy__gpu_sample_kernels;
+
+void hy__gpu_sample_kernels_free(hy__gpu *gpu, hy__gpu_sample_kernels *kernels);
+
+typedef struct hy__gpu_sample {
+    const hy__gpu_sample_kernels *kernels;
     WGPUBindGroup group;
     WGPUBuffer params, tables, keys, maxima, found;
-    uint32_t n_kernels;
-    struct hy__gpu_sample_kernel {
-        WGPUComputePipeline pipeline;
-        uint32_t n_workgroups;
-    } kernels[HY__GPU_SAMPLE_KERNELS];
+    uint32_t n_groups; /* of the kernels that share the vocabulary */
+    bool greedy;
 } hy__gpu_sample;
 
 /* HY_E_UNSUPPORTED, with the reason, for a sampler that must work on the CPU.  The sampler is not
- * needed afterwards. */
-hy_status hy__gpu_sample_create(hy__gpu *gpu, const hy_sampler *sampler, uint32_t n_vocab,
+ * needed afterwards, the kernels are. */
+hy_status hy__gpu_sample_create(hy__gpu *gpu, hy__gpu_sample_kernels *kernels,
+                                const hy_sampler *sampler, uint32_t n_vocab,
                                 const hy__gpu_sample_buffers *buffers, hy__gpu_sample *out,
                                 hy_error *err);
-/* Zeroed ones are fine. */
+/* A zeroed one is fine. */
 void hy__gpu_sample_destroy(hy__gpu *gpu, hy__gpu_sample *sample);
 /* Draws the token that follows the step's, in a pass behind the kernels that make the logits. */
 void hy__gpu_sample_encode(const hy__gpu *gpu, const hy__gpu_sample *sample,
