@@ -448,6 +448,160 @@ static void biases_are_added(void **state)
     }
 }
 
+typedef struct duel {
+    float logit, bias; /* of the token under penalties */
+    hy_sampler_opts opts;
+    uint32_t times;
+} duel;
+
+/* The logit that the sampler makes of it. */
+static double after_penalties(const duel *d)
+{
+    const double biased = (double)d->logit + d->bias, repeat = d->opts.repeat_penalty;
+    const double x = biased > 0 ? biased / repeat : biased * repeat;
+    return x - ((double)d->times * d->opts.frequency_penalty + d->opts.presence_penalty);
+}
+
+/* Whether what rounding takes away or adds is nearly half of the last bit. */
+static bool is_halfway(double result, double error)
+{
+    int e;
+    frexp(result, &e);
+    return fabs(fabs(error) / ldexp(0.5, e - 53) - 1) < 0x1p-9;
+}
+
+/* Penalties of many kinds; every fourth one each rounds from nearly halfway: the quotient, the
+ * product, the sum. */
+static duel next_duel(rig *r, uint32_t i)
+{
+    duel d;
+    for (;;) {
+        d = (duel){.logit = next_normal(r, i % 3 ? 10.0f : 0.1f),
+                   .opts = {.size = sizeof d.opts,
+                            .greedy = true,
+                            .penalty_last_n = 9,
+                            .repeat_penalty = 1.5f + next_normal(r, 0.5f)},
+                   .times = 1 + next_random(r, 9)};
+        const double repeat = d.opts.repeat_penalty;
+        if (i % 4 == 1) {
+            const double q = (double)d.logit / repeat;
+            if (d.logit > 0 && is_halfway(q, fma(-q, repeat, d.logit) / repeat)) {
+                return d;
+            }
+        } else if (i % 4 == 2) {
+            d.bias = -d.logit * 1e-7f * (float)next_random(r, 100);
+            const double biased = (double)d.logit + d.bias, q = biased * repeat;
+            if (d.logit < 0 && is_halfway(q, fma(biased, repeat, -q))) {
+                return d;
+            }
+        } else if (i % 4 == 3) {
+            d.logit = (float)(1 + (i / 4) % 7) / 4;
+            d.opts.repeat_penalty = 1;
+            d.opts.presence_penalty = -(float)ldexp(nextafterf(1, 2), ilogb(d.logit) - 53);
+            return d;
+        } else {
+            d.opts.presence_penalty = next_normal(r, 1.0f);
+            d.opts.frequency_penalty = next_normal(r, 0.1f);
+            return d;
+        }
+    }
+}
+
+/* A token under penalties against one with a logit that differs by the last bit of a double, or not
+ * at all: bias makes any double of three single-precision numbers. */
+static void logits_agree_to_the_last_bit(void **state)
+{
+    enum { N = 64 };
+    rig *const r = rig_of(state);
+    for (uint32_t i = 0; i < 240; i++) {
+        const uint32_t penalised = next_random(r, N / 2) * 2, other = next_random(r, N / 2) * 2 + 1;
+        const duel d = next_duel(r, i);
+        double x = after_penalties(&d);
+        if (i / 4 % 3 > 0) {
+            x = nextafter(x, i / 4 % 3 == 1 ? -1e9 : 1e9);
+        }
+        const float high = (float)x, middle = (float)(x - high);
+        const hy_logit_bias bias[] = {{(hy_token)penalised, d.bias},
+                                      {(hy_token)other, middle},
+                                      {(hy_token)other, (float)(x - high - middle)}};
+        hy_sampler_opts o = d.opts;
+        o.logit_bias = bias;
+        o.n_logit_bias = HY_COUNT(bias);
+        for (uint32_t back = 0; back < WINDOW; back++) {
+            r->tokens[WINDOW - 1 - back] = (hy_token)(back < d.times ? penalised : (other + 2) % N);
+        }
+        for (uint32_t at = 0; at < ROWS * MOST_VOCAB; at += MOST_VOCAB) {
+            for (uint32_t t = 0; t < N; t++) {
+                r->values[at + t] = -1000;
+            }
+            r->values[at + penalised] = d.logit;
+            r->values[at + other] = high;
+        }
+        compare(r, &o, false, N, 100);
+    }
+}
+
+/* ---- random numbers next to a boundary between two tokens */
+
+/* z of z ^ (z >> by) times odd: what the generator's two steps undo. */
+static uint64_t undone(uint64_t z, uint64_t odd, unsigned by)
+{
+    uint64_t inverse = odd; /* right in 3 bits, then in twice as many each time */
+    for (int i = 0; i < 5; i++) {
+        inverse *= 2 - odd * inverse;
+    }
+    z *= inverse;
+    return z ^ (z >> by) ^ (z >> 2 * by);
+}
+
+static uint64_t unmixed(uint64_t z)
+{
+    z ^= (z >> 31) ^ (z >> 62);
+    z = undone(z, UINT64_C(0x94d049bb133111eb), 27);
+    return undone(z, UINT64_C(0xbf58476d1ce4e5b9), 30);
+}
+
+/* The seed that gives this position the random number u. */
+static uint64_t seed_for(double u, uint64_t position)
+{
+    const uint64_t g = UINT64_C(0x9e3779b97f4a7c15);
+    const uint64_t bits = (uint64_t)(u * 0x1p53) << 11 | (position & 0x7ff);
+    return unmixed(unmixed(bits) - (position + 1) * g) - g;
+}
+
+/* Draws from n tokens with random numbers that are `apart` from where one token ends and the next
+ * begins. */
+static void compare_near(rig *r, kind k, uint32_t n, float temperature, double apart)
+{
+    for (uint32_t i = 0; i < 40; i++) {
+        double ends[1024], sum = 0;
+        fill(r, k, n);
+        for (uint32_t t = 0; t < n; t++) {
+            sum += exp(((double)r->values[t] - r->values[0]) / temperature);
+            ends[t] = sum;
+        }
+        const double end = ends[next_random(r, n - 1)] / sum;
+        const uint32_t pos = next_random(r, 1u << 31);
+        hy_sampler_opts o = plain_options(seed_for(i % 2 ? end - apart : end + apart, pos + 1));
+        o.temperature = temperature;
+        compare(r, &o, false, n, pos);
+    }
+}
+
+static void draws_agree_near_boundaries(void **state)
+{
+    rig *const r = rig_of(state);
+    /* The weights of equal tokens are exact. */
+    compare_near(r, EQUAL, 1000, 1, 0x1p-45);
+    compare_near(r, EQUAL, 3, 1, 0x1p-45);
+    /* As near as sample.h promises. */
+    compare_near(r, NORMAL, 2, 5, 0x1p-30);
+    compare_near(r, NORMAL, 3, 3, 0x1p-30);
+    compare_near(r, NORMAL, 6, 1, 0x1p-30);
+    compare_near(r, COARSE, 10, 0.85f, 0x1p-30);
+    compare_near(r, NORMAL, 1000, 2.75f, 0x1p-30);
+}
+
 /* ---- failures */
 
 static void expect_failure(rig *r, const hy_sampler_opts *o, uint32_t n_vocab, uint32_t failure)
@@ -465,6 +619,12 @@ static void expect_failure(rig *r, const hy_sampler_opts *o, uint32_t n_vocab, u
     const uint32_t expected[] = {7, 3, 8, failure, 11, 12};
     assert_memory_equal(d.step, expected, sizeof expected);
     check_ring(r, &d, 8, 0);
+    /* Who failed first is what the caller hears of. */
+    const uint32_t earlier = 9;
+    write(r, r->step, 4 * HY__GPU_STEP_FAILURE, &earlier, sizeof earlier);
+    run(r, &sample, n_vocab, 1, &d);
+    assert_int_equal(d.step[HY__GPU_STEP_FAILURE], earlier);
+    assert_int_equal(d.step[HY__GPU_STEP_POS], 8);
     /* Nothing is left behind. */
     for (uint32_t i = 0; i < n_vocab; i++) {
         r->values[i] = 0.01f * (float)(i % 11);
@@ -560,6 +720,8 @@ static int run_library(rig *r)
         WITH_RIG(probabilities_of_equals),
         WITH_RIG(suppressed_tokens_stay_out),
         WITH_RIG(biases_are_added),
+        WITH_RIG(logits_agree_to_the_last_bit),
+        WITH_RIG(draws_agree_near_boundaries),
         WITH_RIG(bad_logits_are_noticed),
         WITH_RIG(some_samplers_stay_on_the_cpu),
     };

@@ -1,8 +1,8 @@
 /* sample.h: from logits to the next token, on the GPU.
  *
- * What is drawn is what hy_sampler_pick draws from the same logits, unless the random number is
- * within 2^-28 of a boundary between two tokens, or top_p within 2^-28 of one between two sums;
- * greedy always agrees.  The same token comes on every GPU.
+ * What is drawn is what hy_sampler_pick draws from the same logits, unless the random number, or
+ * top_p, is within 2^-30 of the sum of probabilities where one token ends; greedy always agrees.
+ * The same token comes on every GPU.
  *
  * Belongs to the device's thread. */
 #ifndef HY_BACKEND_WEBGPU_SAMPLE_H

@@ -8,7 +8,7 @@
 //
 // There is no floating point in here.  The CPU's chain works on doubles; logits, bias and penalties are the same doubles
 // here, put together from 32-bit integers, so that the order of the candidates is the same in every case, ties included.
-// Weights exp(...) are fixed-point numbers with a relative error below 2^-29, their sums are exact: a draw differs
+// Weights exp(...) are fixed-point numbers with a relative error below 2^-30, their sums are exact: a draw differs
 // from the CPU's only where the random number is that near to a boundary between two tokens.  And it is the same
 // draw on every GPU: compilers may reorder floats, but not integers.
 //
