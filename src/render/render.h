@@ -104,7 +104,8 @@ typedef struct hy__wgsl {
     hy__buf text;
     uint32_t uses;  /* bits (1 << HY__BUFFER_name) */
     uint32_t lanes; /* invocations of a workgroup */
-    bool sums;      /* the function `total` is there */
+    uint32_t subgroup; /* lanes that can be relied on to exchange numbers; 0: none */
+    bool sums;         /* the function `total` is there */
     hy__place places[HY__MOST_PLACES];
     uint32_t n_places;
 } hy__wgsl;
@@ -138,6 +139,8 @@ typedef struct hy__wgsl_tree {
 hy_status hy__wgsl_check(const hy__wgsl_tree *t, hy_error *err);
 /* Functions of all that is called, and workgroup memory of sums. */
 void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t);
+/* The function total(lane, x), the sum of all invocations' numbers, and its memory; once. */
+void hy__wgsl_total(hy__wgsl *w);
 /* Statements that sum over channels first to first + span of column t (u: where later columns are
  * read); whole workgroups run them. */
 void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);

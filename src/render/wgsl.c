@@ -358,11 +358,40 @@ static void put_shared(hy__wgsl *w, const hy__wgsl_tree *t)
             any = true;
         }
     }
-    if (!any || w->sums) {
+    if (any) {
+        hy__wgsl_total(w);
+    }
+}
+
+/* Groups of lanes by shuffles, then the groups' sums, which every lane adds in the same order. */
+static void put_total_by_subgroups(hy__wgsl *w)
+{
+    put(w, "fn total(lane: u32, x: f32) -> f32 {\n    var s = x;\n");
+    for (uint32_t n = w->subgroup / 2; n > 0; n /= 2) {
+        put(w, "    s += subgroupShuffleXor(s, %uu);\n", n);
+    }
+    put(w,
+        "    workgroupBarrier(); // the last sum was read\n"
+        "    if (lane %% %uu == 0u) { partial[lane / %uu] = s; }\n"
+        "    workgroupBarrier();\n    s = partial[0];\n",
+        w->subgroup, w->subgroup);
+    for (uint32_t i = 1; i < w->lanes / w->subgroup; i++) {
+        put(w, "    s += partial[%u];\n", i);
+    }
+    put(w, "    return s;\n}\n");
+}
+
+void hy__wgsl_total(hy__wgsl *w)
+{
+    if (w->sums) {
         return;
     }
     w->sums = true;
     put(w, "var<workgroup> partial: array<f32, %u>;\n\n", w->lanes);
+    if (w->subgroup > 0 && w->lanes % w->subgroup == 0 && w->lanes / w->subgroup <= 16) {
+        put_total_by_subgroups(w);
+        return;
+    }
     put(w, "fn total(lane: u32, x: f32) -> f32 {\n"
            "    workgroupBarrier(); // the last sum was read\n"
            "    partial[lane] = x;\n"
@@ -390,6 +419,51 @@ void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t)
 }
 
 /* ---- sums */
+
+/* In steps of one token a lane keeps its channels of the inputs in registers: all are read at once,
+ * and once. */
+static bool put_op_sums_at_once(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__formula *f = formula_of(t, i);
+    const uint32_t group = hy__layout_group(t->l, i);
+    const uint32_t turns = group / w->lanes;
+    if (!t->l->single || t->l->parts[t->l->part[i]].span != group || group % w->lanes != 0 ||
+        turns > 16) {
+        return false;
+    }
+    put(w, "    {\n        var m = vec2<f32>();\n");
+    for (uint32_t k = 0; k < inputs_of(t, i); k++) {
+        const char letter[3] = {'$', (char)('0' + k), '\0'};
+        const bool used = strstr(f->term[0], letter) || (f->term[1] && strstr(f->term[1], letter));
+        for (uint32_t e = 0; e < turns && used; e++) {
+            char channel[40];
+            snprintf(channel, sizeof channel, "first + lane + %uu", e * w->lanes);
+            put(w, "        let z%u_%u = %s;\n", k, e,
+                call(t, expr(t, i)->in[k], channel, "t", "0u").text);
+        }
+    }
+    for (int pass = 0; pass < 2 && f->term[pass]; pass++) {
+        char text[TEXT], sum[NAME];
+        put(w, "        var sum%d = 0.0;\n", pass);
+        for (uint32_t e = 0; e < turns; e++) {
+            put(w, "        {\n");
+            for (uint32_t k = 0; k < inputs_of(t, i); k++) {
+                const char letter[3] = {'$', (char)('0' + k), '\0'};
+                if (strstr(f->term[pass], letter)) {
+                    put(w, "            let a%u = z%u_%u;\n", k, k, e);
+                }
+            }
+            expand(t, f->term[pass], i, false, "", text);
+            put(w, "            sum%d += %s;\n        }\n", pass, text);
+        }
+        snprintf(sum, sizeof sum, "total(lane, sum%d)", pass);
+        expand(t, f->stat[pass], i, false, sum, text);
+        put(w, "        m.%c = %s;\n", "xy"[pass], text);
+    }
+    put(w, "        if (lane == 0u) { stat_%c%u[0] = m; }\n        workgroupBarrier();\n    }\n",
+        t->prefix, i);
+    return true;
+}
 
 /* What operation i makes of its sums over the columns that are needed. */
 static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
@@ -443,7 +517,8 @@ static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
 void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part)
 {
     for (uint32_t i = 0; i < t->l->t->n; i++) {
-        if (is_op(t, i) && t->l->part[i] == part && formula_of(t, i)->term[0]) {
+        if (is_op(t, i) && t->l->part[i] == part && formula_of(t, i)->term[0] &&
+            !put_op_sums_at_once(w, t, i)) {
             put_op_sums(w, t, i);
         }
     }

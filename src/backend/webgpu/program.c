@@ -55,6 +55,14 @@ void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w)
                  "fn pair_max(lane: u32, x: f32) -> f32 { return max(x, pair_other(lane, x)); }\n");
 }
 
+/* Text that begins with what this GPU can do. */
+void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes)
+{
+    const hy__gpu_caps *caps = &wr->m->gpu.caps;
+    hy__wgsl_init(w, lanes, &wr->m->env, wr->err);
+    w->subgroup = caps->subgroups ? HY_MIN(caps->subgroup_min, 32u) : 0;
+}
+
 void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block,
                           bool *scales)
 {
@@ -242,7 +250,7 @@ hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue)
     uint32_t kernel = 0;
     hy_status status = hy__wgsl_check(&t, wr->err);
     if (status == HY_OK && l.n_ops > 0) {
-        hy__wgsl_init(&w, hy__wgsl_tree_lanes(&l), &g->env, wr->err);
+        hy__gpu_begin(wr, &w, hy__wgsl_tree_lanes(&l));
         hy__wgsl_functions(&w, &t);
         for (uint32_t k = 0; k < l.n_parts; k++) {
             hy__wgsl_part(&w, &t, k);

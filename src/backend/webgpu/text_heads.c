@@ -40,7 +40,7 @@ static hy_status write_table(hy__gpu_writer *wr, const hy__node *node, uint32_t 
     const uint32_t blocks = (x->n + 31) / 32;
     bool block = false, scales = false;
     hy__wgsl w;
-    hy__wgsl_init(&w, 64, &wr->m->env, wr->err);
+    hy__gpu_begin(wr, &w, 64);
     hy__gpu_write_format(wr, &w, x->format, &block, &scales);
     hy__wgsl_use(&w, HY__BUFFER_tokens);
     hy__wgsl_use(&w, HY__BUFFER_step);
@@ -178,7 +178,7 @@ static hy_status write_wkv7(heads *h)
     hy__gpu_writer *wr = h->wr;
     hy__wgsl w;
     uint32_t written = 0;
-    hy__wgsl_init(&w, h->lanes, &wr->m->env, wr->err);
+    hy__gpu_begin(wr, &w, h->lanes);
     hy__wgsl_use(&w, HY__BUFFER_step);
     hy__wgsl_put(&w, "var<workgroup> y: array<f32, %u>;\n", h->n);
     for (uint32_t k = 0; k < 5; k++) {
@@ -187,9 +187,7 @@ static hy_status write_wkv7(heads *h)
     hy__wgsl_put(&w, "fn e0(c: u32, t: u32) -> f32 { return y[c %% %uu]; }\n", h->n);
     hy__wgsl_functions(&w, &h->pt);
     hy__wgsl_functions(&w, &h->et);
-    if (!w.sums) {
-        hy__wgsl_put(&w, "var<workgroup> partial: array<f32, %u>;\n", h->lanes);
-    }
+    hy__wgsl_total(&w);
     hy__gpu_write_sum(wr, &w, h->each, &written);
     hy__wgsl_put(&w,
                  "\n@compute @workgroup_size(%u)\n"
@@ -351,7 +349,7 @@ static hy_status write_append(heads *h)
 {
     hy__gpu_writer *wr = h->wr;
     hy__wgsl w;
-    hy__wgsl_init(&w, h->lanes, &wr->m->env, wr->err);
+    hy__gpu_begin(wr, &w, h->lanes);
     hy__wgsl_use(&w, HY__BUFFER_step);
     hy__wgsl_functions(&w, &h->pt);
     hy__wgsl_put(&w,
@@ -405,7 +403,7 @@ static hy_status write_attend(heads *h)
     const uint32_t turns = (dim_v + columns - 1) / columns;
     hy__wgsl w;
     uint32_t written = 0;
-    hy__wgsl_init(&w, lanes, &wr->m->env, wr->err);
+    hy__gpu_begin(wr, &w, lanes);
     hy__wgsl_use(&w, HY__BUFFER_step);
     hy__wgsl_use(&w, HY__BUFFER_arena);
     hy__wgsl_use(&w, HY__BUFFER_cache);

@@ -36,10 +36,11 @@ typedef struct job {
     input input[MOST_INPUTS];
     uint32_t n_inputs;
     uint32_t rows, chunk_rows, n_chunks;
-    uint32_t lanes; /* of a row */
-    uint64_t bytes; /* of a row of all matrices */
-    bool *only;     /* [epilogue.n] */
-    uint32_t tile;  /* blocks that are in workgroup memory at once: all, or of the only input */
+    uint32_t lanes;  /* of a row */
+    uint64_t bytes;  /* of a row of all matrices */
+    bool *only;      /* [epilogue.n] */
+    uint32_t blocks; /* of the longest input, or of a tile */
+    uint32_t tile;   /* blocks that are in workgroup memory at once: all, or of the only input */
 } job;
 
 typedef struct maker {
@@ -169,10 +170,7 @@ static hy_status fill_job(maker *mk, job *j, hy_error *err)
         j->tile = SHARED / (j->input[0].q8 ? Q8_VECS : F32_VECS) / 32 * 32;
         blocks = j->tile;
     }
-    j->lanes = 1;
-    while (j->lanes < 32 && j->lanes < blocks) {
-        j->lanes *= 2;
-    }
+    j->blocks = blocks;
     return HY_OK;
 }
 
@@ -205,6 +203,24 @@ static hy_status make_jobs(maker *mk, hy_error *err)
         HY_TRY(fill_job(mk, j, err));
     }
     return HY_OK;
+}
+
+/* Invocations for a row: so many that all rows of the phase keep the GPU busy, at least 8, so that
+ * they read whole lines of memory, and no more than there are blocks. */
+static void choose_lanes(maker *mk)
+{
+    uint32_t rows = 0;
+    for (uint32_t k = 0; k < mk->n_jobs; k++) {
+        rows += mk->jobs[k].rows;
+    }
+    const uint32_t wanted = HY_MAX(mk->wr->m->workers * LANES / HY_MAX(rows, 1u), 8u);
+    for (uint32_t k = 0; k < mk->n_jobs; k++) {
+        job *j = &mk->jobs[k];
+        j->lanes = 1;
+        while (j->lanes < 32 && j->lanes < j->blocks && 2 * j->lanes <= wanted) {
+            j->lanes *= 2;
+        }
+    }
 }
 
 /* ---- pieces of text */
@@ -272,15 +288,6 @@ static void put_formats(maker *mk, hy__wgsl *w, const job *jobs, uint32_t n_jobs
     }
 }
 
-/* acc += block b (of the matrix row) times the block of the input at `x`, texts of vec4. */
-static void put_product(hy__wgsl *w, const hy__gpu_format *f, const char *acc, const char *matrix,
-                        const char *const x[3])
-{
-    (void)matrix;
-    hy__wgsl_put(w, "            %s += product%s(w, %s, %s, bitcast<vec4<f32>>(%s));\n", acc,
-                 f->halves ? "" : "_whole", x[0], x[1], x[2]);
-}
-
 static void put_planes(maker *mk, hy__wgsl *w, const job *j, uint32_t chunk)
 {
     for (uint32_t k = 0; k < j->n_anchors; k++) {
@@ -298,7 +305,13 @@ static void put_planes(maker *mk, hy__wgsl *w, const job *j, uint32_t chunk)
     }
 }
 
-/* Bounds of the loop over blocks of an input within the tile at hand. */
+/* Whether the blocks of a lane are written one behind another, so that all are read at once. */
+static bool is_unrolled(const maker *mk, const job *j, const input *in)
+{
+    return mk->wr->single && !j->tile && in->blocks % j->lanes == 0 && in->blocks / j->lanes <= 8;
+}
+
+/* The head of the loop over blocks of an input within the tile at hand. */
 static void put_block_loop(hy__wgsl *w, const job *j, const input *in)
 {
     if (j->tile) {
@@ -314,6 +327,44 @@ static void put_block_loop(hy__wgsl *w, const job *j, const input *in)
     }
 }
 
+/* Anchor k's block i times block b of the inputs. */
+static void put_codes(hy__wgsl *w, const hy__gpu_format *f, uint32_t k, uint32_t cols, bool shared,
+                      uint32_t at, uint32_t width)
+{
+    hy__wgsl_put(w, "            let w = block_%s(at%u, i);\n", f->name, k);
+    for (uint32_t c = 0; c < cols; c++) {
+        hy__wgsl_put(w, "            acc%u_%u += product%s(w", k, c, f->halves ? "" : "_whole");
+        for (uint32_t p = 0; p < 3; p++) {
+            hy__wgsl_put(w, p < 2 ? ", " : ", bitcast<vec4<f32>>(");
+            if (shared) {
+                hy__wgsl_put(w, "xs[b + %uu]", at + p * width);
+            } else {
+                hy__wgsl_put(w, "codes[x%u_%u + b + %uu]", k, c, p * width);
+            }
+        }
+        hy__wgsl_put(w, "));\n");
+    }
+}
+
+static void put_numbers(hy__wgsl *w, const hy__gpu_format *f, uint32_t k, uint32_t cols,
+                        bool shared, uint32_t at, uint32_t width)
+{
+    for (uint32_t q = 0; q < F32_VECS; q++) {
+        hy__wgsl_put(w, "            let w%u = four_%s(at%u, i, %uu);\n", q, f->name, k, q);
+    }
+    for (uint32_t c = 0; c < cols; c++) {
+        for (uint32_t q = 0; q < F32_VECS; q++) {
+            hy__wgsl_put(w, "            acc%u_%u += dot(w%u, bitcast<vec4<f32>>(", k, c, q);
+            if (shared) {
+                hy__wgsl_put(w, "xs[b + %uu]", at + q * width);
+            } else {
+                hy__wgsl_put(w, "codes[x%u_%u + b + %uu]", k, c, q * width);
+            }
+            hy__wgsl_put(w, "));\n");
+        }
+    }
+}
+
 /* Sums of an anchor's row over the blocks of a lane, for columns 0 to cols - 1. */
 static void put_anchor(maker *mk, hy__wgsl *w, const job *j, uint32_t k, uint32_t cols)
 {
@@ -322,46 +373,78 @@ static void put_anchor(maker *mk, hy__wgsl *w, const job *j, uint32_t k, uint32_
     const bool shared = mk->wr->single;
     const uint32_t width = j->tile ? j->tile : in->blocks; /* from plane to plane of the input */
     const uint32_t at = shared ? (j->tile ? 0 : in->at) : 0;
-    put_block_loop(w, j, in);
-    hy__wgsl_put(w, "            let i = row * %uu + block;\n", in->blocks);
-    if (f->codes) {
-        hy__wgsl_put(w, "            let w = block_%s(at%u, i);\n", f->name, k);
-        for (uint32_t c = 0; c < cols; c++) {
-            char acc[16], x[3][64];
-            snprintf(acc, sizeof acc, "acc%u_%u", k, c);
-            for (uint32_t p = 0; p < 3; p++) {
-                if (shared) {
-                    snprintf(x[p], sizeof x[p], "xs[b + %uu]", at + p * width);
-                } else {
-                    snprintf(x[p], sizeof x[p], "codes[x%u_%u + b + %uu]", k, c, p * width);
-                }
-            }
-            const char *const texts[3] = {x[0], x[1], x[2]};
-            put_product(w, f, acc, "w", texts);
+    const bool unrolled = is_unrolled(mk, j, in);
+    const uint32_t turns = unrolled ? in->blocks / j->lanes : 1;
+    for (uint32_t turn = 0; turn < turns; turn++) {
+        if (unrolled) {
+            hy__wgsl_put(w,
+                         "        {\n            let b = sub + %uu;\n            let block = b;\n",
+                         turn * j->lanes);
+        } else {
+            put_block_loop(w, j, in);
         }
-    } else {
-        for (uint32_t q = 0; q < F32_VECS; q++) {
-            hy__wgsl_put(w, "            let w%u = four_%s(at%u, i, %uu);\n", q, f->name, k, q);
+        hy__wgsl_put(w, "            let i = row * %uu + block;\n", in->blocks);
+        if (f->codes) {
+            put_codes(w, f, k, cols, shared, at, width);
+        } else {
+            put_numbers(w, f, k, cols, shared, at, width);
         }
-        for (uint32_t c = 0; c < cols; c++) {
-            for (uint32_t q = 0; q < F32_VECS; q++) {
-                hy__wgsl_put(w, "            acc%u_%u += dot(w%u, bitcast<vec4<f32>>(", k, c, q);
-                if (shared) {
-                    hy__wgsl_put(w, "xs[b + %uu]", at + q * width);
-                } else {
-                    hy__wgsl_put(w, "codes[x%u_%u + b + %uu]", k, c, q * width);
-                }
-                hy__wgsl_put(w, "));\n");
-            }
-        }
+        hy__wgsl_put(w, "        }\n");
     }
-    hy__wgsl_put(w, "        }\n");
 }
 
 /* ---- inputs in workgroup memory, for one token */
 
+/* Four channels an invocation, eight invocations a block: they exchange numbers by shuffles. */
+static void put_load_q8_by_shuffles(maker *mk, hy__wgsl *w, const job *j, const input *in)
+{
+    const uint32_t width = j->tile ? j->tile : in->blocks, at = j->tile ? 0 : in->at;
+    const uint32_t turns = (8 * width + LANES - 1) / LANES;
+    hy__wgsl_put(w, "    for (var g0 = 0u; g0 < %uu; g0 += %uu) {\n", turns * LANES, LANES);
+    hy__wgsl_put(w,
+                 "        let g = g0 + lane;\n        let c = %s + 4u * g;\n"
+                 "        var v = vec4<f32>();\n",
+                 j->tile ? "32u * tile" : "0u");
+    hy__wgsl_put(w, "        if (g < %uu && c < %uu) {\n            v = vec4<f32>(", 8 * width,
+                 in->n);
+    for (uint32_t e = 0; e < 4; e++) {
+        char channel[24];
+        snprintf(channel, sizeof channel, "c + %uu", e);
+        hy__wgsl_put(w, "%s%s", e ? ", " : "",
+                     hy__gpu_value(mk->wr, w, &mk->pt, in->value, channel, "0u").text);
+    }
+    hy__wgsl_put(w, ");\n        }\n"
+                    "        var top = largest(v);\n"
+                    "        top = max(top, subgroupShuffleXor(top, 4u));\n"
+                    "        top = max(top, subgroupShuffleXor(top, 2u));\n"
+                    "        top = max(top, subgroupShuffleXor(top, 1u));\n"
+                    "        let d = top / 127.0;\n"
+                    "        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));\n"
+                    "        let x = packed(q);\n"
+                    "        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), "
+                    "subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));\n"
+                    "        var sum = sum_of(q);\n"
+                    "        sum += subgroupShuffleXor(sum, 1u);\n"
+                    "        sum += subgroupShuffleXor(sum, 2u);\n"
+                    "        let s = d * f32(sum);\n"
+                    "        let other = subgroupShuffleXor(s, 4u);\n");
+    hy__wgsl_put(
+        w,
+        "        if (g < %uu && g %% 4u == 0u) { xs[%uu + g / 8u + g / 4u %% 2u * %uu] = words4; "
+        "}\n",
+        8 * width, at, width);
+    hy__wgsl_put(w,
+                 "        if (g < %uu && g %% 8u == 0u) { xs[%uu + g / 8u] = "
+                 "bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }\n    }\n",
+                 8 * width, at + 2 * width);
+}
+
 static void put_load_q8(maker *mk, hy__wgsl *w, const job *j, const input *in)
 {
+    if (w->subgroup >= 8) {
+        put_load_q8_by_shuffles(mk, w, j, in);
+        return;
+    }
     const uint32_t width = j->tile ? j->tile : in->blocks, at = j->tile ? 0 : in->at;
     hy__wgsl_put(w, "    for (var h0 = 0u; h0 < %uu; h0 += %uu) {\n", 2 * width, LANES);
     hy__wgsl_put(w, "        let h = h0 + lane;\n        let c = %s + 16u * h;\n",
@@ -482,7 +565,8 @@ static void put_job(maker *mk, hy__wgsl *w, const job *j, uint32_t number, uint3
     if (mk->wr->single && !j->tile) {
         put_load(mk, w, j);
     }
-    hy__wgsl_put(w, "    for (var turn = wg; turn < %uu; turn += n_wg) {\n", (rows + each - 1) / each);
+    hy__wgsl_put(w, "    for (var turn = wg; turn < %uu; turn += n_wg) {\n",
+                 (rows + each - 1) / each);
     hy__wgsl_put(w, "        let there = turn * %uu + lane / %uu < %uu;\n", each, j->lanes, rows);
     hy__wgsl_put(w, "        let row = min(turn * %uu + lane / %uu, %uu);\n", each, j->lanes,
                  rows - 1);
@@ -525,9 +609,7 @@ static void put_shared(maker *mk, hy__wgsl *w, const piece *p)
 {
     uint32_t written = 0;
     bool q8 = false;
-    if (!w->sums) {
-        hy__wgsl_put(w, "var<workgroup> partial: array<f32, %u>;\n", LANES);
-    }
+    hy__wgsl_total(w);
     for (uint32_t k = p->first; k < p->end; k++) {
         hy__gpu_write_sum(mk->wr, w, mk->jobs[k].lanes, &written);
         for (uint32_t i = 0; i < mk->jobs[k].n_inputs; i++) {
@@ -541,7 +623,9 @@ static void put_shared(maker *mk, hy__wgsl *w, const piece *p)
     hy__wgsl_put(w, "var<workgroup> xs: array<vec4<u32>, %u>;\n", SHARED);
     if (q8) {
         hy__wgsl_put(w, "%s", quantize);
-        hy__gpu_write_pairs(mk->wr, w);
+        if (w->subgroup < 8) {
+            hy__gpu_write_pairs(mk->wr, w);
+        }
     }
 }
 
@@ -601,7 +685,7 @@ static hy_status write_piece(maker *mk, const piece *p)
     hy__gpu_dispatch d = {
         .cols = wr->p->cols, .cols_each = wr->single ? 0 : COLUMNS, .attention = UINT32_MAX};
     hy__wgsl w;
-    hy__wgsl_init(&w, LANES, &mk->g->env, wr->err);
+    hy__gpu_begin(wr, &w, LANES);
     put_formats(mk, &w, mk->jobs + p->first, p->end - p->first);
     if (wr->single && mk->prologue.n_ops > 0) {
         hy__wgsl_functions(&w, &mk->pt);
@@ -659,7 +743,7 @@ static hy_status write_prepare(maker *mk)
     hy__gpu_writer *wr = mk->wr;
     hy__wgsl w;
     uint32_t groups = 0;
-    hy__wgsl_init(&w, 64, &mk->g->env, wr->err);
+    hy__gpu_begin(wr, &w, 64);
     hy__wgsl_use(&w, HY__BUFFER_codes);
     hy__wgsl_put(&w, "%s", quantize);
     hy__wgsl_put(&w,
@@ -746,6 +830,7 @@ static hy_status write_phase(maker *mk)
     HY_TRY(hy__wgsl_check(&mk->pt, wr->err));
     HY_TRY(hy__wgsl_check(&mk->et, wr->err));
     HY_TRY(make_jobs(mk, wr->err));
+    choose_lanes(mk);
     if (!wr->single) {
         HY_TRY(hy__gpu_write_tree(wr, false));
         HY_TRY(write_prepare(mk));

@@ -19,7 +19,7 @@ static void model_destroy(void *model)
 /* Roughly: a software adapter has as many workers as processors; a GPU as many as stay busy. */
 static uint32_t workers_of(const hy__gpu_caps *caps)
 {
-    return caps->type == WGPUAdapterType_CPU ? 16 : 1056;
+    return caps->type == WGPUAdapterType_CPU ? 16 : 528;
 }
 
 static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)

@@ -141,6 +141,8 @@ hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
 hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel);
 hy_status hy__gpu_add_dispatch(hy__gpu_writer *wr, const hy__wgsl *w, uint32_t kernel, const char *name,
                                const hy__gpu_dispatch *like);
+/* A text with what this GPU can do. */
+void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes);
 /* Functions, each emitted once: fn sum_LANES(lane, x), the sum over groups of LANES (a power of two) neighbouring
  * invocations, needs the workgroup memory `partial` unless subgroups are used; pair_max and pair_other, the larger and the
  * other number of a pair; those of a format. */
