@@ -1,12 +1,14 @@
-# halyard_embed(TARGET FILE): makes NAME.inc of the file NAME, its bytes as a list of numbers that ends with a zero, and lets
-# the sources of TARGET in this folder include it: `static const char code[] = {` `#include "NAME.inc"` `};`.  (A string
-# would do for short files only: C promises no more than 4095 characters of one.)
+# halyard_embed(TARGET FILE): makes NAME.inc of the file NAME, its bytes as a list of numbers that
+# ends with a zero, and lets the sources of TARGET in this folder include it: `static const char
+# code[] = {` `#include "NAME.inc"` `};`.  (A string would do for short files only: C promises no
+# more than 4095 characters of one.)
 #
 # Run as a script, with FROM and TO, this file makes the list.
 if(CMAKE_SCRIPT_MODE_FILE)
     file(READ "${FROM}" bytes HEX)
     string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
-    string(REGEX REPLACE "((0x..,)(0x..,)(0x..,)(0x..,)(0x..,)(0x..,)(0x..,)(0x..,))" "\\1\n" bytes "${bytes}")
+    string(REPEAT "0x..," 16 row)
+    string(REGEX REPLACE "(${row})" "\\1\n" bytes "${bytes}")
     get_filename_component(name "${FROM}" NAME)
     file(WRITE "${TO}" "/* The bytes of ${name}, and a zero. */\n${bytes}0\n")
     return()

@@ -701,6 +701,35 @@ static void some_samplers_stay_on_the_cpu(void **state)
     compare(r, &fine, false, 5000, 3);
 }
 
+static void memory_may_be_out(void **state)
+{
+    rig *const r = rig_of(state);
+    const hy_sampler_opts o = {.size = sizeof o, .greedy = true};
+    const hy__gpu_sample_buffers buffers = {.step = r->step, .ring = r->ring, .logits = r->logits};
+    hy_sampler *const s = new_sampler(r, &o, false);
+    hy__gpu_sample_kernels kernels = {0};
+    hy_status status = HY_E_NOMEM;
+    uint64_t failures = 0;
+    for (; status != HY_OK; failures++) {
+        hy_error err;
+        hy__gpu_sample sample;
+        failing_env f;
+        failing_env_init(&f, failures + 1);
+        r->gpu.env = f.env;
+        status = hy__gpu_sample_create(&r->gpu, &kernels, s, 257, &buffers, &sample, &err);
+        r->gpu.env = r->env;
+        assert_int_equal(f.live_blocks, 0);
+        if (status != HY_OK) {
+            assert_fails(status, HY_E_NOMEM, &err, NULL);
+            assert_null(sample.group);
+        }
+        hy__gpu_sample_destroy(&r->gpu, &sample);
+    }
+    assert_true(failures > 2); /* the code, the tables, and then it works */
+    hy__gpu_sample_kernels_free(&r->gpu, &kernels);
+    hy_sampler_destroy(s);
+}
+
 /* ---- running */
 
 static int run_library(rig *r)
@@ -724,6 +753,7 @@ static int run_library(rig *r)
         WITH_RIG(draws_agree_near_boundaries),
         WITH_RIG(bad_logits_are_noticed),
         WITH_RIG(some_samplers_stay_on_the_cpu),
+        WITH_RIG(memory_may_be_out),
     };
 #undef WITH_RIG
     return cmocka_run_group_tests_name(r->library, tests, NULL, NULL);

@@ -1,16 +1,18 @@
 // sample.wgsl: from logits to the next token, on the GPU: the chain of src/session/sampler.c.
 //
-// The token that is drawn goes into the ring of tokens, and the step moves on by one position, so that the next step can
-// be run behind this one with no word from the CPU.  See sample.h for the buffers.
+// The token that is drawn goes into the ring of tokens, and the step moves on by one position, so
+// that the next step can be run behind this one with no word from the CPU.  See sample.h for the
+// buffers.
 //
-// Entry points, each of 256 lanes.  Greedy: greedy_part by `groups` workgroups, then greedy_end by one.
-// Otherwise: make_keys and find_best by `groups` workgroups, then draw by one.
+// Entry points, each of 256 lanes.  Greedy: greedy_part by `groups` workgroups, then greedy_end by
+// one. Otherwise: make_keys and find_best by `groups` workgroups, then draw by one.
 //
-// There is no floating point in here.  The CPU's chain works on doubles; logits, bias and penalties are the same doubles
-// here, put together from 32-bit integers, so that the order of the candidates is the same in every case, ties included.
-// Weights exp(...) are fixed-point numbers with a relative error below 2^-30, their sums are exact: a draw differs
-// from the CPU's only where the random number is that near to a boundary between two tokens.  And it is the same
-// draw on every GPU: compilers may reorder floats, but not integers.
+// There is no floating point in here.  The CPU's chain works on doubles; logits, bias and penalties
+// are the same doubles here, put together from 32-bit integers, so that the order of the candidates
+// is the same in every case, ties included. Weights exp(...) are fixed-point numbers with a
+// relative error below 2^-30, their sums are exact: a draw differs from the CPU's only where the
+// random number is that near to a boundary between two tokens.  And it is the same draw on every
+// GPU: compilers may reorder floats, but not integers.
 //
 // 64-bit integers are vec2<u32>, low word first.
 
@@ -24,7 +26,7 @@ struct Step {
 struct Params {
     n_vocab: u32,
     groups: u32,     // workgroups that share the vocabulary
-    lists: u32,      // parts of a workgroup's share, a power of two up to 256: each tells its maximum
+    lists: u32,      // parts of a workgroup's share that tell their maximum, 1 to 256, a power of 2
     k: u32,          // candidates that top_k leaves, 1 to 1024
     mask_words: u32, // of each of the two sets of tokens at the beginning of `tables`
     n_bias: u32,
@@ -43,8 +45,8 @@ struct Params {
 const USE_TOP_P = 1u;
 const USE_MIN_P = 2u;
 
-// A double: magnitude * 2^e, the magnitude 0 or with 53 bits.  There are no infinite ones and no subnormal ones:
-// logits are single precision, and options do not take them so far.
+// A double: magnitude * 2^e, the magnitude 0 or with 53 bits.  There are no infinite ones and no
+// subnormal ones: logits are single precision, and options do not take them so far.
 struct Real {
     magnitude: vec2<u32>,
     e: i32,
@@ -70,7 +72,8 @@ struct Found {
 @group(0) @binding(1) var<storage, read_write> ring: array<u32>;
 @group(0) @binding(2) var<storage, read> logits: array<u32>;
 @group(0) @binding(3) var<uniform> params: Params;
-// Bits of tokens that may be sampled, bits of tokens that have a bias, then pairs (token, bias), ascending.
+// Bits of tokens that may be sampled, bits of tokens that have a bias, then pairs (token, bias),
+// ascending.
 @group(0) @binding(4) var<storage, read> tables: array<u32>;
 @group(0) @binding(5) var<storage, read_write> keys: array<vec2<u32>>;
 @group(0) @binding(6) var<storage, read_write> maxima: array<u32>;
@@ -96,7 +99,8 @@ fn wide_product(a: u32, b: u32) -> vec2<u32> {
     let x = a1 * b0;
     let y = a0 * b1;
     let middle = (low >> 16u) + (x & 0xffffu) + (y & 0xffffu);
-    return vec2<u32>((middle << 16u) | (low & 0xffffu), a1 * b1 + (x >> 16u) + (y >> 16u) + (middle >> 16u));
+    let high = a1 * b1 + (x >> 16u) + (y >> 16u) + (middle >> 16u);
+    return vec2<u32>((middle << 16u) | (low & 0xffffu), high);
 }
 
 fn high_product(a: u32, b: u32) -> u32 {
@@ -141,7 +145,8 @@ fn shifted_right(a: vec2<u32>, n: u32) -> vec2<u32> {
     return vec2<u32>(select(0u, a.y >> (n - 32u), n < 64u), 0u);
 }
 
-// The lowest bit of the result also tells whether a set bit was shifted out: all that rounding has to know of it.
+// The lowest bit of the result also tells whether a set bit was shifted out: all that rounding has
+// to know of it.
 fn shifted_sticky(a: vec2<u32>, n: u32) -> vec2<u32> {
     let s = shifted_right(a, n);
     let back = shifted_left(s, n);
@@ -160,7 +165,8 @@ fn full_product(a: vec2<u32>, b: vec2<u32>) -> vec4<u32> {
     let p10 = wide_product(a.y, b.x);
     let p11 = wide_product(a.y, b.y);
     let middle = plus(plus(vec2<u32>(p00.y, 0u), vec2<u32>(p01.x, 0u)), vec2<u32>(p10.x, 0u));
-    let upper = plus(plus(p11, vec2<u32>(p01.y, 0u)), plus(vec2<u32>(p10.y, 0u), vec2<u32>(middle.y, 0u)));
+    let carried = plus(vec2<u32>(p10.y, 0u), vec2<u32>(middle.y, 0u));
+    let upper = plus(plus(p11, vec2<u32>(p01.y, 0u)), carried);
     return vec4<u32>(upper, p00.x, middle.x);
 }
 
@@ -208,8 +214,8 @@ fn opposite(a: Real) -> Real {
 fn sum(x: Real, y: Real) -> Real {
     var a = x;
     var b = y;
-    if (is_zero(x.magnitude)
-        || (!is_zero(y.magnitude) && (x.e < y.e || (x.e == y.e && is_less(x.magnitude, y.magnitude))))) {
+    let x_is_less = x.e < y.e || (x.e == y.e && is_less(x.magnitude, y.magnitude));
+    if (is_zero(x.magnitude) || (!is_zero(y.magnitude) && x_is_less)) {
         a = y;
         b = x;
     }
@@ -235,8 +241,8 @@ fn product(a: Real, b: Real) -> Real {
     let high = plus(wide_product(a.magnitude.y, short), vec2<u32>(low.y, 0u));
     // 77 bits, high and low.x, to 63.
     let m = shifted_left(high, 18u) | vec2<u32>(low.x >> 14u, 0u);
-    return rounded(vec2<u32>(m.x | select(0u, 1u, (low.x & 0x3fffu) != 0u), m.y), a.e + b.e + 29 + 14,
-                   a.negative ^ b.negative);
+    let rest = select(0u, 1u, (low.x & 0x3fffu) != 0u);
+    return rounded(vec2<u32>(m.x | rest, m.y), a.e + b.e + 29 + 14, a.negative ^ b.negative);
 }
 
 // b as for product, and positive.
@@ -254,7 +260,8 @@ fn quotient(a: Real, b: Real) -> Real {
         q = shifted_left(q, 8u) | vec2<u32>(part / short, 0u);
         rest = part % short;
     }
-    return rounded(vec2<u32>(q.x | select(0u, 1u, rest != 0u), q.y), a.e - (b.e + 29) - 32, a.negative);
+    q.x |= select(0u, 1u, rest != 0u);
+    return rounded(q, a.e - (b.e + 29) - 32, a.negative);
 }
 
 // Keys have the order of the doubles that they are made of.
@@ -266,7 +273,8 @@ fn key_of_real(a: Real) -> vec2<u32> {
         return vec2<u32>(0u, 0x80000000u);
     }
     let bits = vec2<u32>(a.magnitude.x, (a.magnitude.y & 0xfffffu) | (u32(a.e + 1075) << 20u));
-    return select(bits | vec2<u32>(0u, 0x80000000u), ~(bits | vec2<u32>(0u, 0x80000000u)), a.negative == 1u);
+    let signed = bits | vec2<u32>(0u, 0x80000000u);
+    return select(signed, ~signed, a.negative == 1u);
 }
 
 fn real_of_key(key: vec2<u32>) -> Real {
@@ -276,14 +284,16 @@ fn real_of_key(key: vec2<u32>) -> Real {
     if (e == 0u) {
         return ZERO;
     }
-    return Real(vec2<u32>(bits.x, (bits.y & 0xfffffu) | 0x100000u), i32(e) - 1075, select(0u, 1u, negative));
+    let magnitude = vec2<u32>(bits.x, (bits.y & 0xfffffu) | 0x100000u);
+    return Real(magnitude, i32(e) - 1075, select(0u, 1u, negative));
 }
 
 // ---- reading the logits
 //
 // Blocks of 256 tokens go to the workgroups in turn; `at` counts the tokens of one workgroup.
 
-var<workgroup> seen: array<atomic<u32>, SHARE>; // how often each token of the share is in the history
+// How often each token of the share is in the history.
+var<workgroup> seen: array<atomic<u32>, SHARE>;
 
 fn count_history(group: u32, lane: u32) {
     for (var i = lane; i < SHARE; i += LANES) {
@@ -379,7 +389,10 @@ fn put_token(token: u32) {
 }
 
 fn failure_of(best: vec2<u32>) -> u32 {
-    return select(select(0u, FAILED_NONE, all(best == NO_KEY)), FAILED_NUMBER, all(best == BAD_KEY));
+    if (all(best == BAD_KEY)) {
+        return FAILED_NUMBER;
+    }
+    return select(0u, FAILED_NONE, all(best == NO_KEY));
 }
 
 fn put_failure(failure: u32) {
@@ -408,13 +421,15 @@ fn reduce_best(lane: u32) {
 }
 
 @compute @workgroup_size(LANES)
-fn greedy_part(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn greedy_part(@builtin(workgroup_id) group: vec3<u32>,
+               @builtin(local_invocation_index) lane: u32) {
     if (params.last_n > 0u) {
         count_history(group.x, lane);
     }
     var mine = vec4<u32>(NO_KEY, 0xffffffffu, 0u);
     var at = lane;
-    for (var token = group.x * LANES + lane; token < params.n_vocab; token += params.groups * LANES) {
+    let all_lanes = params.groups * LANES;
+    for (var token = group.x * LANES + lane; token < params.n_vocab; token += all_lanes) {
         let item = vec4<u32>(key_of_token(token, at), token, 0u);
         if (is_before(item, mine)) {
             mine = item;
@@ -451,8 +466,9 @@ fn greedy_end(@builtin(local_invocation_index) lane: u32) {
 
 // ---- the k best
 //
-// The share of each workgroup is divided into `lists`, together at least 4 k (or one for each token).  The k-th largest
-// of their maxima is not above the k-th largest of all logits; little more than k tokens reach it, unless many are equal.
+// The share of each workgroup is divided into `lists`, together at least 4 k (or one for each
+// token).  The k-th largest of their maxima is not above the k-th largest of all logits; little
+// more than k tokens reach it, unless many are equal.
 
 var<workgroup> lane_max: array<u32, LANES>;
 
@@ -463,7 +479,8 @@ fn make_keys(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     }
     var largest = 0u;
     var at = lane;
-    for (var token = group.x * LANES + lane; token < params.n_vocab; token += params.groups * LANES) {
+    let all_lanes = params.groups * LANES;
+    for (var token = group.x * LANES + lane; token < params.n_vocab; token += all_lanes) {
         let key = key_of_token(token, at);
         keys[token] = key;
         largest = max(largest, key.y);
@@ -487,7 +504,8 @@ var<workgroup> bins: array<atomic<u32>, LANES>;
 var<workgroup> sums: array<vec2<u32>, LANES>; // of lanes, for running sums
 var<workgroup> picked: vec2<u32>;
 
-// The digit of the element with this rank (1: the largest), and its rank among those with the same digit.
+// The digit of the element with this rank (1: the largest), and its rank among those with the same
+// digit.
 fn pick_digit(rank: u32, lane: u32) -> vec2<u32> {
     workgroupBarrier();
     let digit = LANES - 1u - lane;
@@ -511,11 +529,33 @@ fn pick_digit(rank: u32, lane: u32) -> vec2<u32> {
     return picked;
 }
 
-// The k-th largest of the maxima.
-fn threshold(lane: u32) -> u32 {
+// The k-th largest of at most LANES maxima: the one that fewer than k are above, and k are not
+// below.
+fn threshold_of_few(n: u32, lane: u32) -> u32 {
+    var mine = 0u;
+    if (lane < n) {
+        mine = maxima[lane];
+    }
+    lane_max[lane] = mine;
+    workgroupBarrier();
+    var above = 0u;
+    var not_below = 0u;
+    for (var i = 0u; i < LANES; i++) {
+        let x = lane_max[i];
+        above += select(0u, 1u, x > mine);
+        not_below += select(0u, 1u, x >= mine);
+    }
+    if (above < params.k && not_below >= params.k) {
+        picked.x = mine;
+    }
+    workgroupBarrier();
+    return picked.x;
+}
+
+// The k-th largest of the maxima, digit by digit.
+fn threshold_of_many(n: u32, lane: u32) -> u32 {
     atomicStore(&bins[lane], 0u);
     workgroupBarrier();
-    let n = params.groups * params.lists;
     var rank = params.k;
     var value = 0u;
     for (var i = 0u; i < 4u; i++) {
@@ -535,8 +575,16 @@ fn threshold(lane: u32) -> u32 {
 
 @compute @workgroup_size(LANES)
 fn find_best(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let lowest = max(threshold(lane), 1u);
-    for (var token = group.x * LANES + lane; token < params.n_vocab; token += params.groups * LANES) {
+    let n = params.groups * params.lists;
+    var lowest = 0u;
+    if (n <= LANES) {
+        lowest = threshold_of_few(n, lane);
+    } else {
+        lowest = threshold_of_many(n, lane);
+    }
+    lowest = max(lowest, 1u);
+    let all_lanes = params.groups * LANES;
+    for (var token = group.x * LANES + lane; token < params.n_vocab; token += all_lanes) {
         let key = keys[token];
         if (key.y >= lowest) {
             let slot = atomicAdd(&found.n, 1u);
@@ -554,13 +602,15 @@ var<workgroup> n_left: atomic<u32>;
 var<workgroup> order: array<u32, CAPACITY>; // what is sorted by, the largest first
 var<workgroup> slots: array<u32, CAPACITY>; // which of the items it belongs to
 
-// The word of a token that decides before those with a larger number: key, then the smaller token first.
+// The word of a token that decides before those with a larger number: key, then the smaller token
+// first.
 fn sort_word(token: u32, word: u32) -> u32 {
     let key = keys[token];
     return select(select(~token, key.x, word == 1u), key.y, word == 0u);
 }
 
-// For when more tokens reach the threshold than can be sorted: exactly the k best of all become the items.
+// For when more tokens reach the threshold than can be sorted: exactly the k best of all become the
+// items.
 fn select_exactly(lane: u32) {
     atomicStore(&bins[lane], 0u);
     if (lane == 0u) {
@@ -574,9 +624,9 @@ fn select_exactly(lane: u32) {
         let shift = 24u - 8u * (i % 4u);
         for (var token = lane; token < params.n_vocab; token += LANES) {
             let x = sort_word(token, word);
-            let same = (i % 4u == 0u || x >> (shift + 8u) == last[word])
-                && (word < 1u || sort_word(token, 0u) == last.x) && (word < 2u || sort_word(token, 1u) == last.y);
-            if (same) {
+            if ((i % 4u == 0u || x >> (shift + 8u) == last[word])
+                && (word < 1u || sort_word(token, 0u) == last.x)
+                && (word < 2u || sort_word(token, 1u) == last.y)) {
                 atomicAdd(&bins[(x >> shift) & 0xffu], 1u);
             }
         }
@@ -608,22 +658,24 @@ fn exchange(a: u32, b: u32) {
     slots[b] = slot;
 }
 
-// A bitonic sort in which each exchange puts the larger in front, so that n need not be a power of two.
+// A bitonic sort in which each exchange puts the larger in front, so that n need not be a power of
+// two.
 fn sort(n: u32, lane: u32) {
     workgroupBarrier();
     for (var size = 2u; size / 2u < n; size *= 2u) {
+        // In each block the first with the last, the second with the last but one, and so on.
         let half = size / 2u;
-        for (var i = lane; i / half * size < n; i += LANES) {
-            let start = i / half * size;
-            let other = start + size - 1u - i % half;
+        for (var i = lane; i < n; i += LANES) {
+            let first = 2u * i - (i & (half - 1u));
+            let other = (first | (size - 1u)) - (i & (half - 1u));
             if (other < n) {
-                exchange(start + i % half, other);
+                exchange(first, other);
             }
         }
         workgroupBarrier();
         for (var stride = size / 4u; stride > 0u; stride /= 2u) {
-            for (var i = lane; i / stride * stride * 2u < n; i += LANES) {
-                let first = i / stride * stride * 2u + i % stride;
+            for (var i = lane; i < n; i += LANES) {
+                let first = 2u * i - (i & (stride - 1u));
                 if (first + stride < n) {
                     exchange(first, first + stride);
                 }
@@ -633,13 +685,14 @@ fn sort(n: u32, lane: u32) {
     }
 }
 
-// Sum of what the lanes before this one have.  sums[LANES - 1] is then the sum of all.
-fn sum_before(own: vec2<u32>, lane: u32) -> vec2<u32> {
+// Sum of what the lanes before this one have, of those that have anything: the first `lanes`, to
+// which this lane need not belong.  The sum of all is then sums[lanes - 1].
+fn sum_before(own: vec2<u32>, lane: u32, lanes: u32) -> vec2<u32> {
     var total = own;
     workgroupBarrier();
     sums[lane] = own;
     workgroupBarrier();
-    for (var n = 1u; n < LANES; n *= 2u) {
+    for (var n = 1u; n < lanes; n *= 2u) {
         if (lane >= n) {
             total = plus(total, sums[lane - n]);
         }
@@ -650,7 +703,8 @@ fn sum_before(own: vec2<u32>, lane: u32) -> vec2<u32> {
     return minus(total, own);
 }
 
-// 2^x - 1 in 2^-32, of x in 2^-32: the series of exp(x ln 2), whose coefficients these are, in 2^-32.
+// 2^x - 1 in 2^-32, of x in 2^-32: the series of exp(x ln 2), whose coefficients these are, in
+// 2^-32.
 fn power_of_two(x: u32) -> u32 {
     var p = high_product(0x2u, x) + 0x1eu;
     p = high_product(p, x) + 0x1b5u;
@@ -695,6 +749,7 @@ fn weight(logit: Real, largest: Real, factor: Factor) -> vec2<u32> {
 // How many of the first n items, likeliest first, reach top_p together.
 fn count_top_p(n: u32, lane: u32) {
     let per_lane = (n + LANES - 1u) / LANES;
+    let lanes = (n + per_lane - 1u) / per_lane;
     let begin = lane * per_lane;
     let end = min(begin + per_lane, n);
     let largest = real_of_key(found.items[slots[0]].xy);
@@ -705,9 +760,10 @@ fn count_top_p(n: u32, lane: u32) {
         weights[i - begin] = w;
         own = plus(own, w);
     }
-    var before = sum_before(own, lane);
-    // An item is kept if the sum before it is below top_p of all: below the next whole number, if it is not one.
-    let p = full_product(sums[LANES - 1u], params.top_p);
+    var before = sum_before(own, lane, lanes);
+    // An item is kept if the sum before it is below top_p of all: below the next whole number, if
+    // that is not one.
+    let p = full_product(sums[lanes - 1u], params.top_p);
     let limit = plus(p.xy, vec2<u32>(select(1u, 0u, is_zero(p.zw)), 0u));
     for (var i = begin; i < end; i++) {
         if (i == 0u || is_less(before, limit)) {
@@ -748,12 +804,13 @@ fn mixed(x: vec2<u32>) -> vec2<u32> {
 // Of the token behind the step's: 53 bits, at the top.
 fn random_bits() -> vec2<u32> {
     let place = plus(vec2<u32>(step.pos, 0u), vec2<u32>(2u, 0u));
-    let bits = mixed(plus(params.random, product_modulo(place, vec2<u32>(0x7f4a7c15u, 0x9e3779b9u))));
+    let golden = vec2<u32>(0x7f4a7c15u, 0x9e3779b9u);
+    let bits = mixed(plus(params.random, product_modulo(place, golden)));
     return bits & vec2<u32>(0xfffff800u, 0xffffffffu);
 }
 
-// Draws one of the first n items: in order of the tokens, the one that takes the running sum of weights past the random
-// number's part of their total.
+// Draws one of the first n items: in order of the tokens, the one that takes the running sum of
+// weights past the random number's part of their total.
 fn draw_from(n: u32, lane: u32) {
     let largest = real_of_key(found.items[slots[0]].xy);
     let random = random_bits();
@@ -763,6 +820,7 @@ fn draw_from(n: u32, lane: u32) {
     }
     sort(n, lane);
     let per_lane = (n + LANES - 1u) / LANES;
+    let lanes = (n + per_lane - 1u) / per_lane;
     let begin = lane * per_lane;
     let end = min(begin + per_lane, n);
     var weights: array<vec2<u32>, PER_LANE>;
@@ -772,8 +830,8 @@ fn draw_from(n: u32, lane: u32) {
         weights[i - begin] = w;
         own = plus(own, w);
     }
-    var before = sum_before(own, lane);
-    let drawn_at = full_product(random, sums[LANES - 1u]).xy;
+    var before = sum_before(own, lane, lanes);
+    let drawn_at = full_product(random, sums[lanes - 1u]).xy;
     for (var i = begin; i < end; i++) {
         let behind = plus(before, weights[i - begin]);
         if (!is_less(drawn_at, before) && is_less(drawn_at, behind)) {
