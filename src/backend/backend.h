@@ -10,6 +10,7 @@
 
 #include "fuse/expr.h"
 #include "graph/graph.h"
+#include "halyard/sampler.h"
 #include "halyard/unstable.h"
 #include "plan/plan.h"
 
@@ -31,7 +32,7 @@ typedef struct hy__backend_opts {
     hy_type cache_k, cache_v; /* of KV caches: among the backend's cache_types */
 } hy__backend_opts;
 
-enum { HY__MOST_CACHE_TYPES = 4 };
+enum { HY__MOST_CACHE_TYPES = 4, HY__MOST_AHEAD = 32 };
 
 /* One step: n tokens at positions pos, pos + 1, ... */
 typedef struct hy__step_args {
@@ -77,6 +78,17 @@ typedef struct hy__backend {
     uint32_t (*step_tokens)(const void *session);
     /* As hy_session_spared_bytes; NULL: always 0. */
     uint64_t (*spared_bytes)(const void *session, uint32_t phase);
+
+    /* Steps that the backend takes without the host, drawing the tokens itself; NULL: it cannot.
+     * begin: tokens [n] are those so far and the one to be evaluated next; HY_E_UNSUPPORTED: not with
+     * this sampler.  submit: n <= HY__MOST_AHEAD more steps; at most two batches are on their way.
+     * collect: what the steps of the oldest batch drew.  rewind: the state is again what it was
+     * before the batch that was collected last. */
+    hy_status (*ahead_begin)(void *session, const hy_sampler *sampler, uint64_t sampler_id,
+                             const hy_token *tokens, size_t n, hy_error *err);
+    hy_status (*ahead_submit)(void *session, uint32_t n, hy_error *err);
+    hy_status (*ahead_collect)(void *session, hy_token *out, hy_error *err);
+    hy_status (*ahead_rewind)(void *session, hy_error *err);
 
     /* The state as f32: the recurrent block (plan order), then every KV cache as [n_pos][n].  write
      * makes it the state; data NULL: all zeros, n_pos 0. */

@@ -12,10 +12,13 @@
  * A sampler owns a copy of its options and is immutable: any thread may call hy_sampler_pick. */
 #include "sampler.h"
 
+#include <stdatomic.h>
+
 typedef hy__candidate candidate;
 
 struct hy_sampler {
     hy_env env;
+    uint64_t id;
     hy_sampler_opts opts; /* defaults filled in; logit_bias is not used */
     double log_min_p;     /* natural logarithm */
     candidate *bias;      /* ascending id; logit is what is added; NULL: none */
@@ -254,7 +257,9 @@ hy_status hy_sampler_create(const hy_sampler_opts *opts, const hy_tokenizer *t, 
     if (!s) {
         return HY_E_NOMEM;
     }
+    static atomic_uint_least64_t last_id;
     s->env = resolved;
+    s->id = (uint64_t)atomic_fetch_add(&last_id, 1) + 1;
     s->opts = o;
     s->log_min_p = o.min_p > 0 ? hy__log(o.min_p) : 0.0;
     hy_status status = copy_bias(s, t, err);
@@ -652,7 +657,8 @@ hy_status hy_sampler_pick(const hy_sampler *s, const float *logits, uint32_t n_v
 
 hy__sampler_view hy__sampler_look(const hy_sampler *s)
 {
-    return (hy__sampler_view){.opts = s->opts,
+    return (hy__sampler_view){.id = s->id,
+                              .opts = s->opts,
                               .penalties = has_penalties(&s->opts),
                               .log_min_p = s->log_min_p,
                               .random_key = random_key(s->opts.seed),

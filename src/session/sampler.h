@@ -14,6 +14,7 @@ typedef struct hy__candidate {
 
 /* Pointers are the sampler's, and live as long as it. */
 typedef struct hy__sampler_view {
+    uint64_t id;          /* no other sampler of this process has it */
     hy_sampler_opts opts; /* defaults filled in; of the bias, n_bias and bias count */
     bool penalties;       /* whether the history matters */
     double log_min_p;     /* natural logarithm; 0 if min_p is off */

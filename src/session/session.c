@@ -279,18 +279,34 @@ static uint32_t rows_of_step(const hy_session *s, uint32_t n)
 
 hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
 {
-    const hy_model *m = s->model;
+    bool done = false;
     *step = (hy_step){.pending = s->n_pending, .n_logits = s->n_logits};
     if (s->n_pending == 0) {
         return HY_OK;
     }
-    const uint32_t most =
+    if (atomic_exchange(&s->cancel, false)) {
+        return hy__fail(err, HY_E_CANCELLED, "cancelled before the step");
+    }
+    HY_TRY(hy__ahead_step(s, &done, err));
+    if (done) {
+        s->n_logits = 1;
+        *step = (hy_step){.done = 1, .n_logits = 1};
+        return HY_OK;
+    }
+    return hy__session_step(s, s->n_pending, step, err);
+}
+
+hy_status hy__session_step(hy_session *s, size_t wanted, hy_step *step, hy_error *err)
+{
+    const hy_model *m = s->model;
+    const size_t most =
         m->backend->step_tokens ? m->backend->step_tokens(s->backend) : s->opts.n_batch;
-    const uint32_t n = (uint32_t)HY_MIN(s->n_pending, (size_t)most);
+    const uint32_t n = (uint32_t)HY_MIN(wanted, most);
+    *step = (hy_step){.pending = s->n_pending, .n_logits = s->n_logits};
     const hy__step_args args = {
         .tokens = s->tokens + s->n_done,
         .n = n,
-        .n_out = rows_of_step(s, n),
+        .n_out = n == wanted ? HY_MAX(rows_of_step(s, n), !s->opts.all_logits) : rows_of_step(s, n),
         .pos = s->n_done,
         .logits = s->logits,
         .cancel = &s->cancel,
@@ -299,9 +315,6 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
         .profile = s->profile,
         .profile_user = s->profile_user,
     };
-    if (atomic_exchange(&s->cancel, false)) {
-        return hy__fail(err, HY_E_CANCELLED, "cancelled before the step");
-    }
     s->n_logits = 0; /* the buffer is being overwritten */
     step->n_logits = 0;
     hy_status status = m->backend->step(s->backend, &args, err);
@@ -323,8 +336,22 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
     return HY_OK;
 }
 
+/* What is const to the caller is still ours to bring up to date. */
+static hy_status settle(const hy_session *s, bool logits, hy_error *err)
+{
+    return hy__ahead_settle((hy_session *)(uintptr_t)s, logits, err);
+}
+
 const float *hy_session_logits(const hy_session *s, uint32_t row)
 {
+    if (s->ahead.active) {
+        /* Who looks at logits will do it again. */
+        ((hy_session *)(uintptr_t)s)->ahead.off = true;
+        ((hy_session *)(uintptr_t)s)->ahead.off_id = s->ahead.sampler_id;
+        if (settle(s, true, NULL) != HY_OK) {
+            return NULL;
+        }
+    }
     return row < s->n_logits ? s->logits + (size_t)row * s->model->info.n_vocab : NULL;
 }
 
@@ -336,12 +363,19 @@ hy_status hy_session_sample(hy_session *s, const hy_sampler *sampler, hy_token *
             err, HY_E_ARG,
             "there are no logits to sample from: tokens must be appended and stepped first");
     }
-    return hy_sampler_pick(sampler, hy_session_logits(s, s->n_logits - 1), s->model->info.n_vocab,
-                           s->tokens, s->n_done, s->n_done, &s->mu, out, err);
+    if (hy__ahead_sample(s, sampler, out)) {
+        return HY_OK;
+    }
+    HY_TRY(settle(s, true, err));
+    HY_TRY(hy_sampler_pick(sampler, hy_session_logits(s, s->n_logits - 1), s->model->info.n_vocab,
+                           s->tokens, s->n_done, s->n_done, &s->mu, out, err));
+    hy__ahead_sampled(s, sampler, *out);
+    return HY_OK;
 }
 
 void hy_session_reset(hy_session *s)
 {
+    s->ahead = (hy__ahead){0};
     /* Zeroing a state that exists cannot fail. */
     (void)s->model->backend->state_write(s->backend, 0, NULL, NULL);
     s->n_done = s->n_pending = 0;
@@ -383,6 +417,7 @@ hy_status hy_session_snapshot(const hy_session *s, hy_state **out, hy_error *err
 {
     hy_state *state;
     *out = NULL;
+    HY_TRY(settle(s, true, err));
     HY_TRY(hy__state_create(s->model, s->n_done, s->n_logits > 0, &state, err));
     const hy_status status = s->model->backend->state_read(s->backend, s->n_done, state->data, err);
     if (status != HY_OK) {
@@ -420,6 +455,7 @@ hy_status hy_session_restore(hy_session *s, const hy_state *state, hy_error *err
                         (unsigned long long)state->n_tokens, s->opts.n_ctx);
     }
     HY_TRY(reserve(s, (size_t)state->n_tokens, err));
+    s->ahead = (hy__ahead){0};
     HY_TRY(s->model->backend->state_write(s->backend, state->n_tokens, state->data, err));
     if (state->n_tokens > 0) {
         memcpy(s->tokens, state->tokens, (size_t)state->n_tokens * sizeof *s->tokens);

@@ -4,6 +4,27 @@
 
 #include "model/model.h"
 
+/* Steps that the backend takes without waiting for the host.  A session that is stepped with the
+ * very token that was drawn from its logits begins it: from then on the backend draws the tokens,
+ * some steps ahead, and sample, append and step only hand them out.  Whoever does anything else
+ * (another token, another sampler, logits, a snapshot) brings the backend back to where the session
+ * is: hy__ahead_settle. */
+typedef struct hy__ahead {
+    bool active;
+    bool off; /* the sampler off_id must work on the host, or logits are looked at */
+    uint64_t off_id;
+    const hy_sampler *sampler; /* that drew `sampled` at position sampled_at; NULL: none */
+    uint64_t sampler_id;
+    hy_token sampled;
+    size_t sampled_at;
+    size_t start; /* position of the first step of the batch at hand */
+    size_t next;  /* of the first one that was not submitted */
+    uint32_t n;   /* steps of the batch at hand; what they drew: */
+    hy_token drawn[HY__MOST_AHEAD];
+    uint32_t in_flight; /* steps of the batch behind it; 0: there is none */
+    uint32_t size;      /* of the next batch */
+} hy__ahead;
+
 struct hy_session {
     const hy_model *model;
     hy_session_opts opts; /* resolved; names of types are constants */
@@ -20,7 +41,21 @@ struct hy_session {
     void *trace_user;
     hy_profile profile;
     void *profile_user;
+    hy__ahead ahead;
 };
+
+/* session.c: evaluates at most `most` pending tokens. */
+hy_status hy__session_step(hy_session *s, size_t most, hy_step *step, hy_error *err);
+
+/* ahead.c.  The pending token, if the backend drew it or can draw what follows; *done: it was
+ * evaluated. */
+hy_status hy__ahead_step(hy_session *s, bool *done, hy_error *err);
+/* The token that the backend drew behind the last one; false: the host must. */
+bool hy__ahead_sample(hy_session *s, const hy_sampler *sampler, hy_token *out);
+/* The host drew this one. */
+void hy__ahead_sampled(hy_session *s, const hy_sampler *sampler, hy_token token);
+/* The backend is where the session is; logits: and the logits of the last token are there. */
+hy_status hy__ahead_settle(hy_session *s, bool logits, hy_error *err);
 
 struct hy_state {
     hy_env env;

@@ -12,9 +12,8 @@ static const hy__gpu_program *program_of(const hy__gpu_session *s, const hy__ste
     return args->n == 1 ? &s->model->decode : &s->model->prefill;
 }
 
-/* Dispatches first to end - 1. */
-static void encode(hy__gpu_session *s, const hy__step_args *args, uint32_t first, uint32_t end,
-                   WGPUComputePassEncoder pass)
+void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t first, uint32_t end,
+                    WGPUComputePassEncoder pass)
 {
     const hy__gpu_model *m = s->model;
     const hy__gpu_lib *lib = &m->gpu.lib;
@@ -63,11 +62,12 @@ static void encode_timed(hy__gpu_session *s, const hy__step_args *args, WGPUComm
                                                .endOfPassWriteIndex = 2 * phase + 1};
         WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(
             encoder, &(WGPUComputePassDescriptor){.timestampWrites = &times});
-        encode(s, args, first, end, pass);
+        hy__gpu_encode(s, args, first, end, pass);
         lib->ComputePassEncoderEnd(pass);
         lib->ComputePassEncoderRelease(pass);
     }
-    lib->CommandEncoderResolveQuerySet(encoder, s->queries, 0, 2 * s->model->f->n_phases, s->times, 0);
+    lib->CommandEncoderResolveQuerySet(encoder, s->queries, 0, 2 * s->model->f->n_phases, s->times,
+                                       0);
 }
 
 static hy_status prepare_times(hy__gpu_session *s, hy_error *err)
@@ -81,8 +81,9 @@ static hy_status prepare_times(hy__gpu_session *s, hy_error *err)
     if (!s->queries) {
         s->queries = gpu->lib.DeviceCreateQuerySet(
             gpu->device, &(WGPUQuerySetDescriptor){.type = WGPUQueryType_Timestamp, .count = n});
-        HY_TRY(hy__gpu_buffer(gpu, 8 * (uint64_t)n, WGPUBufferUsage_QueryResolve | WGPUBufferUsage_CopySrc,
-                              "times", &s->times, err));
+        HY_TRY(hy__gpu_buffer(gpu, 8 * (uint64_t)n,
+                              WGPUBufferUsage_QueryResolve | WGPUBufferUsage_CopySrc, "times",
+                              &s->times, err));
     }
     return hy__gpu_check(gpu, err);
 }
@@ -130,7 +131,7 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
         encode_timed(s, args, encoder);
     } else {
         WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
-        encode(s, args, 0, program_of(s, args)->n, pass);
+        hy__gpu_encode(s, args, 0, program_of(s, args)->n, pass);
         lib->ComputePassEncoderEnd(pass);
         lib->ComputePassEncoderRelease(pass);
     }

@@ -359,12 +359,15 @@ void hy__gpu_session_destroy(void *session)
     hy__gpu_model *m = s->model;
     free_groups(s, s->groups[0], &m->decode);
     free_groups(s, s->groups[1], &m->prefill);
-    const WGPUBuffer buffers[] = {s->arena,    s->state[0],      s->state[1],      s->codes,
-                                  s->cache,    s->angles,        s->tokens,        s->step,
-                                  s->readback, s->decode_places, s->prefill_places, s->times};
+    const WGPUBuffer buffers[] = {
+        s->arena,          s->state[0],       s->state[1],       s->codes,
+        s->cache,          s->angles,         s->tokens,         s->step,
+        s->readback,       s->decode_places,  s->prefill_places, s->times,
+        s->ahead.saved[0], s->ahead.saved[1], s->ahead.read[0],  s->ahead.read[1]};
     for (size_t i = 0; i < HY_COUNT(buffers); i++) {
         hy__gpu_buffer_free(&m->gpu, buffers[i]);
     }
+    hy__gpu_sample_destroy(&m->gpu, &s->ahead.sample);
     if (s->queries) {
         m->gpu.lib.QuerySetRelease(s->queries);
     }

@@ -10,6 +10,7 @@ static void model_destroy(void *model)
         return;
     }
     const hy_env env = m->env;
+    hy__gpu_sample_kernels_free(&m->gpu, &m->sample_kernels);
     hy__gpu_program_finish(m);
     hy__gpu_weights_finish(m);
     hy__gpu_close(&m->gpu);
@@ -77,6 +78,10 @@ const hy__backend hy__backend_webgpu = {
     .step = hy__gpu_step,
     .commit = hy__gpu_commit,
     .step_tokens = hy__gpu_step_tokens,
+    .ahead_begin = hy__gpu_ahead_begin,
+    .ahead_submit = hy__gpu_ahead_submit,
+    .ahead_collect = hy__gpu_ahead_collect,
+    .ahead_rewind = hy__gpu_ahead_rewind,
     .state_read = hy__gpu_state_read,
     .state_write = hy__gpu_state_write,
 };

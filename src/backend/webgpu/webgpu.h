@@ -18,6 +18,7 @@
 #include "device.h"
 #include "formats.h"
 #include "render/render.h"
+#include "sample.h"
 
 /* ---- weights (weights.c) */
 
@@ -103,6 +104,7 @@ typedef struct hy__gpu_model {
     hy__gpu_entry *entries;
     uint32_t n_entries, cap_entries;
     hy__gpu_program decode, prefill;
+    hy__gpu_sample_kernels sample_kernels;
     uint32_t workers; /* workgroups that run at once, roughly */
     bool subgroups;
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
@@ -173,10 +175,25 @@ typedef struct hy__gpu_session {
     uint64_t *angles_at;            /* [n_values] elements */
     WGPUBindGroup *groups[2];       /* [parity * dispatches + dispatch] of decode, prefill */
     uint32_t current;               /* state that a step reads */
+    struct {
+        bool has_sampler;
+        uint64_t sampler_id, pos; /* of the first step that is not submitted */
+        hy__gpu_sample sample;
+        WGPUBuffer saved[2], read[2]; /* of batches, even and odd ones */
+        uint32_t steps[2], submitted, collected;
+    } ahead;
 } hy__gpu_session;
 
 hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void **out, hy_error *err);
 void hy__gpu_session_destroy(void *session);
+/* Dispatches first to end - 1 of the program for args->n tokens. */
+void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t first, uint32_t end,
+                    WGPUComputePassEncoder pass);
+hy_status hy__gpu_ahead_begin(void *session, const hy_sampler *sampler, uint64_t sampler_id, const hy_token *tokens,
+                              size_t n, hy_error *err);
+hy_status hy__gpu_ahead_submit(void *session, uint32_t n, hy_error *err);
+hy_status hy__gpu_ahead_collect(void *session, hy_token *out, hy_error *err);
+hy_status hy__gpu_ahead_rewind(void *session, hy_error *err);
 hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err);
 void hy__gpu_commit(void *session);
 hy_status hy__gpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
