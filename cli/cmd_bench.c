@@ -58,8 +58,22 @@ static hy_status evaluate(engine *e, const hy_token *ids, size_t n, hy_error *er
     return status;
 }
 
+/* Tokens one by one, each the likeliest after those before. */
+static hy_status generate(engine *e, const hy_sampler *greedy, const hy_token *first, uint32_t n,
+                          hy_error *err)
+{
+    hy_token id = *first;
+    hy_status status = evaluate(e, &id, 1, err);
+    for (uint32_t i = 1; status == HY_OK && i < n; i++) {
+        status = hy_session_sample(e->session, greedy, &id, err);
+        status = status == HY_OK ? evaluate(e, &id, 1, err) : status;
+    }
+    return status;
+}
+
 /* One run of a test; *ns is its time. */
-static hy_status run_once(engine *e, const test *t, hy_token *ids, double *ns, hy_error *err)
+static hy_status run_once(engine *e, const test *t, const hy_sampler *greedy, hy_token *ids,
+                          double *ns, hy_error *err)
 {
     const uint32_t n = t->n_prompt ? t->n_prompt : t->n_gen;
     uint64_t state = 1;
@@ -71,6 +85,8 @@ static hy_status run_once(engine *e, const test *t, hy_token *ids, double *ns, h
     const uint64_t start = term_now_ns();
     if (t->n_prompt) {
         status = evaluate(e, ids, n, err);
+    } else if (greedy) {
+        status = generate(e, greedy, ids, n, err);
     } else {
         for (uint32_t i = 0; status == HY_OK && i < n; i++) {
             status = evaluate(e, &ids[i], 1, err);
@@ -81,13 +97,13 @@ static hy_status run_once(engine *e, const test *t, hy_token *ids, double *ns, h
 }
 
 /* The measured runs of a test, after the one that is not counted. */
-static hy_status run_all(bench *b, test *t, hy_token *ids, hy_error *err)
+static hy_status run_all(bench *b, test *t, const hy_sampler *greedy, hy_token *ids, hy_error *err)
 {
     engine *e = &b->e;
     const uint32_t n = t->n_prompt ? t->n_prompt : t->n_gen;
     hy_status status = HY_OK;
     if (OPT(e->o, BENCH_WARMUP)->on) {
-        status = run_once(e, t, ids, &t->ns[0], err);
+        status = run_once(e, t, greedy, ids, &t->ns[0], err);
     }
     if (status == HY_OK && b->profiles) {
         status = hy_session_set_profile(e->session, profile_phase, &t->phases, err);
@@ -96,7 +112,7 @@ static hy_status run_all(bench *b, test *t, hy_token *ids, hy_error *err)
         if (b->profiles) {
             profile_begin(&t->phases);
         }
-        status = run_once(e, t, ids, &t->ns[r], err);
+        status = run_once(e, t, greedy, ids, &t->ns[r], err);
         t->speed[r] = t->ns[r] > 0 ? n * 1e9 / t->ns[r] : 0;
         if (b->profiles) {
             profile_end(&t->phases, n, t->ns[r]);
@@ -125,7 +141,14 @@ static int run_test(bench *b, test *t)
         hy_error err = {HY_OK, ""};
         term_cancel_on_interrupt(e->session);
         term_utc(t->time, sizeof t->time);
-        const hy_status status = run_all(b, t, ids, &err);
+        /* A backend that draws tokens itself is measured doing so. */
+        const hy_sampler_opts greedy_opts = {.size = sizeof greedy_opts, .greedy = true};
+        hy_sampler *greedy = NULL;
+        hy_status status = hy_model_draws_ahead(e->model)
+                               ? hy_sampler_create(&greedy_opts, NULL, NULL, &greedy, &err)
+                               : HY_OK;
+        status = status == HY_OK ? run_all(b, t, greedy, ids, &err) : status;
+        hy_sampler_destroy(greedy);
         term_cancel_on_interrupt(NULL);
         code = status == HY_OK ? CLI_OK : cli_error(o, &err);
         if (code == CLI_OK && t->phases.lost) {

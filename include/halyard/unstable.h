@@ -164,6 +164,10 @@ typedef void (*hy_trace)(void *user, const char *name, int32_t layer, uint32_t n
 /* trace NULL: none.  Backends that cannot show intermediate values return HY_E_UNSUPPORTED. */
 HY_API hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user, hy_error *err);
 
+/* Whether the backend draws tokens itself, steps ahead of the host, for a session that is stepped
+ * with what it draws. */
+HY_API bool hy_model_draws_ahead(const hy_model *m);
+
 /* ---- times */
 
 /* Called by hy_session_step behind the work of a step, once for each phase that ran, in their

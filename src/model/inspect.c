@@ -176,6 +176,11 @@ hy_status hy_model_plan_kernel(const hy_model *m, uint32_t i, hy_plan_role role,
     return HY_OK;
 }
 
+bool hy_model_draws_ahead(const hy_model *m)
+{
+    return m->backend->ahead_begin != NULL;
+}
+
 void hy_model_plan_free(const hy_model *m, char *text)
 {
     hy__free(&m->graph.env, text);
