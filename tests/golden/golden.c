@@ -1,6 +1,8 @@
 /* golden.c: see golden.h. */
 #include "golden.h"
 
+#include <math.h>
+
 static json_t *parsed(json_t *j, const json_error_t *e, const char *path)
 {
     if (!j) {
@@ -144,4 +146,88 @@ void run_greedy(const hy_model *m, const hy_token *ids, size_t n_ids, hy_token *
         assert_ok(hy_session_append(s, &out[i], 1, &err), &err);
     }
     hy_session_destroy(s);
+}
+
+/* ---- how far logits are from exact ones */
+
+/* log of the sum of exp */
+static double log_total(const float *logits, uint32_t n)
+{
+    double most = -HUGE_VAL, sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        most = fmax(most, (double)logits[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        sum += exp((double)logits[i] - most);
+    }
+    return most + log(sum);
+}
+
+static bool flipped(const float *got, const float *exact, uint32_t n)
+{
+    uint32_t best = 0, best_got = 0;
+    double second = -HUGE_VAL;
+    for (uint32_t i = 1; i < n; i++) {
+        best = exact[i] > exact[best] ? i : best;
+        best_got = got[i] > got[best_got] ? i : best_got;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        second = i == best ? second : fmax(second, (double)exact[i]);
+    }
+    return best_got != best && (double)exact[best] - second > 0.3;
+}
+
+golden_distance golden_compare(const float *got, const float *exact, size_t rows, uint32_t vocab)
+{
+    golden_distance d = {0, 0, 0};
+    double off = 0, size = 0;
+    for (size_t r = 0; r < rows; r++, got += vocab, exact += vocab) {
+        const double total = log_total(exact, vocab), total_got = log_total(got, vocab);
+        for (uint32_t i = 0; i < vocab; i++) {
+            const double p = (double)exact[i] - total, q = (double)got[i] - total_got;
+            d.kl += exp(p) * (p - q);
+            off += (p - q + total - total_got) * (p - q + total - total_got);
+            size += (double)exact[i] * (double)exact[i];
+        }
+        d.flips += flipped(got, exact, vocab);
+    }
+    d.rms = sqrt(off / size);
+    d.kl /= (double)rows;
+    return d;
+}
+
+void golden_folder(const char *folder, const char *index, size_t n_models, double rms, double kl,
+                   double *peer_rms, double *peer_kl,
+                   void (*check)(const golden_model *model, void *user), void *user)
+{
+    json_t *line;
+    size_t i = 0;
+    for (; (line = golden_line(index, i)); i++) {
+        char path[1024];
+        size_t n_exact;
+        golden_model m = {.most_rms = rms, .most_kl = kl};
+        const char *file = json_string_value(golden_get(line, "model"));
+        const json_t *peer = json_object_get(line, "llama_cpp_1");
+        hy_token *ids = golden_ids(golden_get(line, "ids"), &m.n);
+        snprintf(path, sizeof path, "%s/%.*s.logits.f32", folder,
+                 (int)(strlen(file) - strlen(".gguf")), file);
+        float *exact = golden_floats(path, &n_exact);
+        snprintf(path, sizeof path, "%s/%s", folder, file);
+        m.path = path;
+        m.ids = ids;
+        m.exact = exact;
+        if (peer) {
+            m.peer_kl = json_number_value(golden_get(peer, "mean_kl"));
+            const double off = json_number_value(golden_get(peer, "rel_rms"));
+            m.most_rms = 1.1 * off;
+            m.most_kl = 1.25 * m.peer_kl;
+            *peer_rms += off;
+            *peer_kl += m.peer_kl;
+        }
+        check(&m, user);
+        free(exact);
+        free(ids);
+        json_decref(line);
+    }
+    assert_int_equal(i, n_models);
 }

@@ -29,4 +29,28 @@ hy_model *load_model(const char *path);
 hy_model *load_model_cpu(const char *path, const char *level);
 uint32_t vocab_of(const hy_model *m);
 
+/* How far rows of logits [rows][vocab] are from exact ones. */
+typedef struct golden_distance {
+    double rms;   /* of the difference, relative to that of the exact logits */
+    double kl;    /* mean over positions, from the exact distribution */
+    size_t flips; /* positions with another best token although the exact lead is above 0.3 */
+} golden_distance;
+golden_distance golden_compare(const float *got, const float *exact, size_t rows, uint32_t vocab);
+
+/* A model with exact logits of all tokens, and how far off a backend may be that rounds
+ * activations: a tenth more than llama.cpp is (mean KL: a quarter). */
+typedef struct golden_model {
+    const char *path;
+    const hy_token *ids;
+    size_t n;
+    const float *exact; /* [n][vocab] */
+    double most_rms, most_kl;
+    double peer_kl; /* of llama.cpp; 0: the index has no figures of it */
+} golden_model;
+/* Calls check for every model of an index, of which there must be n_models.  rms, kl: bounds where
+ * it has no figures of llama.cpp, whose sums are added to *peer_rms and *peer_kl. */
+void golden_folder(const char *folder, const char *index, size_t n_models, double rms, double kl,
+                   double *peer_rms, double *peer_kl,
+                   void (*check)(const golden_model *model, void *user), void *user);
+
 #endif

@@ -5,8 +5,6 @@
  * more (mean KL: a quarter), as the same size of rounding falls differently.  Random weights
  * magnify rounding far more than trained ones.  Where an index has no figures the bound is stated
  * here. */
-#include <math.h>
-
 #include "base/base.h"
 #include "golden.h"
 
@@ -15,59 +13,6 @@ static const char *const levels[] = {
 #include "backend/cpu/levels.inc"
 #undef HY_CPU_LEVEL
 };
-
-typedef struct distance {
-    double rms;   /* of the difference, relative to that of the exact logits */
-    double kl;    /* mean over positions, from the exact distribution */
-    size_t flips; /* positions with another best token although the exact lead is above 0.3 */
-} distance;
-
-/* log of the sum of exp */
-static double log_total(const float *logits, uint32_t n)
-{
-    double most = -HUGE_VAL, sum = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        most = fmax(most, (double)logits[i]);
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        sum += exp((double)logits[i] - most);
-    }
-    return most + log(sum);
-}
-
-static bool flipped(const float *got, const float *exact, uint32_t n)
-{
-    uint32_t best = 0, best_got = 0;
-    double second = -HUGE_VAL;
-    for (uint32_t i = 1; i < n; i++) {
-        best = exact[i] > exact[best] ? i : best;
-        best_got = got[i] > got[best_got] ? i : best_got;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        second = i == best ? second : fmax(second, (double)exact[i]);
-    }
-    return best_got != best && (double)exact[best] - second > 0.3;
-}
-
-/* Of rows of logits. */
-static distance compare(const float *got, const float *exact, size_t rows, uint32_t vocab)
-{
-    distance d = {0, 0, 0};
-    double off = 0, size = 0;
-    for (size_t r = 0; r < rows; r++, got += vocab, exact += vocab) {
-        const double total = log_total(exact, vocab), total_got = log_total(got, vocab);
-        for (uint32_t i = 0; i < vocab; i++) {
-            const double p = (double)exact[i] - total, q = (double)got[i] - total_got;
-            d.kl += exp(p) * (p - q);
-            off += (p - q + total - total_got) * (p - q + total - total_got);
-            size += (double)exact[i] * (double)exact[i];
-        }
-        d.flips += flipped(got, exact, vocab);
-    }
-    d.rms = sqrt(off / size);
-    d.kl /= (double)rows;
-    return d;
-}
 
 /* The same bits for any number of threads, and however the tokens are cut. */
 static void check_equal(const hy_model *m, const hy_token *ids, size_t n, const float *one,
@@ -103,7 +48,7 @@ static void check_model(const char *path, const hy_token *ids, size_t n, const f
         const uint32_t vocab = vocab_of(m);
         assert_string_equal(hy_model_backend(m), "cpu");
         float *got = run_all_logits(m, ids, n, 1, 1, cache);
-        const distance d = compare(got + (n - rows) * vocab, exact, rows, vocab);
+        const golden_distance d = golden_compare(got + (n - rows) * vocab, exact, rows, vocab);
         print_message("%s, %s: relative rms %.3g (bound %.3g), mean KL %.3g (bound %.3g), %zu of "
                       "%zu best tokens differ\n",
                       name, levels[l], d.rms, most_rms, d.kl, most_kl, d.flips, rows);
@@ -121,38 +66,18 @@ static void check_model(const char *path, const hy_token *ids, size_t n, const f
     }
 }
 
-/* Models with an index.  rms, kl: bounds where it has no figures of llama.cpp. */
+static void check_golden(const golden_model *m, void *user)
+{
+    check_model(m->path, m->ids, m->n, m->exact, m->n, m->most_rms, m->most_kl, NULL,
+                m->peer_kl > 0 ? user : NULL);
+}
+
 static void check_folder(const char *folder, const char *index, size_t n_models, double rms,
                          double kl)
 {
-    json_t *line;
     totals sums = {{0}, {0}, 0, 0};
-    size_t i = 0;
-    for (; (line = golden_line(index, i)); i++) {
-        char path[1024];
-        size_t n, n_exact;
-        const char *file = json_string_value(golden_get(line, "model"));
-        const json_t *peer = json_object_get(line, "llama_cpp_1");
-        hy_token *ids = golden_ids(golden_get(line, "ids"), &n);
-        snprintf(path, sizeof path, "%s/%.*s.logits.f32", folder,
-                 (int)(strlen(file) - strlen(".gguf")), file);
-        float *exact = golden_floats(path, &n_exact);
-        snprintf(path, sizeof path, "%s/%s", folder, file);
-        double most_rms = rms, most_kl = kl;
-        if (peer) {
-            const double peer_rms = json_number_value(golden_get(peer, "rel_rms"));
-            const double peer_kl = json_number_value(golden_get(peer, "mean_kl"));
-            most_rms = 1.1 * peer_rms;
-            most_kl = 1.25 * peer_kl;
-            sums.peer_rms += peer_rms;
-            sums.peer_kl += peer_kl;
-        }
-        check_model(path, ids, n, exact, n, most_rms, most_kl, NULL, peer ? &sums : NULL);
-        free(exact);
-        free(ids);
-        json_decref(line);
-    }
-    assert_int_equal(i, n_models);
+    golden_folder(folder, index, n_models, rms, kl, &sums.peer_rms, &sums.peer_kl, check_golden,
+                  &sums);
     for (size_t l = 0; l < HY_COUNT(levels) && sums.peer_kl > 0; l++) {
         print_message("%s, all together: relative rms %.4g (llama.cpp %.4g), mean KL %.4g (%.4g)\n",
                       levels[l], sums.rms[l], sums.peer_rms, sums.kl[l], sums.peer_kl);

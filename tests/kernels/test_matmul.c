@@ -48,7 +48,8 @@ static bool run(const hy__backend *backend, const hy__backend_model_opts *model_
     atomic_bool cancel;
     atomic_init(&cancel, false);
     assert_ok(hy__plan_make(&plan, g, f, &err), &err);
-    const hy_status status = backend->model_create(g, f, &plan, model_opts, &g->env, &model, &err);
+    const hy_status status =
+        backend->model_create(g, f, NULL, &plan, model_opts, &g->env, &model, &err);
     if (status == HY_E_UNSUPPORTED) {
         hy__plan_finish(&plan);
         return false;
@@ -246,9 +247,9 @@ static void it_is_measured_whether_zeros_are_left_out(void **state)
             const hy__backend_model_opts opts = {.cpu_level = hy__level_name(l)};
             make_matrix(&o, t, MOST_M, true, few ? MOSTLY_ZERO : 0);
             assert_ok(hy__plan_make(&plan, &o.g, &o.f, &err), &err);
-            assert_ok(
-                hy__backend_cpu.model_create(&o.g, &o.f, &plan, &opts, &o.g.env, &model, &err),
-                &err);
+            assert_ok(hy__backend_cpu.model_create(&o.g, &o.f, NULL, &plan, &opts, &o.g.env, &model,
+                                                   &err),
+                      &err);
             const hy__cpu_model *m = model;
             uint32_t columns = 0;
             for (uint32_t i = 0; i < o.g.n_values; i++) {

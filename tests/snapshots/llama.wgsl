@@ -1,20 +1,12 @@
-// The epilogue of a embed phase.
-// anchors: from 0 * columns: token_embd, [columns][256]
-// vectors: from 0: blk.0.attn_norm.weight, [256]
-// results: from 0 * columns: blk.0.attn_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn e1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> anchors: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 256u + c]; }
-fn f1(c: u32) -> f32 { return vectors[0u + c]; }
-
-var<workgroup> stat2: array<vec2<f32>, 1>;
+var<workgroup> stat_e2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -29,8 +21,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
     // blk.0.attn_norm
@@ -40,40 +31,32 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f0(c, col);
+            let a0 = e0(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat2[0u] = m; }
+        if (lane == 0u) { stat_e2[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // blk.0.attn_norm
-        let v0 = f0(c, t);
-        let v1 = f1(c);
-        let m2 = stat2[0u];
+        let v0 = e0(c, t);
+        let v1 = e1(c);
+        let m2 = stat_e2[0u];
         let v2 = v0 * m2.x * v1;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a matmul phase.
-// x0: blk.0.x_ffn, [columns][256]
-// vectors: from 0: attn_norm.weight, [256]
-// results: from 0 * columns: attn_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn p1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 256u + c]; }
-fn f1(c: u32) -> f32 { return vectors[0u + c]; }
-
-var<workgroup> stat2: array<vec2<f32>, 1>;
+var<workgroup> stat_p2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -88,8 +71,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
     // attn_norm
@@ -99,135 +81,108 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f0(c, col);
+            let a0 = p0(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat2[0u] = m; }
+        if (lane == 0u) { stat_p2[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // attn_norm
-        let v0 = f0(c, t);
-        let v1 = f1(c);
-        let m2 = stat2[0u];
+        let v0 = p0(c, t);
+        let v1 = p1(c);
+        let m2 = stat_p2[0u];
         let v2 = v0 * m2.x * v1;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a attention phase.
-// x0: attn_q, [columns][256]
-// angles1: cosine and sine of position times rope_frequencies, [columns][32]
-// results: from 0 * columns: q_rotated, [columns][256]
-// x3: attn_k, [columns][128]
-// results: from 256 * columns: k_rotated, [columns][128]
-// Dispatch of part0: 4 workgroups for each of the columns, in y.
-// Dispatch of part1: 2 workgroups for each of the columns, in y.
-
-struct Step { n_tokens: u32, n_outputs: u32 }
-
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 2> }
 @group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> x0: array<f32>;
-@group(0) @binding(2) var<storage, read> angles1: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read> x3: array<f32>;
-@group(0) @binding(4) var<storage, read_write> results: array<f32>;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
 
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 256u + c]; }
-fn f3(c: u32, t: u32) -> f32 { return x3[t * 128u + c]; }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn p3(c: u32, t: u32) -> f32 { return arena[places.at[0].y + t * 128u + c]; }
 // q_rotated
-fn f2(c: u32, t: u32) -> f32 {
+fn p2(c: u32, t: u32) -> f32 {
     let j = c % 64u;
     let pair = j / 2u;
     let second = j % 2u == 1u;
     let ca = c - j + 2u * pair;
     let cb = ca + 1u;
-    let a = f0(ca, t);
-    let b = f0(cb, t);
-    let angle = angles1[t * 32u + pair];
+    let a = p0(ca, t);
+    let b = p0(cb, t);
+    let angle = angles[places.at[0].z + (step.pos + t) * 32u + pair];
     return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
 }
 // k_rotated
-fn f4(c: u32, t: u32) -> f32 {
+fn p4(c: u32, t: u32) -> f32 {
     let j = c % 64u;
     let pair = j / 2u;
     let second = j % 2u == 1u;
     let ca = c - j + 2u * pair;
     let cb = ca + 1u;
-    let a = f3(ca, t);
-    let b = f3(cb, t);
-    let angle = angles1[t * 32u + pair];
+    let a = p3(ca, t);
+    let b = p3(cb, t);
+    let angle = angles[places.at[0].z + (step.pos + t) * 32u + pair];
     return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
 }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 256u) {
         // q_rotated
-        let v2 = f2(c, t);
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        let v2 = p2(c, t);
+        arena[places.at[0].w + t * 256u + c] = v2;
     }
 }
 
 @compute @workgroup_size(64)
-fn part1(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part1(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 128u) {
         // k_rotated
-        let v4 = f4(c, t);
-        results[256u * step.n_tokens + t * 128u + c] = v4;
+        let v4 = p4(c, t);
+        arena[places.at[1].x + t * 128u + c] = v4;
     }
 }
 
-// The epilogue of a matmul phase.
-// anchors: from 0 * columns: attn_output, [columns][256]
-// x1: blk.0.x_ffn, [columns][256]
-// results: from 0 * columns: x_attention, [columns][256]
-// Dispatch of part0: 4 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
-
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> anchors: array<f32>;
-@group(0) @binding(2) var<storage, read> x1: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 256u + c]; }
-fn f1(c: u32, t: u32) -> f32 { return x1[t * 256u + c]; }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn e1(c: u32, t: u32) -> f32 { return arena[places.at[0].y + t * 256u + c]; }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 256u) {
         // x_attention
-        let v1 = f1(c, t);
-        let v0 = f0(c, t);
+        let v1 = e1(c, t);
+        let v0 = e0(c, t);
         let v2 = v1 + v0;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a matmul phase.
-// x0: x_attention, [columns][256]
-// vectors: from 0: ffn_norm.weight, [256]
-// results: from 0 * columns: ffn_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn p1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 256u + c]; }
-fn f1(c: u32) -> f32 { return vectors[0u + c]; }
-
-var<workgroup> stat2: array<vec2<f32>, 1>;
+var<workgroup> stat_p2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -242,8 +197,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
     // ffn_norm
@@ -253,103 +207,80 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f0(c, col);
+            let a0 = p0(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat2[0u] = m; }
+        if (lane == 0u) { stat_p2[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // ffn_norm
-        let v0 = f0(c, t);
-        let v1 = f1(c);
-        let m2 = stat2[0u];
+        let v0 = p0(c, t);
+        let v1 = p1(c);
+        let m2 = stat_p2[0u];
         let v2 = v0 * m2.x * v1;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The epilogue of a matmul phase.
-// anchors: from 0 * columns: ffn_gate, [columns][512]
-// anchors: from 512 * columns: ffn_up, [columns][512]
-// results: from 0 * columns: ffn_gated, [columns][512]
-// Dispatch of part0: 8 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
-
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> anchors: array<f32>;
-@group(0) @binding(2) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 512u + c]; }
-fn f1(c: u32, t: u32) -> f32 { return anchors[512u * step.n_tokens + t * 512u + c]; }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 512u + c]; }
+fn e1(c: u32, t: u32) -> f32 { return arena[places.at[0].y + t * 512u + c]; }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 512u) {
         // ffn_act
-        let v0 = f0(c, t);
+        let v0 = e0(c, t);
         let v2 = v0 / (1.0 + exp(clamp(-v0, -80.0, 80.0)));
         // ffn_gated
-        let v1 = f1(c, t);
+        let v1 = e1(c, t);
         let v3 = v2 * v1;
-        results[0u * step.n_tokens + t * 512u + c] = v3;
+        arena[places.at[0].z + t * 512u + c] = v3;
     }
 }
 
-// The epilogue of a matmul phase.
-// anchors: from 0 * columns: ffn_down, [columns][256]
-// x1: x_attention, [columns][256]
-// results: from 0 * columns: x_ffn, [columns][256]
-// Dispatch of part0: 4 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
-
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> anchors: array<f32>;
-@group(0) @binding(2) var<storage, read> x1: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 256u + c]; }
-fn f1(c: u32, t: u32) -> f32 { return x1[t * 256u + c]; }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn e1(c: u32, t: u32) -> f32 { return arena[places.at[0].y + t * 256u + c]; }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 256u) {
         // x_ffn
-        let v1 = f1(c, t);
-        let v0 = f0(c, t);
+        let v1 = e1(c, t);
+        let v0 = e0(c, t);
         let v2 = v1 + v0;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a matmul phase.
-// x0: blk.2.x_ffn, [columns][256]
-// vectors: from 0: output_norm.weight, [256]
-// results: from 0 * columns: output_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
-
-struct Step { n_tokens: u32, n_outputs: u32 }
-
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
 @group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 256u + c]; }
-fn f2(c: u32) -> f32 { return vectors[0u + c]; }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn p2(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 // x_selected
-fn f1(c: u32, t: u32) -> f32 {
-    return f0(c, t + step.n_tokens - step.n_outputs);
+fn p1(c: u32, t: u32) -> f32 {
+    return p0(c, t + step.n_tokens - step.n_outputs);
 }
 
-var<workgroup> stat3: array<vec2<f32>, 1>;
+var<workgroup> stat_p3: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -364,8 +295,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let u = t + step.n_tokens - step.n_outputs;
     let first = id.x * 256u;
@@ -376,20 +306,20 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f1(c, col);
+            let a0 = p1(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat3[0u] = m; }
+        if (lane == 0u) { stat_p3[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // x_selected
-        let v1 = f0(c, u);
+        let v1 = p0(c, u);
         // output_norm
-        let v2 = f2(c);
-        let m3 = stat3[0u];
+        let v2 = p2(c);
+        let m3 = stat_p3[0u];
         let v3 = v1 * m3.x * v2;
-        results[0u * step.n_outputs + t * 256u + c] = v3;
+        arena[places.at[0].z + t * 256u + c] = v3;
     }
 }

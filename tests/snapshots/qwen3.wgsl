@@ -1,20 +1,12 @@
-// The epilogue of a embed phase.
-// anchors: from 0 * columns: token_embd, [columns][256]
-// vectors: from 0: blk.0.attn_norm.weight, [256]
-// results: from 0 * columns: blk.0.attn_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn e1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> anchors: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 256u + c]; }
-fn f1(c: u32) -> f32 { return vectors[0u + c]; }
-
-var<workgroup> stat2: array<vec2<f32>, 1>;
+var<workgroup> stat_e2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -29,8 +21,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
     // blk.0.attn_norm
@@ -40,40 +31,32 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f0(c, col);
+            let a0 = e0(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999997e-07);
-        if (lane == 0u) { stat2[0u] = m; }
+        if (lane == 0u) { stat_e2[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // blk.0.attn_norm
-        let v0 = f0(c, t);
-        let v1 = f1(c);
-        let m2 = stat2[0u];
+        let v0 = e0(c, t);
+        let v1 = e1(c);
+        let m2 = stat_e2[0u];
         let v2 = v0 * m2.x * v1;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a matmul phase.
-// x0: blk.0.x_ffn, [columns][256]
-// vectors: from 0: attn_norm.weight, [256]
-// results: from 0 * columns: attn_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn p1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 256u + c]; }
-fn f1(c: u32) -> f32 { return vectors[0u + c]; }
-
-var<workgroup> stat2: array<vec2<f32>, 1>;
+var<workgroup> stat_p2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -88,8 +71,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
     // attn_norm
@@ -99,88 +81,76 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f0(c, col);
+            let a0 = p0(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999997e-07);
-        if (lane == 0u) { stat2[0u] = m; }
+        if (lane == 0u) { stat_p2[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // attn_norm
-        let v0 = f0(c, t);
-        let v1 = f1(c);
-        let m2 = stat2[0u];
+        let v0 = p0(c, t);
+        let v1 = p1(c);
+        let m2 = stat_p2[0u];
         let v2 = v0 * m2.x * v1;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a attention phase.
-// x0: attn_q, [columns][512]
-// vectors: from 0: attn_q_norm.weight, [128]
-// x3: attn_k, [columns][256]
-// vectors: from 128: attn_k_norm.weight, [128]
-// angles6: cosine and sine of position times rope_frequencies, [columns][64]
-// results: from 0 * columns: q_rotated, [columns][512]
-// results: from 512 * columns: k_rotated, [columns][256]
-// Dispatch of part0: 4 workgroups for each of the columns, in y.
-// Dispatch of part1: 2 workgroups for each of the columns, in y.
-
-struct Step { n_tokens: u32, n_outputs: u32 }
-
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 2> }
 @group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read> x3: array<f32>;
-@group(0) @binding(4) var<storage, read> angles6: array<vec2<f32>>;
-@group(0) @binding(5) var<storage, read_write> results: array<f32>;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+@group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
 
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 512u + c]; }
-fn f1(c: u32) -> f32 { return vectors[0u + c % 128u]; }
-fn f3(c: u32, t: u32) -> f32 { return x3[t * 256u + c]; }
-fn f4(c: u32) -> f32 { return vectors[128u + c % 128u]; }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 512u + c]; }
+fn p1(c: u32) -> f32 { return vectors[places.at[0].y + c % 128u]; }
+fn p3(c: u32, t: u32) -> f32 { return arena[places.at[0].z + t * 256u + c]; }
+fn p4(c: u32) -> f32 { return vectors[places.at[0].w + c % 128u]; }
 // attn_q_norm
-fn f2(c: u32, t: u32) -> f32 {
-    let a0 = f0(c, t);
-    let a1 = f1(c);
-    let m = stat2[0u];
+fn p2(c: u32, t: u32) -> f32 {
+    let a0 = p0(c, t);
+    let a1 = p1(c);
+    let m = stat_p2[0u];
     return a0 * m.x * a1;
 }
 // attn_k_norm
-fn f5(c: u32, t: u32) -> f32 {
-    let a0 = f3(c, t);
-    let a1 = f4(c);
-    let m = stat5[0u];
+fn p5(c: u32, t: u32) -> f32 {
+    let a0 = p3(c, t);
+    let a1 = p4(c);
+    let m = stat_p5[0u];
     return a0 * m.x * a1;
 }
 // q_rotated
-fn f7(c: u32, t: u32) -> f32 {
+fn p7(c: u32, t: u32) -> f32 {
     let j = c % 128u;
     let pair = j % 64u;
     let second = j >= 64u;
     let ca = c - j + pair;
     let cb = ca + 64u;
-    let a = f2(ca, t);
-    let b = f2(cb, t);
-    let angle = angles6[t * 64u + pair];
+    let a = p2(ca, t);
+    let b = p2(cb, t);
+    let angle = angles[places.at[1].x + (step.pos + t) * 64u + pair];
     return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
 }
 // k_rotated
-fn f8(c: u32, t: u32) -> f32 {
+fn p8(c: u32, t: u32) -> f32 {
     let j = c % 128u;
     let pair = j % 64u;
     let second = j >= 64u;
     let ca = c - j + pair;
     let cb = ca + 64u;
-    let a = f5(ca, t);
-    let b = f5(cb, t);
-    let angle = angles6[t * 64u + pair];
+    let a = p5(ca, t);
+    let b = p5(cb, t);
+    let angle = angles[places.at[1].x + (step.pos + t) * 64u + pair];
     return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
 }
 
-var<workgroup> stat2: array<vec2<f32>, 1>;
-var<workgroup> stat5: array<vec2<f32>, 1>;
+var<workgroup> stat_p2: array<vec2<f32>, 1>;
+var<workgroup> stat_p5: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 64>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -195,8 +165,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 128u;
     // attn_q_norm
@@ -206,28 +175,27 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 128u; c += 64u) {
-            let a0 = f0(c, col);
+            let a0 = p0(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
-        if (lane == 0u) { stat2[0u] = m; }
+        if (lane == 0u) { stat_p2[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 128u; c += 64u) {
         // attn_q_norm
-        let v0 = f0(c, t);
-        let v1 = f1(c);
-        let m2 = stat2[0u];
+        let v0 = p0(c, t);
+        let v1 = p1(c);
+        let m2 = stat_p2[0u];
         let v2 = v0 * m2.x * v1;
         // q_rotated
-        let v7 = f7(c, t);
-        results[0u * step.n_tokens + t * 512u + c] = v7;
+        let v7 = p7(c, t);
+        arena[places.at[1].y + t * 512u + c] = v7;
     }
 }
 
 @compute @workgroup_size(64)
-fn part1(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part1(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 128u;
     // attn_k_norm
@@ -237,71 +205,54 @@ fn part1(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 128u; c += 64u) {
-            let a0 = f3(c, col);
+            let a0 = p3(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
-        if (lane == 0u) { stat5[0u] = m; }
+        if (lane == 0u) { stat_p5[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 128u; c += 64u) {
         // attn_k_norm
-        let v3 = f3(c, t);
-        let v4 = f4(c);
-        let m5 = stat5[0u];
+        let v3 = p3(c, t);
+        let v4 = p4(c);
+        let m5 = stat_p5[0u];
         let v5 = v3 * m5.x * v4;
         // k_rotated
-        let v8 = f8(c, t);
-        results[512u * step.n_tokens + t * 256u + c] = v8;
+        let v8 = p8(c, t);
+        arena[places.at[1].z + t * 256u + c] = v8;
     }
 }
 
-// The epilogue of a matmul phase.
-// anchors: from 0 * columns: attn_output, [columns][256]
-// x1: blk.0.x_ffn, [columns][256]
-// results: from 0 * columns: x_attention, [columns][256]
-// Dispatch of part0: 4 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
-
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> anchors: array<f32>;
-@group(0) @binding(2) var<storage, read> x1: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 256u + c]; }
-fn f1(c: u32, t: u32) -> f32 { return x1[t * 256u + c]; }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn e1(c: u32, t: u32) -> f32 { return arena[places.at[0].y + t * 256u + c]; }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 256u) {
         // x_attention
-        let v1 = f1(c, t);
-        let v0 = f0(c, t);
+        let v1 = e1(c, t);
+        let v0 = e0(c, t);
         let v2 = v1 + v0;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a matmul phase.
-// x0: x_attention, [columns][256]
-// vectors: from 0: ffn_norm.weight, [256]
-// results: from 0 * columns: ffn_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn p1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 256u + c]; }
-fn f1(c: u32) -> f32 { return vectors[0u + c]; }
-
-var<workgroup> stat2: array<vec2<f32>, 1>;
+var<workgroup> stat_p2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -316,8 +267,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
     // ffn_norm
@@ -327,103 +277,80 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f0(c, col);
+            let a0 = p0(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999997e-07);
-        if (lane == 0u) { stat2[0u] = m; }
+        if (lane == 0u) { stat_p2[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // ffn_norm
-        let v0 = f0(c, t);
-        let v1 = f1(c);
-        let m2 = stat2[0u];
+        let v0 = p0(c, t);
+        let v1 = p1(c);
+        let m2 = stat_p2[0u];
         let v2 = v0 * m2.x * v1;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The epilogue of a matmul phase.
-// anchors: from 0 * columns: ffn_gate, [columns][512]
-// anchors: from 512 * columns: ffn_up, [columns][512]
-// results: from 0 * columns: ffn_gated, [columns][512]
-// Dispatch of part0: 8 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
-
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> anchors: array<f32>;
-@group(0) @binding(2) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 512u + c]; }
-fn f1(c: u32, t: u32) -> f32 { return anchors[512u * step.n_tokens + t * 512u + c]; }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 512u + c]; }
+fn e1(c: u32, t: u32) -> f32 { return arena[places.at[0].y + t * 512u + c]; }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 512u) {
         // ffn_act
-        let v0 = f0(c, t);
+        let v0 = e0(c, t);
         let v2 = v0 / (1.0 + exp(clamp(-v0, -80.0, 80.0)));
         // ffn_gated
-        let v1 = f1(c, t);
+        let v1 = e1(c, t);
         let v3 = v2 * v1;
-        results[0u * step.n_tokens + t * 512u + c] = v3;
+        arena[places.at[0].z + t * 512u + c] = v3;
     }
 }
 
-// The epilogue of a matmul phase.
-// anchors: from 0 * columns: ffn_down, [columns][256]
-// x1: x_attention, [columns][256]
-// results: from 0 * columns: x_ffn, [columns][256]
-// Dispatch of part0: 4 workgroups for each of the columns, in y.
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 
-struct Step { n_tokens: u32, n_outputs: u32 }
-
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> anchors: array<f32>;
-@group(0) @binding(2) var<storage, read> x1: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
-
-fn f0(c: u32, t: u32) -> f32 { return anchors[0u * step.n_tokens + t * 256u + c]; }
-fn f1(c: u32, t: u32) -> f32 { return x1[t * 256u + c]; }
+fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn e1(c: u32, t: u32) -> f32 { return arena[places.at[0].y + t * 256u + c]; }
 
 @compute @workgroup_size(64)
-fn part0(@builtin(global_invocation_id) id: vec3<u32>) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
-    let c = id.x;
+    let c = id.x * 64u + lane;
     if (c < 256u) {
         // x_ffn
-        let v1 = f1(c, t);
-        let v0 = f0(c, t);
+        let v1 = e1(c, t);
+        let v0 = e0(c, t);
         let v2 = v1 + v0;
-        results[0u * step.n_tokens + t * 256u + c] = v2;
+        arena[places.at[0].z + t * 256u + c] = v2;
     }
 }
 
-// The prologue of a matmul phase.
-// x0: blk.2.x_ffn, [columns][256]
-// vectors: from 0: output_norm.weight, [256]
-// results: from 0 * columns: output_norm, [columns][256]
-// Dispatch of part0: 1 workgroups for each of the columns, in y.
-
-struct Step { n_tokens: u32, n_outputs: u32 }
-
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
 @group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<storage, read> vectors: array<f32>;
-@group(0) @binding(2) var<storage, read> x0: array<f32>;
-@group(0) @binding(3) var<storage, read_write> results: array<f32>;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
 
-fn f0(c: u32, t: u32) -> f32 { return x0[t * 256u + c]; }
-fn f2(c: u32) -> f32 { return vectors[0u + c]; }
+fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
+fn p2(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 // x_selected
-fn f1(c: u32, t: u32) -> f32 {
-    return f0(c, t + step.n_tokens - step.n_outputs);
+fn p1(c: u32, t: u32) -> f32 {
+    return p0(c, t + step.n_tokens - step.n_outputs);
 }
 
-var<workgroup> stat3: array<vec2<f32>, 1>;
+var<workgroup> stat_p3: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -438,8 +365,7 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn part0(@builtin(workgroup_id) id: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32) {
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let u = t + step.n_tokens - step.n_outputs;
     let first = id.x * 256u;
@@ -450,20 +376,20 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>,
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = f1(c, col);
+            let a0 = p1(c, col);
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999997e-07);
-        if (lane == 0u) { stat3[0u] = m; }
+        if (lane == 0u) { stat_p3[0u] = m; }
         workgroupBarrier();
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // x_selected
-        let v1 = f0(c, u);
+        let v1 = p0(c, u);
         // output_norm
-        let v2 = f2(c);
-        let m3 = stat3[0u];
+        let v2 = p2(c);
+        let m3 = stat_p3[0u];
         let v3 = v1 * m3.x * v2;
-        results[0u * step.n_outputs + t * 256u + c] = v3;
+        arena[places.at[0].z + t * 256u + c] = v3;
     }
 }

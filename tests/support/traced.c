@@ -32,7 +32,8 @@ void traced_run(traced *t, const char *path, uint32_t rules)
     const hy__graph *g = &t->l.graph;
     assert_ok(hy__plan_make(&t->plan, g, &t->l.fusion, &err), &err);
     const hy__backend *ref = &hy__backend_ref;
-    assert_ok(ref->model_create(g, &t->l.fusion, &t->l.exprs, &t->plan, &none, &env, &model, &err), &err);
+    assert_ok(ref->model_create(g, &t->l.fusion, &t->l.exprs, &t->plan, &none, &env, &model, &err),
+              &err);
     assert_ok(ref->session_create(model, &opts, &session, &err), &err);
     t->results = calloc(g->n_nodes, sizeof *t->results);
     t->state_old = calloc(t->plan.recurrent + 1, sizeof *t->state_old);

@@ -20,8 +20,9 @@ static float *logits_of(const fused *l)
     const uint32_t vocab = l->graph.values[l->graph.logits].n;
     float *logits = calloc(3 * (size_t)vocab, sizeof *logits);
     assert_ok(hy__plan_make(&plan, &l->graph, &l->fusion, &err), &err);
-    assert_ok(hy__backend_ref.model_create(&l->graph, &l->fusion, &plan, &none, &env, &model, &err),
-              &err);
+    assert_ok(
+        hy__backend_ref.model_create(&l->graph, &l->fusion, NULL, &plan, &none, &env, &model, &err),
+        &err);
     const hy__backend_opts opts = {.n_ctx = 16, .n_batch = 3, .n_threads = 1, .all_logits = true};
     assert_ok(hy__backend_ref.session_create(model, &opts, &session, &err), &err);
     const hy__step_args args = {

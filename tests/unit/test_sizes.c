@@ -108,7 +108,7 @@ static void a_row_that_is_too_wide(void **state)
     assert_ok(hy__plan_make(&plan, &g, &f, &err), &err);
     const hy__backend *b = &hy__backend_cpu;
     const hy__backend_model_opts model_opts = {0};
-    assert_ok(b->model_create(&g, &f, &plan, &model_opts, &env, &model, &err), &err);
+    assert_ok(b->model_create(&g, &f, NULL, &plan, &model_opts, &env, &model, &err), &err);
 
     hy__backend_opts opts = {.n_batch = 1, .n_threads = 1};
     const uint64_t scratch = 4 * (uint64_t)N * (HY__PANEL_ROWS + 1);
@@ -124,7 +124,7 @@ static void a_row_that_is_too_wide(void **state)
     assert_fails(b->session_create(model, &opts, &session, &err), HY_E_NOMEM, &err, sentence);
     b->model_destroy(model);
     b = &hy__backend_ref;
-    assert_ok(b->model_create(&g, &f, &plan, &model_opts, &env, &model, &err), &err);
+    assert_ok(b->model_create(&g, &f, NULL, &plan, &model_opts, &env, &model, &err), &err);
     assert_fails(b->session_create(model, &opts, &session, &err), HY_E_NOMEM, &err, sentence);
     b->model_destroy(model);
     hy__plan_finish(&plan);

@@ -67,7 +67,7 @@ static hy_status make_angles(hy__gpu_session *s, hy_error *err)
 {
     const hy__graph *g = s->model->g;
     uint64_t n = 0;
-    for (uint32_t i = 0; i < g->n_values; i++) {
+    for (uint32_t i = 1; i < g->n_values; i++) {
         if (g->values[i].kind == HY__CONST) {
             s->angles_at[i] = n;
             n += (uint64_t)g->values[i].n * s->opts.n_ctx;
@@ -85,7 +85,7 @@ static hy_status make_angles(hy__gpu_session *s, hy_error *err)
         return HY_E_NOMEM;
     }
     float *at = all;
-    for (uint32_t i = 0; i < g->n_values; i++) {
+    for (uint32_t i = 1; i < g->n_values; i++) {
         const hy__value *v = &g->values[i];
         for (uint32_t pos = 0; v->kind == HY__CONST && pos < s->opts.n_ctx; pos++) {
             for (uint32_t k = 0; k < v->n; k++, at += 2) {
