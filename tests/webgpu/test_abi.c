@@ -2,15 +2,9 @@
  *
  * Every enumerator, structure, member, callback and function of abi.h becomes a line of a program
  * that compiles, and ends well, only where the headers of the fetched package say the same.  The
- * headers are looked for in the folder that HALYARD_WEBGPU names, or build/webgpu. */
+ * headers are looked for where the libraries are (support/webgpu.h). */
 #include "backend/webgpu/abi.h"
-#include "support/support.h"
-
-static const char *folder(void)
-{
-    const char *const named = getenv("HALYARD_WEBGPU");
-    return named ? named : source_path("build/webgpu");
-}
+#include "support/webgpu.h"
 
 /* ---- the file: each part may have its first line made wrong */
 
@@ -129,7 +123,7 @@ static bool agrees(wrong part, bool speak)
     assert_int_equal(fclose(f), 0);
     const int n = snprintf(command, sizeof command,
                            "{ %s -std=c11 -Werror -isystem \"%s\" \"%s\" -o \"%s\" && \"%s\"; } %s",
-                           HY_TEST_COMPILER, folder(), source, program, program,
+                           HY_TEST_COMPILER, webgpu_folder(), source, program, program,
                            speak ? "" : ">/dev/null 2>&1");
     assert_true(n > 0 && (size_t)n < sizeof command);
     return system(command) == 0;
@@ -138,7 +132,7 @@ static bool agrees(wrong part, bool speak)
 static bool have_headers(void)
 {
     char path[1000];
-    snprintf(path, sizeof path, "%s/wgpu.h", folder());
+    snprintf(path, sizeof path, "%s/wgpu.h", webgpu_folder());
     FILE *f = fopen(path, "r");
     if (!f) {
         print_message("skipped: %s is not there; tools/get-webgpu fetches it\n", path);

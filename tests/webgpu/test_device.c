@@ -1,17 +1,8 @@
-/* test_device.c: the WebGPU libraries that are here, and a device of each.
- *
- * Libraries are looked for in the folder that HALYARD_WEBGPU names, or build/webgpu; those without
- * a GPU are skipped with the reason.  HALYARD_WEBGPU_LIB names the one that must work: then nothing
- * else is tested and nothing is skipped.  One thread. */
+/* test_device.c: the WebGPU libraries that are here (support/webgpu.h), and a device of each.  One
+ * thread. */
 #include "backend/webgpu/probe.h"
 #include "halyard/unstable.h"
-#include "support/support.h"
-
-static const char *folder(void)
-{
-    const char *const named = getenv("HALYARD_WEBGPU");
-    return named ? named : source_path("build/webgpu");
-}
+#include "support/webgpu.h"
 
 /* What all tests of one library share. */
 typedef struct fixture {
@@ -24,7 +15,7 @@ typedef struct fixture {
 static void open_masked(fixture *f, hy__gpu *gpu, uint32_t mask)
 {
     hy_error err;
-    const hy__gpu_opts opts = {.lib = f->library, .folder = folder(), .mask = mask};
+    const hy__gpu_opts opts = {.lib = f->library, .folder = webgpu_folder(), .mask = mask};
     assert_ok(hy__gpu_open(gpu, &opts, &f->env, &err), &err);
 }
 
@@ -74,7 +65,7 @@ static void unknown_libraries_are_refused(void **state)
     (void)state;
     hy__gpu_lib lib;
     hy_error err;
-    assert_fails(hy__gpu_lib_open(&lib, "opengl", folder(), &err), HY_E_UNSUPPORTED, &err,
+    assert_fails(hy__gpu_lib_open(&lib, "opengl", webgpu_folder(), &err), HY_E_UNSUPPORTED, &err,
                  "no WebGPU library: opengl (");
     assert_null(lib.handle);
     assert_fails(hy__gpu_lib_open(&lib, "dawn", "/nowhere", &err), HY_E_UNSUPPORTED, &err,
@@ -135,7 +126,7 @@ static void opened_by_name_and_by_path(void **state)
     hy__gpu_lib lib, same;
     hy_error err;
     char name[64];
-    assert_ok(hy__gpu_lib_open(&lib, f->library, folder(), &err), &err);
+    assert_ok(hy__gpu_lib_open(&lib, f->library, webgpu_folder(), &err), &err);
     assert_int_equal(lib.flavour, strcmp(f->library, "dawn") == 0 ? HY__GPU_DAWN : HY__GPU_WGPU);
     assert_ok(hy__gpu_lib_open(&same, lib.path, NULL, &err), &err);
     assert_int_equal(same.flavour, lib.flavour);
@@ -211,7 +202,7 @@ static void the_public_view_says_the_same(void **state)
     const hy__gpu_caps *const c = &gpu_of(state)->caps;
     hy_error err;
     hy_webgpu_info info = {.size = sizeof info};
-    assert_ok(hy_webgpu_probe(f->library, folder(), NULL, NULL, &info, &err), &err);
+    assert_ok(hy_webgpu_probe(f->library, webgpu_folder(), NULL, NULL, &info, &err), &err);
     assert_string_equal(info.library, c->library);
     assert_string_equal(info.adapter, c->adapter);
     assert_string_equal(info.path, f->gpu.lib.path);
@@ -221,17 +212,17 @@ static void the_public_view_says_the_same(void **state)
     assert_int_equal(info.subgroup_max, c->subgroup_max);
     assert_int_equal(info.storage_buffers, c->storage_buffers);
     assert_true(info.max_binding_bytes == c->max_binding);
-    assert_ok(hy_webgpu_probe(f->library, folder(), "floor", NULL, &info, &err), &err);
+    assert_ok(hy_webgpu_probe(f->library, webgpu_folder(), "floor", NULL, &info, &err), &err);
     assert_true(info.max_binding_bytes == 128u << 20);
     assert_int_equal(info.subgroup_max, 0);
     /* A caller that was built with a shorter structure. */
     memset(&info, 0x55, sizeof info);
     info.size = offsetof(hy_webgpu_info, path);
-    assert_ok(hy_webgpu_probe(f->library, folder(), NULL, NULL, &info, &err), &err);
+    assert_ok(hy_webgpu_probe(f->library, webgpu_folder(), NULL, NULL, &info, &err), &err);
     assert_string_equal(info.library, c->library);
     assert_int_equal(info.path[0], 0x55);
-    assert_fails(hy_webgpu_probe(f->library, folder(), "f16", NULL, &info, &err), HY_E_NOT_FOUND,
-                 &err, "there is no GPU mask \"f16\"");
+    assert_fails(hy_webgpu_probe(f->library, webgpu_folder(), "f16", NULL, &info, &err),
+                 HY_E_NOT_FOUND, &err, "there is no GPU mask \"f16\"");
 }
 
 /* ---- memory */
@@ -580,25 +571,16 @@ static int run_library(fixture *f)
 
 int main(void)
 {
-    const char *const wanted = getenv("HALYARD_WEBGPU_LIB");
     int failed = run_general();
     for (size_t i = 0; i < HY__GPU_N_NAMES; i++) {
         fixture f = {.library = hy__gpu_names[i]};
-        if (wanted && strcmp(wanted, f.library) != 0) {
+        int missing = 0;
+        if (!webgpu_is_meant(f.library)) {
             continue;
         }
-        hy_error err;
-        const hy__gpu_opts opts = {.lib = f.library, .folder = folder()};
-        hy__env_resolve(&f.env, NULL);
-        if (hy__gpu_open(&f.gpu, &opts, &f.env, &err) != HY_OK) {
-            snprintf(f.why, sizeof f.why, "%s", err.text);
-            failed += wanted != NULL;
-            print_message("%s is %s: %s\n", f.library, wanted ? "missing" : "skipped", f.why);
-        } else {
-            print_message("%s: %s\n", f.gpu.caps.library, f.gpu.caps.adapter);
-        }
+        webgpu_open(&f.gpu, &f.env, f.library, f.why, &missing);
         hy__gpu_close(&f.gpu);
-        failed += run_library(&f);
+        failed += missing + run_library(&f);
     }
     return failed > 0;
 }

@@ -1,19 +1,13 @@
 /* test_sample.c: sampling on the GPU draws what hy_sampler_pick draws.
  *
  * The kernels compute with integers, so their draws are the same on every GPU: with the numbers of
- * these tests none is near enough to a boundary to differ, and none may.  Libraries are found as in
- * test_device.c.  One thread. */
+ * these tests none is near enough to a boundary to differ, and none may.  One
+ * thread. */
 #include "backend/webgpu/sample.h"
-#include "support/support.h"
+#include "support/webgpu.h"
 #include "unit/vocab_file.h"
 
 #include <math.h>
-
-static const char *folder(void)
-{
-    const char *const named = getenv("HALYARD_WEBGPU");
-    return named ? named : source_path("build/webgpu");
-}
 
 /* ---- one GPU and the buffers of a model on it */
 
@@ -761,25 +755,16 @@ static int run_library(rig *r)
 
 int main(void)
 {
-    const char *const wanted = getenv("HALYARD_WEBGPU_LIB");
     int failed = 0;
     for (size_t i = 0; i < HY__GPU_N_NAMES; i++) {
         static rig r;
         r = (rig){.library = hy__gpu_names[i]};
-        if (wanted && strcmp(wanted, r.library) != 0) {
+        int missing = 0;
+        if (!webgpu_is_meant(r.library)) {
             continue;
         }
-        hy_error err;
-        const hy__gpu_opts opts = {.lib = r.library, .folder = folder()};
-        hy__env_resolve(&r.env, NULL);
-        if (hy__gpu_open(&r.gpu, &opts, &r.env, &err) != HY_OK) {
-            snprintf(r.why, sizeof r.why, "%s", err.text);
-            failed += wanted != NULL;
-            print_message("%s is %s: %s\n", r.library, wanted ? "missing" : "skipped", r.why);
-        } else {
-            print_message("%s: %s\n", r.gpu.caps.library, r.gpu.caps.adapter);
-        }
-        failed += run_library(&r);
+        webgpu_open(&r.gpu, &r.env, r.library, r.why, &missing);
+        failed += missing + run_library(&r);
         hy__gpu_sample_kernels_free(&r.gpu, &r.kernels);
         hy__gpu_close(&r.gpu);
     }

@@ -327,23 +327,37 @@ static void put_block_loop(hy__wgsl *w, const job *j, const input *in)
     }
 }
 
+/* Columns of inputs are walked in loops of a constant length, which compilers of GPUs unroll. */
+static void put_columns(hy__wgsl *w, uint32_t k, uint32_t cols)
+{
+    if (cols > 1) {
+        hy__wgsl_put(w,
+                     "            for (var e = 0u; e < %uu; e++) {\n"
+                     "            let x = x%u[e] + b;\n            acc%u[e] += ",
+                     cols, k, k);
+    } else {
+        hy__wgsl_put(w, "            {\n            acc%u[0] += ", k);
+    }
+}
+
+/* The vec4 of a block of the inputs that is plane p. */
+static void put_input(hy__wgsl *w, bool shared, uint32_t at)
+{
+    hy__wgsl_put(w, shared ? "xs[b + %uu]" : "codes[x + %uu]", at);
+}
+
 /* Anchor k's block i times block b of the inputs. */
 static void put_codes(hy__wgsl *w, const hy__gpu_format *f, uint32_t k, uint32_t cols, bool shared,
                       uint32_t at, uint32_t width)
 {
     hy__wgsl_put(w, "            let w = block_%s(at%u, i);\n", f->name, k);
-    for (uint32_t c = 0; c < cols; c++) {
-        hy__wgsl_put(w, "            acc%u_%u += product%s(w", k, c, f->halves ? "" : "_whole");
-        for (uint32_t p = 0; p < 3; p++) {
-            hy__wgsl_put(w, p < 2 ? ", " : ", bitcast<vec4<f32>>(");
-            if (shared) {
-                hy__wgsl_put(w, "xs[b + %uu]", at + p * width);
-            } else {
-                hy__wgsl_put(w, "codes[x%u_%u + b + %uu]", k, c, p * width);
-            }
-        }
-        hy__wgsl_put(w, "));\n");
+    put_columns(w, k, cols);
+    hy__wgsl_put(w, "product%s(w", f->halves ? "" : "_whole");
+    for (uint32_t p = 0; p < 3; p++) {
+        hy__wgsl_put(w, p < 2 ? ", " : ", bitcast<vec4<f32>>(");
+        put_input(w, shared, at + p * width);
     }
+    hy__wgsl_put(w, "));\n            }\n");
 }
 
 static void put_numbers(hy__wgsl *w, const hy__gpu_format *f, uint32_t k, uint32_t cols,
@@ -352,17 +366,13 @@ static void put_numbers(hy__wgsl *w, const hy__gpu_format *f, uint32_t k, uint32
     for (uint32_t q = 0; q < F32_VECS; q++) {
         hy__wgsl_put(w, "            let w%u = four_%s(at%u, i, %uu);\n", q, f->name, k, q);
     }
-    for (uint32_t c = 0; c < cols; c++) {
-        for (uint32_t q = 0; q < F32_VECS; q++) {
-            hy__wgsl_put(w, "            acc%u_%u += dot(w%u, bitcast<vec4<f32>>(", k, c, q);
-            if (shared) {
-                hy__wgsl_put(w, "xs[b + %uu]", at + q * width);
-            } else {
-                hy__wgsl_put(w, "codes[x%u_%u + b + %uu]", k, c, q * width);
-            }
-            hy__wgsl_put(w, "));\n");
-        }
+    put_columns(w, k, cols);
+    for (uint32_t q = 0; q < F32_VECS; q++) {
+        hy__wgsl_put(w, "%sdot(w%u, bitcast<vec4<f32>>(", q ? " + " : "", q);
+        put_input(w, shared, at + q * width);
+        hy__wgsl_put(w, "))");
     }
+    hy__wgsl_put(w, ";\n            }\n");
 }
 
 /* Sums of an anchor's row over the blocks of a lane, for columns 0 to cols - 1. */
@@ -450,30 +460,30 @@ static void put_load_q8(maker *mk, hy__wgsl *w, const job *j, const input *in)
     hy__wgsl_put(w, "        let h = h0 + lane;\n        let c = %s + 16u * h;\n",
                  j->tile ? "32u * tile" : "0u");
     hy__wgsl_put(w, "        let there = h < %uu && c < %uu;\n", 2 * width, in->n);
-    for (uint32_t q = 0; q < 4; q++) {
-        hy__wgsl_put(w, "        var v%u = vec4<f32>();\n", q);
+    /* A loop: what computes a value is long, and would be compiled once for each place that calls
+     * it. */
+    hy__wgsl_put(w, "        var v = array<vec4<f32>, 4>();\n"
+                    "        if (there) {\n            for (var q = 0u; q < 4u; q++) {\n"
+                    "                v[q] = vec4<f32>(");
+    for (uint32_t e = 0; e < 4; e++) {
+        char channel[24];
+        snprintf(channel, sizeof channel, "c + 4u * q + %uu", e);
+        hy__wgsl_put(w, "%s%s", e ? ", " : "",
+                     hy__gpu_value(mk->wr, w, &mk->pt, in->value, channel, "0u").text);
     }
-    hy__wgsl_put(w, "        if (there) {\n");
-    for (uint32_t q = 0; q < 4; q++) {
-        hy__wgsl_put(w, "            v%u = vec4<f32>(", q);
-        for (uint32_t e = 0; e < 4; e++) {
-            char channel[24];
-            snprintf(channel, sizeof channel, "c + %uu", 4 * q + e);
-            hy__wgsl_put(w, "%s%s", e ? ", " : "",
-                         hy__gpu_value(mk->wr, w, &mk->pt, in->value, channel, "0u").text);
-        }
-        hy__wgsl_put(w, ");\n");
-    }
+    hy__wgsl_put(w, ");\n            }\n");
     hy__wgsl_put(
-        w, "        }\n"
-           "        let top = pair_max(lane, max(max(largest(v0), largest(v1)), max(largest(v2), "
-           "largest(v3))));\n"
-           "        let d = top / 127.0;\n"
-           "        let inverse = select(0.0, 127.0 / top, top > 0.0);\n"
-           "        let q0 = four_codes(v0, inverse);\n        let q1 = four_codes(v1, inverse);\n"
-           "        let q2 = four_codes(v2, inverse);\n        let q3 = four_codes(v3, inverse);\n"
-           "        let s = d * f32(sum_of(q0 + q1 + q2 + q3));\n"
-           "        let other = pair_other(lane, s);\n");
+        w,
+        "        }\n"
+        "        let top = pair_max(lane, max(max(largest(v[0]), largest(v[1])), "
+        "max(largest(v[2]), "
+        "largest(v[3]))));\n"
+        "        let d = top / 127.0;\n"
+        "        let inverse = select(0.0, 127.0 / top, top > 0.0);\n"
+        "        let q0 = four_codes(v[0], inverse);\n        let q1 = four_codes(v[1], inverse);\n"
+        "        let q2 = four_codes(v[2], inverse);\n        let q3 = four_codes(v[3], inverse);\n"
+        "        let s = d * f32(sum_of(q0 + q1 + q2 + q3));\n"
+        "        let other = pair_other(lane, s);\n");
     hy__wgsl_put(w,
                  "        if (h < %uu) {\n"
                  "            xs[%uu + h / 2u + h %% 2u * %uu] = vec4<u32>(packed(q0), packed(q1), "
@@ -520,26 +530,17 @@ static void put_load(maker *mk, hy__wgsl *w, const job *j)
 
 static void put_results(maker *mk, hy__wgsl *w, const job *j, uint32_t row0, uint32_t cols)
 {
-    for (uint32_t c = 0; c < cols; c++) {
-        for (uint32_t k = 0; k < j->n_anchors; k++) {
-            hy__wgsl_put(w, "        let y%u_%u = sum_%u(lane, acc%u_%u);\n", k, c, j->lanes, k, c);
-        }
+    hy__wgsl_put(w, "        for (var e = 0u; e < %uu; e++) {\n", cols);
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        hy__wgsl_put(w, "        let v%u = sum_%u(lane, acc%u[e]);\n", j->anchors[k], j->lanes, k);
     }
-    for (uint32_t c = 0; c < cols; c++) {
-        hy__wgsl_put(w, "        if (sub == 0u && there");
-        if (cols > 1) {
-            hy__wgsl_put(w, " && t0 + %uu < n_cols", c);
-        }
-        hy__wgsl_put(w, ") {\n        let c = row + %s;\n        let t = %s%uu;\n",
-                     hy__wgsl_place(w, HY__AT_OTHER, row0, HY__GPU_NUMBER + 1).text,
-                     cols > 1 ? "t0 + " : "", c);
-        for (uint32_t k = 0; k < j->n_anchors; k++) {
-            hy__wgsl_put(w, "        let v%u = y%u_%u;\n", j->anchors[k], k, c);
-        }
-        mk->et.only = j->only;
-        hy__wgsl_body(w, &mk->et, HY__ALL_PARTS);
-        hy__wgsl_put(w, "        }\n");
-    }
+    hy__wgsl_put(w,
+                 "        if (sub == 0u && there && t0 + e < n_cols) {\n"
+                 "        let t = t0 + e;\n        let c = row + %s;\n",
+                 hy__wgsl_place(w, HY__AT_OTHER, row0, HY__GPU_NUMBER + 1).text);
+    mk->et.only = j->only;
+    hy__wgsl_body(w, &mk->et, HY__ALL_PARTS);
+    hy__wgsl_put(w, "        }\n        }\n");
 }
 
 static void put_job(maker *mk, hy__wgsl *w, const job *j, uint32_t number, uint32_t chunk)
@@ -557,10 +558,12 @@ static void put_job(maker *mk, hy__wgsl *w, const job *j, uint32_t number, uint3
             const input *p = &mk->phase_input[i];
             at = p->value == in->value && p->q8 == in->q8 ? p->at : at;
         }
-        for (uint32_t c = 0; c < cols; c++) {
-            hy__wgsl_put(w, "    let x%u_%u = min(t0 + %uu, n_cols - 1u) * %uu + %uu;\n", k, c, c,
-                         mk->vecs, at);
-        }
+        hy__wgsl_put(
+            w,
+            "    var x%u: array<u32, %u>;\n"
+            "    for (var e = 0u; e < %uu; e++) { x%u[e] = min(t0 + e, n_cols - 1u) * %uu + "
+            "%uu; }\n",
+            k, cols, cols, k, mk->vecs, at);
     }
     if (mk->wr->single && !j->tile) {
         put_load(mk, w, j);
@@ -571,9 +574,8 @@ static void put_job(maker *mk, hy__wgsl *w, const job *j, uint32_t number, uint3
     hy__wgsl_put(w, "        let row = min(turn * %uu + lane / %uu, %uu);\n", each, j->lanes,
                  rows - 1);
     for (uint32_t k = 0; k < j->n_anchors; k++) {
-        for (uint32_t c = 0; c < cols; c++) {
-            hy__wgsl_put(w, "        var acc%u_%u = 0.0;\n", k, c);
-        }
+        /* With a value: libraries set a variable without one to zero once, not at every turn. */
+        hy__wgsl_put(w, "        var acc%u = array<f32, %u>();\n", k, cols);
     }
     if (j->tile) {
         hy__wgsl_put(w, "    for (var tile = 0u; tile < %uu; tile += %uu) {\n", j->input[0].blocks,

@@ -1,0 +1,59 @@
+/* test_ahead.c: sessions of the WebGPU backend that let it draw tokens ahead of the host.  One
+ * thread. */
+#include "support/webgpu.h"
+
+/* Tokens are drawn on the device, steps ahead: the same as on the host, greedy and by chance, and
+ * what is done in between brings the device back. */
+static void test_ahead(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    enum { N = 16, CUT = 9 };
+    static const hy_token prompt[] = {3, 17, 0, 39};
+    const char *path = source_path("tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf");
+    hy_model *m = webgpu_model(path, NULL, NULL);
+    hy_error err;
+    for (int greedy = 0; greedy < 2; greedy++) {
+        const hy_sampler_opts opts = {
+            .size = sizeof opts, .greedy = greedy, .seed = 5, .repeat_penalty = 1.1f};
+        hy_sampler *sampler, *other;
+        hy_session *ahead, *host;
+        hy_step step;
+        hy_token a = 0, b = 0;
+        assert_ok(hy_sampler_create(&opts, NULL, NULL, &sampler, &err), &err);
+        assert_ok(hy_sampler_create(&opts, NULL, NULL, &other, &err), &err);
+        assert_ok(hy_session_create(m, NULL, &ahead, &err), &err);
+        assert_ok(hy_session_create(m, NULL, &host, &err), &err);
+        assert_ok(hy_session_append(ahead, prompt, HY_COUNT(prompt), &err), &err);
+        assert_ok(hy_session_append(host, prompt, HY_COUNT(prompt), &err), &err);
+        for (int i = 0; i < N; i++) {
+            assert_ok(hy_session_step(ahead, &step, &err), &err);
+            assert_ok(hy_session_step(host, &step, &err), &err);
+            assert_non_null(hy_session_logits(host, 0)); /* keeps it on the host */
+            assert_ok(hy_session_sample(ahead, i == CUT ? other : sampler, &a, &err), &err);
+            assert_ok(hy_session_sample(host, sampler, &b, &err), &err);
+            assert_int_equal(a, b);
+            if (i == CUT + 5) {
+                hy_session *fork;
+                assert_ok(hy_session_fork(ahead, &fork, &err), &err);
+                hy_session_destroy(ahead);
+                ahead = fork;
+            }
+            assert_ok(hy_session_append(ahead, &a, 1, &err), &err);
+            assert_ok(hy_session_append(host, &b, 1, &err), &err);
+        }
+        hy_session_destroy(ahead);
+        hy_session_destroy(host);
+        hy_sampler_destroy(sampler);
+        hy_sampler_destroy(other);
+    }
+    hy_model_destroy(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ahead),
+    };
+    return cmocka_run_group_tests(tests, webgpu_look, NULL);
+}
