@@ -47,8 +47,8 @@ typedef struct hy__layout {
 
 /* Channels that an operation sums over. */
 uint32_t hy__layout_group(const hy__layout *l, uint32_t i);
-/* roots: what leaves the tree becomes a function too.  HY_E_UNSUPPORTED: a state would be kept where
- * only some of the columns are computed. */
+/* roots: what leaves the tree becomes a function too.  HY_E_UNSUPPORTED: a state would be kept
+ * where only some of the columns are computed. */
 hy_status hy__layout_make(hy__layout *l, const hy__graph *g, const hy__phase *p,
                           const hy__phase_exprs *x, bool epilogue, bool single, bool roots,
                           hy_error *err);
@@ -72,7 +72,9 @@ extern const hy__formula hy__wgsl_formulas[HY__N_OPS];
     X(words, "var<storage, read> words: array<u32>")                                               \
     X(codes, "var<storage, read_write> codes: array<vec4<u32>>")                                   \
     X(cache, "var<storage, read_write> cache: array<u32>")                                         \
-    X(tokens, "var<storage, read> tokens: array<u32>")
+    X(tokens, "var<storage, read> tokens: array<u32>")                                             \
+    X(vectors4, "var<storage, read> vectors4: array<vec4<f32>>") /* `vectors` once more */         \
+    X(state4, "var<storage, read> state4: array<vec4<f32>>")     /* `state_old` once more */
 enum {
 #define HY__WGSL_BUFFER(name, how) HY__BUFFER_##name,
     HY__WGSL_BUFFERS(HY__WGSL_BUFFER) HY__N_BUFFERS
@@ -102,8 +104,8 @@ typedef struct hy__wgsl {
     hy_error *err;
     hy_status status; /* the first failure sticks */
     hy__buf text;
-    uint32_t uses;  /* bits (1 << HY__BUFFER_name) */
-    uint32_t lanes; /* invocations of a workgroup */
+    uint32_t uses;     /* bits (1 << HY__BUFFER_name) */
+    uint32_t lanes;    /* invocations of a workgroup */
     uint32_t subgroup; /* lanes that can be relied on to exchange numbers; 0: none */
     bool sums;         /* the function `total` is there */
     hy__place places[HY__MOST_PLACES];
@@ -129,16 +131,17 @@ hy__wgsl_text hy__wgsl_place(hy__wgsl *w, hy__where where, hy__id value, uint32_
 typedef struct hy__wgsl_tree {
     const hy__layout *l;
     char prefix;
-    bool own_anchors; /* what anchors compute is the caller's: functions PREFIXi(c, t) where they are
-                         called, variables vI in bodies */
+    bool own_anchors;   /* what anchors compute is the caller's: functions PREFIXi(c, t) where they
+                           are called, variables vI in bodies */
     const bool *stored; /* [t->n] results that are stored; NULL: every root is */
     const bool *only;   /* [t->n] expressions that bodies compute; NULL: all */
 } hy__wgsl_tree;
 
 /* HY_E_UNSUPPORTED: an operation has no formula. */
 hy_status hy__wgsl_check(const hy__wgsl_tree *t, hy_error *err);
-/* Functions of all that is called, and workgroup memory of sums. */
-void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t);
+/* Functions of all that is called, and workgroup memory of sums.  wide: also of four channels at
+ * once, in steps of one token, for hy__wgsl_call4. */
+void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t, bool wide);
 /* The function total(lane, x), the sum of all invocations' numbers, and its memory; once. */
 void hy__wgsl_total(hy__wgsl *w);
 /* Statements that sum over channels first to first + span of column t (u: where later columns are
@@ -151,7 +154,12 @@ void hy__wgsl_body(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
  * `column`. */
 hy__wgsl_text hy__wgsl_call(const hy__wgsl_tree *t, uint32_t i, const char *channel,
                             const char *column);
-/* An entry point partK that computes a part of a tree; one dispatch is [parts of channels][columns]. */
+/* A vec4 of the same at four channels from `channel` on, a multiple of 4; the functions must be
+ * there, and the value's length must be a multiple of 4. */
+hy__wgsl_text hy__wgsl_call4(const hy__wgsl_tree *t, uint32_t i, const char *channel,
+                             const char *column);
+/* An entry point partK that computes a part of a tree; one dispatch is [parts of
+ * channels][columns]. */
 void hy__wgsl_part(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
 /* Workgroups that it needs for a column. */
 uint32_t hy__wgsl_part_groups(const hy__layout *l, uint32_t part, uint32_t lanes);

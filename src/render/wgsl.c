@@ -169,6 +169,14 @@ hy__wgsl_text hy__wgsl_call(const hy__wgsl_tree *t, uint32_t i, const char *chan
     return call(t, i, channel, column, "0u");
 }
 
+hy__wgsl_text hy__wgsl_call4(const hy__wgsl_tree *t, uint32_t i, const char *channel,
+                             const char *column)
+{
+    hy__wgsl_text c = call(t, i, channel, column, "0u");
+    c.text[0] = (char)(c.text[0] - 'a' + 'A');
+    return c;
+}
+
 static void append(char *buf, size_t cap, const char *text)
 {
     const size_t n = strlen(buf);
@@ -346,6 +354,77 @@ static void put_function(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
     put(w, "}\n");
 }
 
+/* ---- functions of four channels, named by a capital letter */
+
+/* Whether a formula means the same for vec4: only operators, no functions. */
+static bool is_wide(const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__formula *f = formula_of(t, i);
+    if (!f->value || value(t, i)->n % 4 != 0 ||
+        (f->term[0] && hy__layout_group(t->l, i) % 4 != 0)) {
+        return false;
+    }
+    for (const char *at = f->value; *at; at++) {
+        const bool letter = (*at >= 'a' && *at <= 'z');
+        if (letter && (at == f->value || (at[-1] != '$' && at[-1] != '.'))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void put_wide_leaf(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__expr_kind kind = expr(t, i)->kind;
+    const bool own = kind == HY__EXPR_ANCHOR && t->own_anchors;
+    const char letter = (char)(t->prefix - 'a' + 'A');
+    if (kind == HY__EXPR_VECTOR && value(t, i)->n % 4 == 0) {
+        hy__wgsl_use(w, HY__BUFFER_vectors4);
+        put(w, "fn %c%u(c: u32) -> vec4<f32> { return vectors4[(%s + c", letter, i,
+            hy__wgsl_place(w, HY__AT_VECTOR, expr(t, i)->value, 0).text);
+        if (repeats(t, i)) {
+            put(w, " %% %uu", value(t, i)->n);
+        }
+        put(w, ") / 4u]; }\n");
+    } else if (kind == HY__EXPR_VECTOR) {
+        put(w,
+            "fn %c%u(c: u32) -> vec4<f32> { return vec4<f32>(%c%u(c), %c%u(c + 1u), %c%u(c + 2u), "
+            "%c%u(c + 3u)); }\n",
+            letter, i, t->prefix, i, t->prefix, i, t->prefix, i, t->prefix, i);
+    } else if ((kind == HY__EXPR_ANCHOR && !own) || kind == HY__EXPR_COLUMN) {
+        put(w,
+            "fn %c%u(c: u32, t: u32) -> vec4<f32> { return vec4<f32>(%c%u(c, t), %c%u(c + 1u, t), "
+            "%c%u(c + 2u, t), %c%u(c + 3u, t)); }\n",
+            letter, i, t->prefix, i, t->prefix, i, t->prefix, i, t->prefix, i);
+    }
+}
+
+static void put_wide_function(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__formula *f = formula_of(t, i);
+    char text[TEXT];
+    put(w, "fn %c%u(c: u32, t: u32) -> vec4<f32> {\n", (char)(t->prefix - 'a' + 'A'), i);
+    if (node_of(t, i)->op == HY__OP_TOKEN_SHIFT && value(t, i)->n % 4 == 0) {
+        hy__wgsl_use(w, HY__BUFFER_state4);
+        put(w, "    return state4[(%s + c) / 4u];\n", state_place(w, t, expr(t, i)->in[1]).text);
+    } else if (is_wide(t, i)) {
+        for (uint32_t k = 0; k < inputs_of(t, i); k++) {
+            put(w, "    let a%u = %s;\n", k, hy__wgsl_call4(t, expr(t, i)->in[k], "c", "t").text);
+        }
+        if (f->term[0]) {
+            put(w, "    let m = %s;\n", stat_of(t, i, "0u").text);
+        }
+        expand(t, f->value, i, false, "", text);
+        put(w, "    return %s;\n", text);
+    } else {
+        put(w, "    return vec4<f32>(%s, ", call(t, i, "c", "t", "0u").text);
+        put(w, "%s, ", call(t, i, "c + 1u", "t", "0u").text);
+        put(w, "%s, ", call(t, i, "c + 2u", "t", "0u").text);
+        put(w, "%s);\n", call(t, i, "c + 3u", "t", "0u").text);
+    }
+    put(w, "}\n");
+}
+
 /* Memory of the workgroup, and the sum of all its invocations' numbers. */
 static void put_shared(hy__wgsl *w, const hy__wgsl_tree *t)
 {
@@ -373,10 +452,19 @@ static void put_total_by_subgroups(hy__wgsl *w)
     put(w,
         "    workgroupBarrier(); // the last sum was read\n"
         "    if (lane %% %uu == 0u) { partial[lane / %uu] = s; }\n"
-        "    workgroupBarrier();\n    s = partial[0];\n",
+        "    workgroupBarrier();\n",
         w->subgroup, w->subgroup);
-    for (uint32_t i = 1; i < w->lanes / w->subgroup; i++) {
-        put(w, "    s += partial[%u];\n", i);
+    const uint32_t groups = w->lanes / w->subgroup;
+    if (groups <= 16) {
+        put(w, "    s = partial[0];\n");
+        for (uint32_t i = 1; i < groups; i++) {
+            put(w, "    s += partial[%u];\n", i);
+        }
+    } else {
+        put(w, "    s = partial[lane %% %uu];\n", groups);
+        for (uint32_t n = groups / 2; n > 0; n /= 2) {
+            put(w, "    s += subgroupShuffleXor(s, %uu);\n", n);
+        }
     }
     put(w, "    return s;\n}\n");
 }
@@ -388,7 +476,8 @@ void hy__wgsl_total(hy__wgsl *w)
     }
     w->sums = true;
     put(w, "var<workgroup> partial: array<f32, %u>;\n\n", w->lanes);
-    if (w->subgroup > 0 && w->lanes % w->subgroup == 0 && w->lanes / w->subgroup <= 16) {
+    if (w->subgroup > 0 && w->lanes % w->subgroup == 0 &&
+        w->lanes / w->subgroup <= HY_MAX(w->subgroup, 16u)) {
         put_total_by_subgroups(w);
         return;
     }
@@ -404,15 +493,21 @@ void hy__wgsl_total(hy__wgsl *w)
            "}\n");
 }
 
-void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t)
+void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t, bool wide)
 {
     put(w, "\n");
     for (uint32_t i = 0; i < t->l->t->n; i++) {
         put_leaf(w, t, i);
+        if (wide) {
+            put_wide_leaf(w, t, i);
+        }
     }
     for (uint32_t i = 0; i < t->l->t->n; i++) {
         if (is_op(t, i) && t->l->called[i]) {
             put_function(w, t, i);
+            if (wide) {
+                put_wide_function(w, t, i);
+            }
         }
     }
     put_shared(w, t);
@@ -676,7 +771,7 @@ hy_status hy__render(const hy__graph *g, const hy__phase *p, const hy__phase_exp
     hy__wgsl_init(&w, hy__wgsl_tree_lanes(&l), &g->env, err);
     w.status = hy__wgsl_check(&t, err);
     if (l.n_ops > 0) {
-        hy__wgsl_functions(&w, &t);
+        hy__wgsl_functions(&w, &t, false);
         for (uint32_t k = 0; k < l.n_parts; k++) {
             hy__wgsl_part(&w, &t, k);
         }

@@ -1,9 +1,10 @@
-/* device.h: a GPU through WebGPU: what it can do, memory on it, kernels, and how errors of it reach the caller.
+/* device.h: a GPU through WebGPU: what it can do, memory on it, kernels, and how errors of it reach
+ * the caller.
  *
- * Errors: WebGPU reports most of them later, through callbacks.  Functions that create something wait for the report of
- * their own call; everything else is noticed by the next hy__gpu_check, which names the first error since the device was
- * made.  After an error nothing is submitted any more (wgpu-native ends the process otherwise).  A lost device is
- * HY_E_DEVICE_LOST from then on.
+ * Errors: WebGPU reports most of them later, through callbacks.  Functions that create something
+ * wait for the report of their own call; everything else is noticed by the next hy__gpu_check,
+ * which names the first error since the device was made.  After an error nothing is submitted any
+ * more (wgpu-native ends the process otherwise).  A lost device is HY_E_DEVICE_LOST from then on.
  *
  * Belongs to one thread at a time. */
 #ifndef HY_BACKEND_WEBGPU_DEVICE_H
@@ -12,11 +13,11 @@
 #include "lib.h"
 
 /* What must not be used although the adapter has it: X(enum, name, what it leaves out). */
-#define HY__GPU_MASKS(X)                                                                                               \
-    X(NO_SUBGROUPS, "no-subgroups", "operations across the lanes of a subgroup")                                      \
-    X(NO_F16, "no-f16", "16-bit floats in kernels")                                                                   \
-    X(NO_DOT, "no-dot", "dot products of packed 8-bit integers")                                                      \
-    X(NO_TIMESTAMPS, "no-timestamps", "times of passes")                                                              \
+#define HY__GPU_MASKS(X)                                                                           \
+    X(NO_SUBGROUPS, "no-subgroups", "operations across the lanes of a subgroup")                   \
+    X(NO_F16, "no-f16", "16-bit floats in kernels")                                                \
+    X(NO_DOT, "no-dot", "dot products of packed 8-bit integers")                                   \
+    X(NO_TIMESTAMPS, "no-timestamps", "times of passes")                                           \
     X(FLOOR, "floor", "all of these, and limits above those that every device has")
 enum {
 #define HY__GPU_MASK(name, text, what) HY__GPU_BIT_##name,
@@ -36,9 +37,9 @@ typedef struct hy__gpu_caps {
     WGPUBackendType backend;
     WGPUAdapterType type;
     bool f16, subgroups, dot, timestamps;
-    uint32_t subgroup_min, subgroup_max; /* lanes; 0 without subgroups */
-    uint64_t max_buffer, max_binding;    /* bytes */
-    uint32_t storage_buffers;            /* bindings of a kernel */
+    uint32_t subgroup_min, subgroup_max;                   /* lanes; 0 without subgroups */
+    uint64_t max_buffer, max_binding;                      /* bytes */
+    uint32_t storage_buffers;                              /* bindings of a kernel */
     uint32_t workgroup_bytes, invocations, max_workgroups; /* of a workgroup; per dimension */
     uint32_t storage_align, uniform_align;                 /* of offsets of bindings */
 } hy__gpu_caps;
@@ -65,31 +66,35 @@ typedef struct hy__gpu {
     char message[300];    /* of it, or of the loss */
 } hy__gpu;
 
-/* HY_E_UNSUPPORTED: no library, no adapter, or one below the limits that WebGPU guarantees.  The object must stay where
- * it is until closed; closing a zeroed or half-open one is fine. */
+/* HY_E_UNSUPPORTED: no library, no adapter, or one below the limits that WebGPU guarantees.  The
+ * object must stay where it is until closed; closing a zeroed or half-open one is fine. */
 hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env, hy_error *err);
 void hy__gpu_close(hy__gpu *gpu);
 
 /* The first error since the device was made: HY_E_DEVICE_LOST, HY_E_NOMEM or HY_E_INTERNAL. */
 hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err);
-/* Gives the device up: whatever is asked of it from now on is HY_E_DEVICE_LOST with this sentence. */
+/* Gives the device up: whatever is asked of it from now on is HY_E_DEVICE_LOST with this sentence.
+ */
 void hy__gpu_lose(hy__gpu *gpu, const char *why);
 
 /* Memory on the device, zeroed, a multiple of 4 bytes; HY_E_NOMEM with the number of bytes. */
-hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label, WGPUBuffer *out,
-                         hy_error *err);
+hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label,
+                         WGPUBuffer *out, hy_error *err);
 void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer); /* NULL is fine */
 /* The beginning of a buffer with MapRead, once everything submitted is done. */
 hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, void *data, size_t bytes, hy_error *err);
 /* Any buffer with CopySrc; waits.  offset and bytes: multiples of 4. */
-hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *data, size_t bytes, hy_error *err);
+hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *data, size_t bytes,
+                       hy_error *err);
 
-/* A kernel from WGSL without `enable` and `requires` lines, which are put in front as the library wants them. */
+/* A kernel from WGSL without `enable` and `requires` lines, which are put in front as the library
+ * wants them. */
 enum { HY__GPU_USES_F16 = 1, HY__GPU_USES_SUBGROUPS = 2 };
-hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t uses, const char *label,
-                         WGPUShaderModule *out, hy_error *err);
-hy_status hy__gpu_pipeline(hy__gpu *gpu, WGPUShaderModule module, const char *entry, WGPUPipelineLayout layout,
-                           const char *label, WGPUComputePipeline *out, hy_error *err);
+hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t uses,
+                         const char *label, WGPUShaderModule *out, hy_error *err);
+hy_status hy__gpu_pipeline(hy__gpu *gpu, WGPUShaderModule module, const char *entry,
+                           WGPUPipelineLayout layout, const char *label, WGPUComputePipeline *out,
+                           hy_error *err);
 
 /* Ends the encoder (which is released) and submits it. */
 hy_status hy__gpu_submit(hy__gpu *gpu, WGPUCommandEncoder encoder, hy_error *err);

@@ -25,7 +25,8 @@ typedef struct hy__gpu_format {
     /* WGSL.  `at` says where the planes begin: at.x in vec4<u32> of `weights`, at.y to at.w in u32
      * of `words`.  i is the number of a block of the matrix.  With codes:
      *     fn block_NAME(at: vec4<u32>, i: u32) -> Block
-     * without: fn four_NAME(at: vec4<u32>, i: u32, k: u32) -> vec4<f32>, elements 4 k to 4 k + 3. */
+     * without: fn four_NAME(at: vec4<u32>, i: u32, k: u32) -> vec4<f32>, elements 4 k to 4 k + 3.
+     */
     const char *wgsl;
     bool codes;
     bool halves;                     /* a or c differ between the halves of a block */

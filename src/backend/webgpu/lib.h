@@ -1,8 +1,9 @@
 /* lib.h: a WebGPU library that was opened while running: Dawn or wgpu-native.
  *
- * One table of functions serves both; where they differ (section by section in lib.c: which calls run callbacks, how one
- * waits, what features are called), the functions of this file absorb the difference.  A library that
- * was opened stays in memory until the process ends; use of one instance is for one thread at a time. */
+ * One table of functions serves both; where they differ (section by section in lib.c: which calls
+ * run callbacks, how one waits, what features are called), the functions of this file absorb the
+ * difference.  A library that was opened stays in memory until the process ends; use of one
+ * instance is for one thread at a time. */
 #ifndef HY_BACKEND_WEBGPU_LIB_H
 #define HY_BACKEND_WEBGPU_LIB_H
 
@@ -24,8 +25,9 @@ typedef struct hy__gpu_lib {
 /* Libraries that have a name, by flavour: "dawn", "wgpu". */
 extern const char *const hy__gpu_names[HY__GPU_N_NAMES];
 
-/* name: one of those, NULL (whichever is found, Dawn first), or a path.  folder: where names are looked for before the
- * system's own places, or NULL.  HY_E_UNSUPPORTED says what was tried and why each failed. */
+/* name: one of those, NULL (whichever is found, Dawn first), or a path.  folder: where names are
+ * looked for before the system's own places, or NULL.  HY_E_UNSUPPORTED says what was tried and why
+ * each failed. */
 hy_status hy__gpu_lib_open(hy__gpu_lib *lib, const char *name, const char *folder, hy_error *err);
 void hy__gpu_lib_close(hy__gpu_lib *lib);
 
@@ -37,10 +39,10 @@ static inline WGPUStringView hy__gpu_text(const char *text)
     return (WGPUStringView){text, text ? strlen(text) : 0};
 }
 
-/* Waits until *done is set by a callback: of `future`, or of anything that `device` (may be NULL) has under way.  False:
- * the library gave up waiting. */
-bool hy__gpu_lib_wait(const hy__gpu_lib *lib, WGPUInstance instance, WGPUDevice device, WGPUFuture future,
-                      const bool *done);
+/* Waits until *done is set by a callback: of `future`, or of anything that `device` (may be NULL)
+ * has under way.  False: the library gave up waiting. */
+bool hy__gpu_lib_wait(const hy__gpu_lib *lib, WGPUInstance instance, WGPUDevice device,
+                      WGPUFuture future, const bool *done);
 /* The mode that callbacks must be given to for hy__gpu_lib_wait. */
 WGPUCallbackMode hy__gpu_lib_mode(const hy__gpu_lib *lib);
 /* Runs callbacks that are due, without waiting. */

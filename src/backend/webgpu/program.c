@@ -251,7 +251,7 @@ hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue)
     hy_status status = hy__wgsl_check(&t, wr->err);
     if (status == HY_OK && l.n_ops > 0) {
         hy__gpu_begin(wr, &w, hy__wgsl_tree_lanes(&l));
-        hy__wgsl_functions(&w, &t);
+        hy__wgsl_functions(&w, &t, false);
         for (uint32_t k = 0; k < l.n_parts; k++) {
             hy__wgsl_part(&w, &t, k);
         }

@@ -215,12 +215,14 @@ static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispa
         e.size = s->arena_bytes;
         break;
     case HY__BUFFER_vectors:
+    case HY__BUFFER_vectors4:
         e.buffer = m->vectors;
         e.size = m->vectors_bytes;
         break;
     case HY__BUFFER_state_old:
+    case HY__BUFFER_state4:
     case HY__BUFFER_state_new:
-        e.buffer = s->state[buffer == HY__BUFFER_state_old ? parity : 1 - parity];
+        e.buffer = s->state[buffer == HY__BUFFER_state_new ? 1 - parity : parity];
         e.size = s->state_bytes;
         break;
     case HY__BUFFER_angles:

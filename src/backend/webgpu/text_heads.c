@@ -185,8 +185,8 @@ static hy_status write_wkv7(heads *h)
         hy__wgsl_put(&w, "var<workgroup> x%c: array<vec4<f32>, %u>;\n", "rwkqa"[k], h -> n / 4);
     }
     hy__wgsl_put(&w, "fn e0(c: u32, t: u32) -> f32 { return y[c %% %uu]; }\n", h->n);
-    hy__wgsl_functions(&w, &h->pt);
-    hy__wgsl_functions(&w, &h->et);
+    hy__wgsl_functions(&w, &h->pt, false);
+    hy__wgsl_functions(&w, &h->et, false);
     hy__wgsl_total(&w);
     hy__gpu_write_sum(wr, &w, h->each, &written);
     hy__wgsl_put(&w,
@@ -351,7 +351,7 @@ static hy_status write_append(heads *h)
     hy__wgsl w;
     hy__gpu_begin(wr, &w, h->lanes);
     hy__wgsl_use(&w, HY__BUFFER_step);
-    hy__wgsl_functions(&w, &h->pt);
+    hy__wgsl_functions(&w, &h->pt, false);
     hy__wgsl_put(&w,
                  "\n@compute @workgroup_size(%u)\n"
                  "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "

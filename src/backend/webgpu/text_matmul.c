@@ -12,11 +12,11 @@
 #include "webgpu.h"
 
 enum {
-    LANES = 256,  /* of a workgroup */
-    SHARED = 768, /* vec4 of inputs in workgroup memory */
-    COLUMNS = 8,  /* of a row at once, in steps of many tokens */
-    Q8_VECS = 3,  /* vec4 of a block in 8 bits: two of codes, one of factors */
-    F32_VECS = 8, /* of a block of f32 */
+    FEW_LANES = 256, /* of a workgroup, in steps of many tokens */
+    SHARED = 768,    /* vec4 of inputs in workgroup memory */
+    COLUMNS = 8,     /* of a row at once, in steps of many tokens */
+    Q8_VECS = 3,     /* vec4 of a block in 8 bits: two of codes, one of factors */
+    F32_VECS = 8,    /* of a block of f32 */
     MOST_INPUTS = 16,
     MOST_ANCHORS = 32
 };
@@ -50,6 +50,7 @@ typedef struct maker {
     uint32_t n_jobs;
     hy__layout prologue, epilogue;
     hy__wgsl_tree pt, et;
+    uint32_t lanes;                     /* of a workgroup */
     input phase_input[MOST_INPUTS * 2]; /* of all jobs, for prefill: at in `codes` */
     uint32_t n_phase_inputs, vecs;      /* vec4 of a column in `codes` */
 } maker;
@@ -213,7 +214,7 @@ static void choose_lanes(maker *mk)
     for (uint32_t k = 0; k < mk->n_jobs; k++) {
         rows += mk->jobs[k].rows;
     }
-    const uint32_t wanted = HY_MAX(mk->wr->m->workers * LANES / HY_MAX(rows, 1u), 8u);
+    const uint32_t wanted = HY_MAX(mk->wr->m->workers / HY_MAX(rows, 1u), 8u);
     for (uint32_t k = 0; k < mk->n_jobs; k++) {
         job *j = &mk->jobs[k];
         j->lanes = 1;
@@ -405,25 +406,39 @@ static void put_anchor(maker *mk, hy__wgsl *w, const job *j, uint32_t k, uint32_
 
 /* ---- inputs in workgroup memory, for one token */
 
+/* Four channels of an input as a vec4; all of them are there. */
+static void put_vec4(maker *mk, hy__wgsl *w, const input *in, const char *channel)
+{
+    const hy__tree *t = &mk->wr->x->prologue;
+    for (uint32_t i = 0; mk->wr->m->wide && in->n % 4 == 0 && i < t->n; i++) {
+        if (t->exprs[i].value == in->value && t->exprs[i].kind == HY__EXPR_OP) {
+            hy__wgsl_put(w, "%s", hy__wgsl_call4(&mk->pt, i, channel, "0u").text);
+            return;
+        }
+    }
+    hy__wgsl_put(w, "vec4<f32>(");
+    for (uint32_t e = 0; e < 4; e++) {
+        char one[32];
+        snprintf(one, sizeof one, "%s + %uu", channel, e);
+        hy__wgsl_put(w, "%s%s", e ? ", " : "",
+                     hy__gpu_value(mk->wr, w, &mk->pt, in->value, one, "0u").text);
+    }
+    hy__wgsl_put(w, ")");
+}
+
 /* Four channels an invocation, eight invocations a block: they exchange numbers by shuffles. */
 static void put_load_q8_by_shuffles(maker *mk, hy__wgsl *w, const job *j, const input *in)
 {
     const uint32_t width = j->tile ? j->tile : in->blocks, at = j->tile ? 0 : in->at;
-    const uint32_t turns = (8 * width + LANES - 1) / LANES;
-    hy__wgsl_put(w, "    for (var g0 = 0u; g0 < %uu; g0 += %uu) {\n", turns * LANES, LANES);
+    const uint32_t turns = (8 * width + mk->lanes - 1) / mk->lanes;
+    hy__wgsl_put(w, "    for (var g0 = 0u; g0 < %uu; g0 += %uu) {\n", turns * mk->lanes, mk->lanes);
     hy__wgsl_put(w,
                  "        let g = g0 + lane;\n        let c = %s + 4u * g;\n"
                  "        var v = vec4<f32>();\n",
                  j->tile ? "32u * tile" : "0u");
-    hy__wgsl_put(w, "        if (g < %uu && c < %uu) {\n            v = vec4<f32>(", 8 * width,
-                 in->n);
-    for (uint32_t e = 0; e < 4; e++) {
-        char channel[24];
-        snprintf(channel, sizeof channel, "c + %uu", e);
-        hy__wgsl_put(w, "%s%s", e ? ", " : "",
-                     hy__gpu_value(mk->wr, w, &mk->pt, in->value, channel, "0u").text);
-    }
-    hy__wgsl_put(w, ");\n        }\n"
+    hy__wgsl_put(w, "        if (g < %uu && c < %uu) {\n            v = ", 8 * width, in->n);
+    put_vec4(mk, w, in, "c");
+    hy__wgsl_put(w, ";\n        }\n"
                     "        var top = largest(v);\n"
                     "        top = max(top, subgroupShuffleXor(top, 4u));\n"
                     "        top = max(top, subgroupShuffleXor(top, 2u));\n"
@@ -456,7 +471,7 @@ static void put_load_q8(maker *mk, hy__wgsl *w, const job *j, const input *in)
         return;
     }
     const uint32_t width = j->tile ? j->tile : in->blocks, at = j->tile ? 0 : in->at;
-    hy__wgsl_put(w, "    for (var h0 = 0u; h0 < %uu; h0 += %uu) {\n", 2 * width, LANES);
+    hy__wgsl_put(w, "    for (var h0 = 0u; h0 < %uu; h0 += %uu) {\n", 2 * width, mk->lanes);
     hy__wgsl_put(w, "        let h = h0 + lane;\n        let c = %s + 16u * h;\n",
                  j->tile ? "32u * tile" : "0u");
     hy__wgsl_put(w, "        let there = h < %uu && c < %uu;\n", 2 * width, in->n);
@@ -464,14 +479,9 @@ static void put_load_q8(maker *mk, hy__wgsl *w, const job *j, const input *in)
      * it. */
     hy__wgsl_put(w, "        var v = array<vec4<f32>, 4>();\n"
                     "        if (there) {\n            for (var q = 0u; q < 4u; q++) {\n"
-                    "                v[q] = vec4<f32>(");
-    for (uint32_t e = 0; e < 4; e++) {
-        char channel[24];
-        snprintf(channel, sizeof channel, "c + 4u * q + %uu", e);
-        hy__wgsl_put(w, "%s%s", e ? ", " : "",
-                     hy__gpu_value(mk->wr, w, &mk->pt, in->value, channel, "0u").text);
-    }
-    hy__wgsl_put(w, ");\n            }\n");
+                    "                v[q] = ");
+    put_vec4(mk, w, in, "c + 4u * q");
+    hy__wgsl_put(w, ";\n            }\n");
     hy__wgsl_put(
         w,
         "        }\n"
@@ -500,10 +510,15 @@ static void put_load_q8(maker *mk, hy__wgsl *w, const job *j, const input *in)
 static void put_load_f32(maker *mk, hy__wgsl *w, const job *j, const input *in)
 {
     const uint32_t width = j->tile ? j->tile : in->blocks, at = j->tile ? 0 : in->at;
-    hy__wgsl_put(w, "    for (var h = lane; h < %uu; h += %uu) {\n", 8 * width, LANES);
+    hy__wgsl_put(w, "    for (var h = lane; h < %uu; h += %uu) {\n", 8 * width, mk->lanes);
     hy__wgsl_put(w, "        let c = %s + 4u * h;\n        var v = vec4<f32>();\n",
                  j->tile ? "32u * tile" : "0u");
-    for (uint32_t e = 0; e < 4; e++) {
+    if (in->n % 4 == 0) {
+        hy__wgsl_put(w, "        if (c < %uu) { v = ", in->n);
+        put_vec4(mk, w, in, "c");
+        hy__wgsl_put(w, "; }\n");
+    }
+    for (uint32_t e = 0; e < 4 && in->n % 4 != 0; e++) {
         char channel[24];
         snprintf(channel, sizeof channel, "c + %uu", e);
         hy__wgsl_put(w, "        if (c + %uu < %uu) { v.%c = %s; }\n", e, in->n, "xyzw"[e],
@@ -547,7 +562,7 @@ static void put_job(maker *mk, hy__wgsl *w, const job *j, uint32_t number, uint3
 {
     const uint32_t row0 = chunk * j->chunk_rows, cols = mk->wr->single ? 1 : COLUMNS;
     const uint32_t rows = HY_MIN(j->rows - row0, j->chunk_rows);
-    const uint32_t each = LANES / j->lanes;
+    const uint32_t each = mk->lanes / j->lanes;
     hy__wgsl_put(w, "\nfn job%u(wg: u32, n_wg: u32, lane: u32, t0: u32, n_cols: u32) {\n", number);
     put_planes(mk, w, j, chunk);
     hy__wgsl_put(w, "    let sub = lane %% %uu;\n", j->lanes);
@@ -601,9 +616,10 @@ typedef struct piece {
 
 static uint32_t groups_of(const maker *mk, const job *j, uint64_t all_bytes)
 {
-    const uint32_t each = LANES / j->lanes, rows = HY_MIN(j->rows, j->chunk_rows);
+    const uint32_t each = mk->lanes / j->lanes, rows = HY_MIN(j->rows, j->chunk_rows);
     const uint32_t sets = (rows + each - 1) / each;
-    const uint64_t share = mk->wr->m->workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1);
+    const uint64_t workers = mk->wr->m->workers / mk->lanes;
+    const uint64_t share = workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1);
     return (uint32_t)HY_MIN((uint64_t)sets, HY_MAX(share, (uint64_t)1));
 }
 
@@ -639,7 +655,7 @@ static void put_main(maker *mk, hy__wgsl *w, const piece *p, hy__gpu_dispatch *d
                  "\n@compute @workgroup_size(%u)\n"
                  "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
                  "lane: u32) {\n",
-                 LANES);
+                 mk->lanes);
     if (single && mk->prologue.n_ops > 0) {
         hy__wgsl_put(w, "    let t = 0u;\n    let u = 0u;\n    let first = 0u;\n");
         for (uint32_t k = 0; k < mk->prologue.n_parts; k++) {
@@ -650,7 +666,7 @@ static void put_main(maker *mk, hy__wgsl *w, const piece *p, hy__gpu_dispatch *d
             hy__wgsl_put(w, "    if (id.x == 0u) {\n");
             for (uint32_t k = 0; k < mk->prologue.n_parts; k++) {
                 hy__wgsl_put(w, "    for (var c = lane; c < %uu; c += %uu) {\n",
-                             mk->prologue.parts[k].n, LANES);
+                             mk->prologue.parts[k].n, mk->lanes);
                 hy__wgsl_body(w, &mk->pt, k);
                 hy__wgsl_put(w, "    }\n");
             }
@@ -687,12 +703,12 @@ static hy_status write_piece(maker *mk, const piece *p)
     hy__gpu_dispatch d = {
         .cols = wr->p->cols, .cols_each = wr->single ? 0 : COLUMNS, .attention = UINT32_MAX};
     hy__wgsl w;
-    hy__gpu_begin(wr, &w, LANES);
+    hy__gpu_begin(wr, &w, mk->lanes);
     put_formats(mk, &w, mk->jobs + p->first, p->end - p->first);
     if (wr->single && mk->prologue.n_ops > 0) {
-        hy__wgsl_functions(&w, &mk->pt);
+        hy__wgsl_functions(&w, &mk->pt, wr->m->wide);
     }
-    hy__wgsl_functions(&w, &mk->et);
+    hy__wgsl_functions(&w, &mk->et, false);
     put_shared(mk, &w, p);
     for (uint32_t k = p->first; k < p->end; k++) {
         const job *j = &mk->jobs[k];
@@ -842,7 +858,7 @@ static hy_status write_phase(maker *mk)
 
 hy_status hy__gpu_write_matmul(hy__gpu_writer *wr)
 {
-    maker mk = {.wr = wr, .g = wr->m->g};
+    maker mk = {.wr = wr, .g = wr->m->g, .lanes = wr->single ? wr->m->lanes : FEW_LANES};
     const hy_env *env = &mk.g->env;
     HY_TRY(hy__layout_make(&mk.prologue, mk.g, wr->p, wr->x, false, wr->single, true, wr->err));
     hy_status status =

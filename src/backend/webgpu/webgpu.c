@@ -17,10 +17,20 @@ static void model_destroy(void *model)
     hy__free(&env, m);
 }
 
-/* Roughly: a software adapter has as many workers as processors; a GPU as many as stay busy. */
+/* Invocations, roughly: a software adapter has few processors; a GPU as many as stay busy. */
 static uint32_t workers_of(const hy__gpu_caps *caps)
 {
-    return caps->type == WGPUAdapterType_CPU ? 16 : 528;
+    return 256 * (caps->type == WGPUAdapterType_CPU ? 16 : 528);
+}
+
+/* A buffer that is read by fours is bound twice, and its parts must begin at fours. */
+static bool reads_by_fours(const hy__gpu_model *m)
+{
+    bool wide = m->gpu.caps.storage_buffers >= 10;
+    for (uint32_t i = 0; i < m->g->n_states; i++) {
+        wide = wide && m->p->state_place[i] % 4 == 0;
+    }
+    return wide;
 }
 
 static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
@@ -29,6 +39,8 @@ static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy
     HY_TRY(hy__gpu_mask_parse(opts->gpu_mask, &gpu.mask, err));
     HY_TRY(hy__gpu_open(&m->gpu, &gpu, &m->env, err));
     m->workers = workers_of(&m->gpu.caps);
+    m->lanes = 256;
+    m->wide = reads_by_fours(m);
     HY_TRY(hy__gpu_weights_place(m, err));
     HY_TRY(hy__gpu_program_make(m, err));
     HY_TRY(hy__gpu_program_compile(m, err));

@@ -5,12 +5,12 @@
  * dispatches of the same text share a pipeline.  A session has the memory that changes, and a bind
  * group for each dispatch: a step is the same few calls for each dispatch, and nothing else.
  *
- * All activations lie in one buffer, the arena: result v at (place of the plan) * n_batch, [columns]
- * [n], then what has a column per output, then the logits.  Recurrent state is read from one buffer
- * and written to another; commit changes their roles.
+ * All activations lie in one buffer, the arena: result v at (place of the plan) * n_batch,
+ * [columns] [n], then what has a column per output, then the logits.  Recurrent state is read from
+ * one buffer and written to another; commit changes their roles.
  *
- * A model's device belongs to one thread at a time: sessions of one model must not be stepped by two
- * threads at once, and are not: every entry takes the model's lock. */
+ * A model's device belongs to one thread at a time: sessions of one model must not be stepped by
+ * two threads at once, and are not: every entry takes the model's lock. */
 #ifndef HY_BACKEND_WEBGPU_WEBGPU_H
 #define HY_BACKEND_WEBGPU_WEBGPU_H
 
@@ -79,9 +79,10 @@ typedef struct hy__gpu_program {
 
 /* Numbers of the backend in the uniform buffer of a dispatch (HY__AT_OTHER): what `value` is. */
 enum {
-    HY__GPU_NUMBER = 0,      /* the number itself; parts distinguish equal ones */
-    HY__GPU_PLANE = 1 << 16, /* + plane + 4 * chunk: of matrix `value`, in vec4 for plane 0, else in words */
-    HY__GPU_CACHE = 2 << 16  /* + 0 keys, + 1 values of attention node `value`: word of `cache` */
+    HY__GPU_NUMBER = 0, /* the number itself; parts distinguish equal ones */
+    HY__GPU_PLANE =
+        1 << 16, /* + plane + 4 * chunk: of matrix `value`, in vec4 for plane 0, else in words */
+    HY__GPU_CACHE = 2 << 16 /* + 0 keys, + 1 values of attention node `value`: word of `cache` */
 };
 
 typedef struct hy__gpu_model {
@@ -105,8 +106,9 @@ typedef struct hy__gpu_model {
     uint32_t n_entries, cap_entries;
     hy__gpu_program decode, prefill;
     hy__gpu_sample_kernels sample_kernels;
-    uint32_t workers; /* workgroups that run at once, roughly */
-    bool subgroups;
+    uint32_t workers;   /* invocations that run at once, roughly */
+    uint32_t lanes;     /* of a workgroup that multiplies with one column */
+    bool wide;          /* kernels of one token read vectors and states by fours */
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
 } hy__gpu_model;
 
@@ -141,23 +143,26 @@ hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
 
 /* Takes the text and adds a dispatch of entry `name`; more may follow on the same kernel. */
 hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel);
-hy_status hy__gpu_add_dispatch(hy__gpu_writer *wr, const hy__wgsl *w, uint32_t kernel, const char *name,
-                               const hy__gpu_dispatch *like);
+hy_status hy__gpu_add_dispatch(hy__gpu_writer *wr, const hy__wgsl *w, uint32_t kernel,
+                               const char *name, const hy__gpu_dispatch *like);
 /* A text with what this GPU can do. */
 void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes);
-/* Functions, each emitted once: fn sum_LANES(lane, x), the sum over groups of LANES (a power of two) neighbouring
- * invocations, needs the workgroup memory `partial` unless subgroups are used; pair_max and pair_other, the larger and the
- * other number of a pair; those of a format. */
+/* Functions, each emitted once: fn sum_LANES(lane, x), the sum over groups of LANES (a power of
+ * two) neighbouring invocations, needs the workgroup memory `partial` unless subgroups are used;
+ * pair_max and pair_other, the larger and the other number of a pair; those of a format. */
 void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t *written);
 void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w);
-void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block, bool *scales);
+void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block,
+                          bool *scales);
 /* Whether a phase's result is read outside of it. */
 bool hy__gpu_leaves(const hy__gpu_writer *wr, hy__id id);
 /* Value `id` at a channel and column, for an anchor: of the prologue, or of an earlier phase. */
-hy__wgsl_text hy__gpu_value(hy__gpu_writer *wr, hy__wgsl *w, const hy__wgsl_tree *prologue, hy__id id,
-                            const char *channel, const char *column);
-/* Widens what a dispatch binds of the weights to a chunk of a matrix; false: it lies elsewhere or is too much. */
-bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint32_t chunk, hy__gpu_dispatch *d);
+hy__wgsl_text hy__gpu_value(hy__gpu_writer *wr, hy__wgsl *w, const hy__wgsl_tree *prologue,
+                            hy__id id, const char *channel, const char *column);
+/* Widens what a dispatch binds of the weights to a chunk of a matrix; false: it lies elsewhere or
+ * is too much. */
+bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint32_t chunk,
+                           hy__gpu_dispatch *d);
 
 /* ---- sessions (session.c, exec.c) */
 
@@ -184,13 +189,14 @@ typedef struct hy__gpu_session {
     } ahead;
 } hy__gpu_session;
 
-hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void **out, hy_error *err);
+hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void **out,
+                                 hy_error *err);
 void hy__gpu_session_destroy(void *session);
 /* Dispatches first to end - 1 of the program for args->n tokens. */
 void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t first, uint32_t end,
                     WGPUComputePassEncoder pass);
-hy_status hy__gpu_ahead_begin(void *session, const hy_sampler *sampler, uint64_t sampler_id, const hy_token *tokens,
-                              size_t n, hy_error *err);
+hy_status hy__gpu_ahead_begin(void *session, const hy_sampler *sampler, uint64_t sampler_id,
+                              const hy_token *tokens, size_t n, hy_error *err);
 hy_status hy__gpu_ahead_submit(void *session, uint32_t n, hy_error *err);
 hy_status hy__gpu_ahead_collect(void *session, hy_token *out, hy_error *err);
 hy_status hy__gpu_ahead_rewind(void *session, hy_error *err);
