@@ -108,6 +108,9 @@ typedef struct hy__wgsl {
     uint32_t lanes;    /* invocations of a workgroup */
     uint32_t subgroup; /* lanes that can be relied on to exchange numbers; 0: none */
     bool sums;         /* the function `total` is there */
+    bool wide;         /* trees have functions of four channels */
+    bool fresh;        /* nothing else uses the memory of sums before the sums of trees */
+    uint32_t n_totals; /* calls of `total_at` so far */
     hy__place places[HY__MOST_PLACES];
     uint32_t n_places;
 } hy__wgsl;
@@ -135,6 +138,7 @@ typedef struct hy__wgsl_tree {
                            are called, variables vI in bodies */
     const bool *stored; /* [t->n] results that are stored; NULL: every root is */
     const bool *only;   /* [t->n] expressions that bodies compute; NULL: all */
+    bool has_leaves;    /* leaves of bodies are there: hy__wgsl_leaves */
 } hy__wgsl_tree;
 
 /* HY_E_UNSUPPORTED: an operation has no formula. */
@@ -150,6 +154,9 @@ void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
 /* Statements that compute channel c of column t; HY__ALL_PARTS: of every part. */
 #define HY__ALL_PARTS UINT32_MAX
 void hy__wgsl_body(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
+/* Variables of all leaves that the bodies of a tree read at channel c and column t, to be read long
+ * before the body is computed. */
+void hy__wgsl_leaves(hy__wgsl *w, const hy__wgsl_tree *t);
 /* An expression: operation or leaf i of the tree, which is called, at channel `channel` of column
  * `column`. */
 hy__wgsl_text hy__wgsl_call(const hy__wgsl_tree *t, uint32_t i, const char *channel,

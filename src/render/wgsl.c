@@ -357,20 +357,21 @@ static void put_function(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
 /* ---- functions of four channels, named by a capital letter */
 
 /* Whether a formula means the same for vec4: only operators, no functions. */
-static bool is_wide(const hy__wgsl_tree *t, uint32_t i)
+static bool has_operators_only(const char *formula)
 {
-    const hy__formula *f = formula_of(t, i);
-    if (!f->value || value(t, i)->n % 4 != 0 ||
-        (f->term[0] && hy__layout_group(t->l, i) % 4 != 0)) {
-        return false;
-    }
-    for (const char *at = f->value; *at; at++) {
-        const bool letter = (*at >= 'a' && *at <= 'z');
-        if (letter && (at == f->value || (at[-1] != '$' && at[-1] != '.'))) {
+    for (const char *at = formula; at && *at; at++) {
+        if (*at >= 'a' && *at <= 'z' && (at == formula || (at[-1] != '$' && at[-1] != '.'))) {
             return false;
         }
     }
     return true;
+}
+
+static bool is_wide(const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__formula *f = formula_of(t, i);
+    return f->value && value(t, i)->n % 4 == 0 &&
+           (!f->term[0] || hy__layout_group(t->l, i) % 4 == 0) && has_operators_only(f->value);
 }
 
 static void put_wide_leaf(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
@@ -425,15 +426,22 @@ static void put_wide_function(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
     put(w, "}\n");
 }
 
-/* Memory of the workgroup, and the sum of all its invocations' numbers. */
+/* How many sums of operation i a workgroup keeps. */
+static uint32_t stats_of(const hy__wgsl_tree *t, uint32_t i)
+{
+    return t->l->n_slots * (t->l->parts[t->l->part[i]].span / hy__layout_group(t->l, i));
+}
+
+/* Memory of sums, and the sum of all invocations' numbers.  Where there is one, every invocation
+ * has it. */
 static void put_shared(hy__wgsl *w, const hy__wgsl_tree *t)
 {
     bool any = false;
     for (uint32_t i = 0; i < t->l->t->n; i++) {
         if (is_op(t, i) && formula_of(t, i)->term[0]) {
-            const uint32_t groups = t->l->parts[t->l->part[i]].span / hy__layout_group(t->l, i);
-            put(w, "%svar<workgroup> stat_%c%u: array<vec2<f32>, %u>;\n", any ? "" : "\n",
-                t->prefix, i, t->l->n_slots * groups);
+            const uint32_t n = stats_of(t, i);
+            put(w, "%svar<%s> stat_%c%u: array<vec2<f32>, %u>;\n", any ? "" : "\n",
+                n == 1 ? "private" : "workgroup", t->prefix, i, n);
             any = true;
         }
     }
@@ -442,31 +450,40 @@ static void put_shared(hy__wgsl *w, const hy__wgsl_tree *t)
     }
 }
 
-/* Groups of lanes by shuffles, then the groups' sums, which every lane adds in the same order. */
+/* Groups of lanes by shuffles, then the groups' sums, which every lane adds in the same order.
+ * total_at: with memory that no other sum uses. */
 static void put_total_by_subgroups(hy__wgsl *w)
 {
-    put(w, "fn total(lane: u32, x: f32) -> f32 {\n    var s = x;\n");
+    const uint32_t groups = w->lanes / w->subgroup;
+    put(w, "fn total_at(lane: u32, x: f32, at: u32) -> f32 {\n    var s = x;\n");
     for (uint32_t n = w->subgroup / 2; n > 0; n /= 2) {
         put(w, "    s += subgroupShuffleXor(s, %uu);\n", n);
     }
     put(w,
-        "    workgroupBarrier(); // the last sum was read\n"
-        "    if (lane %% %uu == 0u) { partial[lane / %uu] = s; }\n"
+        "    if (lane %% %uu == 0u) { partial[at + lane / %uu] = s; }\n"
         "    workgroupBarrier();\n",
         w->subgroup, w->subgroup);
-    const uint32_t groups = w->lanes / w->subgroup;
     if (groups <= 16) {
-        put(w, "    s = partial[0];\n");
+        put(w, "    s = partial[at];\n");
         for (uint32_t i = 1; i < groups; i++) {
-            put(w, "    s += partial[%u];\n", i);
+            put(w, "    s += partial[at + %uu];\n", i);
         }
     } else {
-        put(w, "    s = partial[lane %% %uu];\n", groups);
+        put(w, "    s = partial[at + lane %% %uu];\n", groups);
         for (uint32_t n = groups / 2; n > 0; n /= 2) {
             put(w, "    s += subgroupShuffleXor(s, %uu);\n", n);
         }
     }
-    put(w, "    return s;\n}\n");
+    put(w, "    return s;\n}\n"
+           "fn total(lane: u32, x: f32) -> f32 {\n"
+           "    workgroupBarrier(); // the last sum was read\n"
+           "    return total_at(lane, x, 0u);\n}\n");
+}
+
+static bool sums_by_subgroups(const hy__wgsl *w)
+{
+    return w->subgroup > 0 && w->lanes % w->subgroup == 0 &&
+           w->lanes / w->subgroup <= HY_MAX(w->subgroup, 16u);
 }
 
 void hy__wgsl_total(hy__wgsl *w)
@@ -476,8 +493,7 @@ void hy__wgsl_total(hy__wgsl *w)
     }
     w->sums = true;
     put(w, "var<workgroup> partial: array<f32, %u>;\n\n", w->lanes);
-    if (w->subgroup > 0 && w->lanes % w->subgroup == 0 &&
-        w->lanes / w->subgroup <= HY_MAX(w->subgroup, 16u)) {
+    if (sums_by_subgroups(w)) {
         put_total_by_subgroups(w);
         return;
     }
@@ -495,6 +511,7 @@ void hy__wgsl_total(hy__wgsl *w)
 
 void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t, bool wide)
 {
+    w->wide = w->wide || wide;
     put(w, "\n");
     for (uint32_t i = 0; i < t->l->t->n; i++) {
         put_leaf(w, t, i);
@@ -515,15 +532,28 @@ void hy__wgsl_functions(hy__wgsl *w, const hy__wgsl_tree *t, bool wide)
 
 /* ---- sums */
 
-/* In steps of one token a lane keeps its channels of the inputs in registers: all are read at once,
- * and once. */
+/* A sum over all invocations, as an expression of `x`. */
+static void sum_text(hy__wgsl *w, const char *x, char out[NAME])
+{
+    const uint32_t groups = sums_by_subgroups(w) ? w->lanes / w->subgroup : w->lanes;
+    if (w->fresh && groups < w->lanes && (w->n_totals + 1) * groups <= w->lanes) {
+        snprintf(out, NAME, "total_at(lane, %s, %uu)", x, w->n_totals++ * groups);
+    } else {
+        w->fresh = false;
+        snprintf(out, NAME, "total(lane, %s)", x);
+    }
+}
+
+/* In steps of one token a lane keeps its channels of the inputs in registers, fours of them where
+ * they can be read by fours: all are read at once, and once. */
 static bool put_op_sums_at_once(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
 {
     const hy__formula *f = formula_of(t, i);
     const uint32_t group = hy__layout_group(t->l, i);
-    const uint32_t turns = group / w->lanes;
-    if (!t->l->single || t->l->parts[t->l->part[i]].span != group || group % w->lanes != 0 ||
-        turns > 16) {
+    const bool four = w->wide && group % (4 * w->lanes) == 0 && has_operators_only(f->term[0]) &&
+                      has_operators_only(f->term[1]);
+    const uint32_t each = four ? 4 : 1, turns = group / w->lanes / each;
+    if (!t->l->single || stats_of(t, i) != 1 || group % w->lanes != 0 || turns > 16) {
         return false;
     }
     put(w, "    {\n        var m = vec2<f32>();\n");
@@ -531,14 +561,17 @@ static bool put_op_sums_at_once(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
         const char letter[3] = {'$', (char)('0' + k), '\0'};
         const bool used = strstr(f->term[0], letter) || (f->term[1] && strstr(f->term[1], letter));
         for (uint32_t e = 0; e < turns && used; e++) {
-            char channel[40];
-            snprintf(channel, sizeof channel, "first + lane + %uu", e * w->lanes);
+            char channel[48];
+            snprintf(channel, sizeof channel, "first + %uu * lane + %uu", each,
+                     e * each * w->lanes);
             put(w, "        let z%u_%u = %s;\n", k, e,
-                call(t, expr(t, i)->in[k], channel, "t", "0u").text);
+                (four ? hy__wgsl_call4(t, expr(t, i)->in[k], channel, "t")
+                      : call(t, expr(t, i)->in[k], channel, "t", "0u"))
+                    .text);
         }
     }
     for (int pass = 0; pass < 2 && f->term[pass]; pass++) {
-        char text[TEXT], sum[NAME];
+        char text[TEXT], sum[NAME], x[8];
         put(w, "        var sum%d = 0.0;\n", pass);
         for (uint32_t e = 0; e < turns; e++) {
             put(w, "        {\n");
@@ -549,14 +582,16 @@ static bool put_op_sums_at_once(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
                 }
             }
             expand(t, f->term[pass], i, false, "", text);
-            put(w, "            sum%d += %s;\n        }\n", pass, text);
+            put(w, four ? "            sum%d += dot(%s, vec4<f32>(1.0));\n        }\n"
+                        : "            sum%d += %s;\n        }\n",
+                pass, text);
         }
-        snprintf(sum, sizeof sum, "total(lane, sum%d)", pass);
+        snprintf(x, sizeof x, "sum%d", pass);
+        sum_text(w, x, sum);
         expand(t, f->stat[pass], i, false, sum, text);
         put(w, "        m.%c = %s;\n", "xy"[pass], text);
     }
-    put(w, "        if (lane == 0u) { stat_%c%u[0] = m; }\n        workgroupBarrier();\n    }\n",
-        t->prefix, i);
+    put(w, "        stat_%c%u[0] = m;\n    }\n", t->prefix, i);
     return true;
 }
 
@@ -605,6 +640,10 @@ static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
         expand(t, f->stat[pass], i, false, sum, text);
         put(w, "        m.%c = %s;\n", "xy"[pass], text);
     }
+    if (stats_of(t, i) == 1) {
+        put(w, "        stat_%c%u[0] = m;\n    }\n", t->prefix, i);
+        return;
+    }
     put(w, "        if (lane == 0u) { stat_%c%u[%s] = m; }\n", t->prefix, i, at);
     put(w, "        workgroupBarrier();\n    }\n");
 }
@@ -628,7 +667,7 @@ static void declare_input(hy__wgsl *w, const hy__wgsl_tree *t, bool *declared, u
     const uint32_t in = expr(t, i)->in[k];
     const hy__expr_kind kind = expr(t, in)->kind;
     const bool own = kind == HY__EXPR_ANCHOR && t->own_anchors;
-    if (!declared[in] && kind != HY__EXPR_OP && kind != HY__EXPR_STATE && !own) {
+    if (!t->has_leaves && !declared[in] && kind != HY__EXPR_OP && kind != HY__EXPR_STATE && !own) {
         put(w, "        let v%u = %s;\n", in, call(t, in, "c", "t", "0u").text);
         declared[in] = true;
     }
@@ -699,6 +738,21 @@ void hy__wgsl_body(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part)
         } else if (expr(t, i)->kind == HY__EXPR_ANCHOR && t->own_anchors &&
                    (!t->only || t->only[i])) {
             put_store(w, t, i);
+        }
+    }
+}
+
+void hy__wgsl_leaves(hy__wgsl *w, const hy__wgsl_tree *t)
+{
+    bool declared[MOST_EXPRS] = {false};
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        if (!is_op(t, i) || value(t, i)->cols != t->l->p->cols || (t->only && !t->only[i]) ||
+            node_of(t, i)->op == HY__OP_SELECT || node_of(t, i)->op == HY__OP_ROPE) {
+            continue;
+        }
+        const bool shift = node_of(t, i)->op == HY__OP_TOKEN_SHIFT;
+        for (uint32_t k = 0; k < (shift ? 1 : inputs_of(t, i)); k++) {
+            declare_input(w, t, declared, i, k);
         }
     }
 }

@@ -153,25 +153,25 @@ static void pack_F16(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__G
 
 /* ---- the list */
 
-/* X(type, codes, halves, offset, bytes of the planes for 256 elements) */
+/* X(type, codes, halves, offset, vec4 of a raw block, bytes of the planes for 256 elements) */
 #define FORMATS(X)                                                                                 \
-    X(Q4_0, true, false, true, 128, 16, 0, 0)                                                      \
-    X(Q4_1, true, false, true, 128, 32, 0, 0)                                                      \
-    X(Q5_0, true, false, true, 128, 16, 32, 0)                                                     \
-    X(Q5_1, true, false, true, 128, 32, 32, 0)                                                     \
-    X(Q8_0, true, false, false, 256, 16, 0, 0)                                                     \
-    X(Q4_K, true, false, true, 128, 16, 0, 0)                                                      \
-    X(Q5_K, true, false, true, 128, 16, 32, 0)                                                     \
-    X(Q6_K, true, true, true, 128, 16, 64, 2)                                                      \
-    X(F32, false, false, false, 1024, 0, 0, 0)                                                     \
-    X(F16, false, false, false, 512, 0, 0, 0)                                                      \
-    X(BF16, false, false, false, 512, 0, 0, 0)
+    X(Q4_0, true, false, true, 2, 128, 16, 0, 0)                                                      \
+    X(Q4_1, true, false, true, 2, 128, 32, 0, 0)                                                      \
+    X(Q5_0, true, false, true, 2, 128, 16, 32, 0)                                                     \
+    X(Q5_1, true, false, true, 2, 128, 32, 32, 0)                                                     \
+    X(Q8_0, true, false, false, 3, 256, 16, 0, 0)                                                     \
+    X(Q4_K, true, false, true, 2, 128, 16, 0, 0)                                                      \
+    X(Q5_K, true, false, true, 3, 128, 16, 32, 0)                                                     \
+    X(Q6_K, true, true, true, 2, 128, 16, 64, 2)                                                      \
+    X(F32, false, false, false, 1, 1024, 0, 0, 0)                                                     \
+    X(F16, false, false, false, 1, 512, 0, 0, 0)                                                      \
+    X(BF16, false, false, false, 1, 512, 0, 0, 0)
 #define pack_BF16 pack_F16
 
 static const hy__gpu_format formats[] = {
-#define FORMAT(name, codes, halves, offset, p0, p1, p2, p3)                                        \
-    {HY_TYPE_##name, #name,  hy__kernel_format_##name, codes,                                      \
-     halves,         offset, {p0, p1, p2, p3},         pack_##name},
+#define FORMAT(name, codes, halves, offset, vecs, p0, p1, p2, p3)                                        \
+    {HY_TYPE_##name, #name,  hy__kernel_format_##name, codes,           halves,                    \
+     offset,         vecs,   {p0, p1, p2, p3},         pack_##name},
     FORMATS(FORMAT)
 #undef FORMAT
 };

@@ -23,14 +23,16 @@ typedef struct hy__gpu_format {
     hy_type type;
     const char *name;
     /* WGSL.  `at` says where the planes begin: at.x in vec4<u32> of `weights`, at.y to at.w in u32
-     * of `words`.  i is the number of a block of the matrix.  With codes:
-     *     fn block_NAME(at: vec4<u32>, i: u32) -> Block
-     * without: fn four_NAME(at: vec4<u32>, i: u32, k: u32) -> vec4<f32>, elements 4 k to 4 k + 3.
-     */
+     * of `words`.  i is the number of a block of the matrix.  With codes, R = raw_vecs:
+     *     fn raw_NAME(at: vec4<u32>, i: u32) -> array<vec4<u32>, R>, what is read of the block;
+     *     fn unpack_NAME(i: u32, raw: array<vec4<u32>, R>) -> Block
+     * without: fn four_of_NAME(raw: vec4<u32>, k: u32) -> vec4<f32>, elements 4 k to 4 k + 3 of a
+     * vec4 of `weights` (k = 0 where it holds four). */
     const char *wgsl;
     bool codes;
     bool halves;                     /* a or c differ between the halves of a block */
     bool offset;                     /* c is not zero */
+    uint32_t raw_vecs;               /* vec4<u32> that are read of a block */
     uint32_t planes[HY__GPU_PLANES]; /* bytes for 256 elements; 0: no such plane */
     /* One row of n elements, a multiple of 32 or of the type's block if that is larger; planes[k]:
      * where the row begins in plane k. */

@@ -31,6 +31,24 @@ void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t
         hy__wgsl_put(w, "    return s;\n}\n");
         return;
     }
+    const uint32_t group = wr->m->gpu.caps.subgroups ? w->subgroup : 1;
+    if (group >= 8 && lanes <= group * group) {
+        hy__wgsl_put(w, "    var s = x;\n");
+        for (uint32_t n = group / 2; n > 0; n /= 2) {
+            hy__wgsl_put(w, "    s += subgroupShuffleXor(s, %uu);\n", n);
+        }
+        hy__wgsl_put(w,
+                     "    workgroupBarrier();\n"
+                     "    if (lane %% %uu == 0u) { partial[lane / %uu] = s; }\n"
+                     "    workgroupBarrier();\n    let first = lane / %uu * %uu;\n"
+                     "    s = partial[first];\n",
+                     group, group, lanes, lanes / group);
+        for (uint32_t i = 1; i < lanes / group; i++) {
+            hy__wgsl_put(w, "    s += partial[first + %uu];\n", i);
+        }
+        hy__wgsl_put(w, "    return s;\n}\n");
+        return;
+    }
     hy__wgsl_put(w, "    workgroupBarrier();\n    partial[lane] = x;\n    workgroupBarrier();\n");
     for (uint32_t n = lanes / 2; n > 0; n /= 2) {
         hy__wgsl_put(w, "    if (lane %% %uu < %uu) { partial[lane] += partial[lane + %uu]; }\n",
@@ -78,6 +96,18 @@ void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format 
         hy__wgsl_text_append(w, hy__kernel_k_scales);
     }
     hy__wgsl_text_append(w, f->wgsl);
+    if (f->codes) {
+        hy__wgsl_put(w,
+                     "fn block_%s(at: vec4<u32>, i: u32) -> Block { return unpack_%s(i, raw_%s(at, "
+                     "i)); }\n",
+                     f->name, f->name, f->name);
+    } else {
+        const uint32_t elements = 256 * 16 / f->planes[0];
+        hy__wgsl_put(w,
+                     "fn four_%s(at: vec4<u32>, i: u32, k: u32) -> vec4<f32> { return "
+                     "four_of_%s(weights[at.x + (32u * i + 4u * k) / %uu], k); }\n",
+                     f->name, f->name, elements);
+    }
 }
 
 bool hy__gpu_leaves(const hy__gpu_writer *wr, hy__id id)

@@ -2,9 +2,9 @@
 // four a word) and hi; a and c of the two halves.
 struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
 
-// Half i of the f16 numbers that begin at word `at`.
-fn half_at(at: u32, i: u32) -> f32 {
-    let pair = unpack2x16float(words[at + i / 2u]);
+// Half i of a word of f16 numbers.
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
     return select(pair.x, pair.y, i % 2u == 1u);
 }
 

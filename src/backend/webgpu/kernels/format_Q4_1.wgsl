@@ -1,5 +1,7 @@
-fn block_Q4_1(at: vec4<u32>, i: u32) -> Block {
-    let codes = weights[at.x + i];
-    let f = unpack2x16float(words[at.y + i]);
-    return Block(low_nibbles(codes), high_nibbles(codes), f.xx, -f.yy);
+fn raw_Q4_1(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
+}
+fn unpack_Q4_1(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = unpack2x16float(raw[1].x);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, -f.yy);
 }

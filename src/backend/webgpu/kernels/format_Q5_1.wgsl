@@ -1,6 +1,8 @@
-fn block_Q5_1(at: vec4<u32>, i: u32) -> Block {
-    let codes = weights[at.x + i];
-    let bits = words[at.z + i];
-    let f = unpack2x16float(words[at.y + i]);
-    return Block(low_nibbles(codes) | fifth_bits(bits), high_nibbles(codes) | fifth_bits(bits >> 16u), f.xx, -f.yy);
+fn raw_Q5_1(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], words[at.z + i], 0u, 0u));
+}
+fn unpack_Q5_1(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = unpack2x16float(raw[1].x);
+    return Block(low_nibbles(raw[0]) | fifth_bits(raw[1].y), high_nibbles(raw[0]) | fifth_bits(raw[1].y >> 16u),
+        f.xx, -f.yy);
 }

@@ -1,0 +1,70 @@
+/* text_matmul.h: what the kernels of a phase of matrices have in common, for one token
+ * (text_matvec.c) and for many (text_matmul.c).
+ *
+ * Matrices with as many rows whose results meet in the epilogue are a job; a workgroup works on one
+ * job at a time.  Model creation only; one thread. */
+#ifndef HY_BACKEND_WEBGPU_TEXT_MATMUL_H
+#define HY_BACKEND_WEBGPU_TEXT_MATMUL_H
+
+#include "webgpu.h"
+
+enum {
+    HY__MM_Q8_VECS = 3, /* vec4 of a block of 32 in 8 bits: two of codes, one of factors */
+    HY__MM_MOST_INPUTS = 16,
+    HY__MM_MOST_ANCHORS = 32
+};
+
+/* An input of matrices in the form in which they read it. */
+typedef struct hy__mm_input {
+    hy__id value;
+    uint32_t unit;     /* elements that are read together: 0: blocks of 32 in 8 bits; else numbers,
+                          4 or 8 of a vec4 of weights in one token, 32 in many */
+    uint32_t n, units; /* elements; units, blocks of 32 if 0 */
+    uint32_t at;       /* vec4 from the beginning of the job's, or of a column of `codes` */
+} hy__mm_input;
+
+typedef struct hy__mm_job {
+    uint32_t anchors[HY__MM_MOST_ANCHORS]; /* number among the phase's */
+    uint32_t inputs[HY__MM_MOST_ANCHORS];  /* of each anchor: number in `input` */
+    uint32_t n_anchors;
+    hy__mm_input input[HY__MM_MOST_INPUTS];
+    uint32_t n_inputs, vecs; /* vec4 of all inputs */
+    uint32_t rows, chunk_rows, n_chunks;
+    uint32_t lanes;  /* of a row */
+    uint64_t bytes;  /* of a row of all matrices */
+    bool *only;      /* [epilogue.n] */
+} hy__mm_job;
+
+typedef struct hy__mm {
+    hy__gpu_writer *wr;
+    const hy__graph *g;
+    hy__mm_job *jobs;
+    uint32_t n_jobs;
+    hy__layout prologue, epilogue;
+    hy__wgsl_tree pt, et;
+    hy__mm_input phase_input[HY__MM_MOST_INPUTS * 2]; /* of all jobs, for many tokens: at in `codes` */
+    uint32_t n_phase_inputs, vecs;                    /* vec4 of a column in `codes` */
+} hy__mm;
+
+/* Jobs first to end - 1, or rows of a chunk of a single job. */
+typedef struct hy__mm_piece {
+    uint32_t first, end, chunk;
+} hy__mm_piece;
+
+const hy__gpu_matrix *hy__mm_matrix(const hy__mm *mk, uint32_t anchor);
+uint32_t hy__mm_input_vecs(const hy__mm_input *in);
+/* Functions of the formats and products of some jobs. */
+void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs);
+/* Functions that bring numbers into 8 bits. */
+void hy__mm_put_quantize(hy__wgsl *w);
+/* Variables atK: where the planes of a chunk of the job's matrices begin. */
+void hy__mm_put_planes(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t chunk);
+/* Widens what a dispatch binds of the weights to a chunk of a job. */
+void hy__mm_window(const hy__mm *mk, const hy__mm_job *j, uint32_t chunk, hy__gpu_dispatch *d);
+/* Rows of a job's chunk. */
+uint32_t hy__mm_rows(const hy__mm_job *j, uint32_t chunk);
+
+/* The kernel of a piece for one token, and its dispatch (text_matvec.c). */
+hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p);
+
+#endif

@@ -1,0 +1,629 @@
+/* text_matvec.c: the kernel of a phase of matrices for one token.
+ *
+ * Every workgroup computes the prologue for itself: that is faster than a dispatch more.  It brings
+ * the inputs of its job into workgroup memory, in 8 bits where the formats want it, and multiplies
+ * rows, `lanes` invocations a row.
+ *
+ * What a token waits for is latency, so all that does not depend on the prologue is read before it:
+ * the first rows' weights, as they lie in memory, into registers (`preI`).  While rows are
+ * multiplied, the next rows' weights are on their way, and so is what the epilogue reads.  Model
+ * creation only; one thread. */
+#include <stdio.h>
+
+#include "text_matmul.h"
+
+enum {
+    MOST_RAWS = 20,     /* vec4 of weights that an invocation holds */
+    FLOOR_BYTES = 4096, /* of workgroup memory, beside inputs */
+    MOST_BYTES = 36864  /* of workgroup memory: more, and fewer workgroups run at once */
+};
+
+/* How a job is computed. */
+typedef struct shape {
+    uint32_t lanes;  /* of a row */
+    uint32_t raws;   /* vec4 of weights that a row takes of each lane */
+    bool ahead;      /* they are held in registers */
+    uint32_t tile;   /* units of the only input that are in workgroup memory at once; 0: all */
+    uint32_t sets;   /* groups of rows that a workgroup computes together */
+    uint32_t groups; /* workgroups */
+} shape;
+
+typedef struct one {
+    hy__mm *mk;
+    hy__wgsl *w;
+    const hy__mm_piece *p;
+    shape shapes[HY__MM_MOST_ANCHORS]; /* of jobs p->first on */
+    uint32_t lanes;                    /* of a workgroup */
+    uint32_t shared;                   /* vec4 of inputs in workgroup memory */
+    uint32_t raws;                     /* most of the jobs' that are ahead */
+} one;
+
+static const hy__mm_input *input_of(const hy__mm_job *j, uint32_t k)
+{
+    return &j->input[j->inputs[k]];
+}
+
+static const hy__gpu_format *format_of(const one *o, const hy__mm_job *j, uint32_t k)
+{
+    return hy__mm_matrix(o->mk, j->anchors[k])->format;
+}
+
+static uint32_t steps_of(const hy__mm_job *j, uint32_t k, uint32_t lanes)
+{
+    return (input_of(j, k)->units + lanes - 1) / lanes;
+}
+
+/* ---- shapes */
+
+static uint32_t raws_of(const one *o, const hy__mm_job *j, uint32_t lanes)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        n += steps_of(j, k, lanes) * format_of(o, j, k)->raw_vecs;
+    }
+    return n;
+}
+
+/* Invocations for a row: at least 8, so that they read whole lines of memory, and so many that all
+ * workgroups have as much to read and can hold it in registers. */
+static uint32_t lanes_of(const one *o, const hy__mm_job *j, uint64_t share)
+{
+    uint32_t lanes = 1, units = 1;
+    for (uint32_t k = 0; k < j->n_inputs; k++) {
+        units = HY_MAX(units, j->input[k].units);
+    }
+    while (lanes < o->lanes && lanes < units &&
+           (lanes < 8 || o->lanes / lanes * j->bytes > share + share / 4 ||
+            raws_of(o, j, lanes) > MOST_RAWS)) {
+        lanes *= 2;
+    }
+    return lanes;
+}
+
+static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, shape *s)
+{
+    const uint32_t rows = hy__mm_rows(j, o->p->chunk);
+    const uint64_t workers = o->mk->wr->m->workers / o->lanes;
+    s->lanes = lanes_of(o, j, all_bytes / workers);
+    s->raws = raws_of(o, j, s->lanes);
+    if (j->vecs > o->shared) {
+        if (j->n_inputs > 1) {
+            return hy__fail(o->mk->wr->err, HY_E_UNSUPPORTED,
+                            "the inputs of matrices that are computed together are too long");
+        }
+        const hy__mm_input *in = &j->input[0];
+        s->tile = o->shared / (in->unit == 0 ? HY__MM_Q8_VECS : in->unit / 4) / 32 * 32;
+    }
+    s->ahead = s->tile == 0 && s->raws <= MOST_RAWS;
+    const uint32_t each = o->lanes / s->lanes;
+    s->sets = (rows + each - 1) / each;
+    const uint64_t share = HY_MAX(workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1), 1u);
+    const uint64_t turns = HY_MAX((s->sets + share / 2) / share, 1u);
+    s->groups = (uint32_t)((s->sets + turns - 1) / turns);
+    return HY_OK;
+}
+
+static hy_status choose_shapes(one *o)
+{
+    uint64_t bytes = 0;
+    for (uint32_t k = o->p->first; k < o->p->end; k++) {
+        bytes += o->mk->jobs[k].bytes * hy__mm_rows(&o->mk->jobs[k], o->p->chunk);
+    }
+    for (uint32_t k = o->p->first; k < o->p->end; k++) {
+        shape *s = &o->shapes[k - o->p->first];
+        HY_TRY(choose_shape(o, &o->mk->jobs[k], bytes, s));
+        o->raws = HY_MAX(o->raws, s->ahead ? s->raws : 0);
+    }
+    return HY_OK;
+}
+
+/* ---- weights */
+
+static void put_row(const one *o, const hy__mm_job *j, const shape *s, const char *turn)
+{
+    hy__wgsl_put(o->w, "        let row = min((%s) * %uu + lane / %uu, %uu);\n", turn,
+                 o->lanes / s->lanes, s->lanes, hy__mm_rows(j, o->p->chunk) - 1);
+}
+
+/* Raw weights of a row's units, one vec4 a variable: PREFIX0 on. */
+static void put_raws(const one *o, const hy__mm_job *j, const shape *s, const char *turn,
+                     const char *prefix)
+{
+    uint32_t to = 0;
+    hy__wgsl_put(o->w, "        {\n");
+    put_row(o, j, s, turn);
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        const hy__gpu_format *f = format_of(o, j, k);
+        const uint32_t units = input_of(j, k)->units;
+        for (uint32_t i = 0; i < steps_of(j, k, s->lanes); i++) {
+            char unit[64];
+            snprintf(unit, sizeof unit,
+                     (i + 1) * s->lanes > units ? "min(sub + %uu, %uu)" : "sub + %uu",
+                     i * s->lanes, units - 1);
+            if (!f->codes) {
+                hy__wgsl_put(o->w, "        %s%u = weights[at%u.x + row * %uu + %s];\n", prefix,
+                             to++, k, units, unit);
+                continue;
+            }
+            hy__wgsl_put(o->w, "        { let r = raw_%s(at%u, row * %uu + %s);", f->name, k, units,
+                         unit);
+            for (uint32_t r = 0; r < f->raw_vecs; r++) {
+                hy__wgsl_put(o->w, " %s%u = r[%u];", prefix, to++, r);
+            }
+            hy__wgsl_put(o->w, " }\n");
+        }
+    }
+    hy__wgsl_put(o->w, "        }\n");
+}
+
+/* ---- products: of a unit whose raw weights are PREFIXn on, and unit x of the inputs */
+
+static void put_codes(const one *o, const hy__gpu_format *f, uint32_t k, const char *raw,
+                      const char *block, uint32_t at, uint32_t width)
+{
+    hy__wgsl_put(o->w, "            let w = unpack_%s(%s, array<vec4<u32>, %u>(%s));\n", f->name,
+                 block, f->raw_vecs, raw);
+    hy__wgsl_put(o->w,
+                 "            acc%u += product%s(w, xs[x + %uu], xs[x + %uu], "
+                 "bitcast<vec4<f32>>(xs[x + %uu]));\n",
+                 k, f->halves ? "" : "_whole", at, at + width, at + 2 * width);
+}
+
+static void put_numbers(const one *o, const hy__gpu_format *f, uint32_t k, const char *raw,
+                        const hy__mm_input *in, uint32_t at, uint32_t width)
+{
+    for (uint32_t q = 0; q < in->unit / 4; q++) {
+        hy__wgsl_put(o->w,
+                     "            acc%u += dot(four_of_%s(%s, %uu), bitcast<vec4<f32>>(xs[x + "
+                     "%uu]));\n",
+                     k, f->name, raw, q, at + q * width);
+    }
+}
+
+static void put_unit(const one *o, const hy__mm_job *j, const shape *s, uint32_t k, const char *raw)
+{
+    const hy__gpu_format *f = format_of(o, j, k);
+    const hy__mm_input *in = input_of(j, k);
+    const uint32_t width = s->tile ? s->tile : in->units, at = s->tile ? 0 : in->at;
+    if (f->codes) {
+        char block[48];
+        snprintf(block, sizeof block, "row * %uu + unit", in->units);
+        put_codes(o, f, k, raw, block, at, width);
+    } else {
+        put_numbers(o, f, k, raw, in, at, width);
+    }
+}
+
+/* From registers. */
+static void put_held(const one *o, const hy__mm_job *j, const shape *s, const char *prefix)
+{
+    uint32_t from = 0;
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        const hy__gpu_format *f = format_of(o, j, k);
+        const uint32_t units = input_of(j, k)->units;
+        for (uint32_t i = 0; i < steps_of(j, k, s->lanes); i++) {
+            char raw[120] = "";
+            for (uint32_t r = 0; r < f->raw_vecs; r++, from++) {
+                const size_t n = strlen(raw);
+                snprintf(raw + n, sizeof raw - n, "%s%s%u", r ? ", " : "", prefix, from);
+            }
+            if ((i + 1) * s->lanes > units) {
+                hy__wgsl_put(o->w, "        if (sub + %uu < %uu)", i * s->lanes, units);
+            }
+            hy__wgsl_put(o->w,
+                         "        {\n            let unit = sub + %uu;\n"
+                         "            let x = unit;\n",
+                         i * s->lanes);
+            put_unit(o, j, s, k, raw);
+            hy__wgsl_put(o->w, "        }\n");
+        }
+    }
+}
+
+/* From memory, in a loop over the units of the tile at hand. */
+static void put_loop(const one *o, const hy__mm_job *j, const shape *s)
+{
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        const hy__gpu_format *f = format_of(o, j, k);
+        const uint32_t units = input_of(j, k)->units;
+        if (s->tile) {
+            hy__wgsl_put(o->w,
+                         "        for (var x = sub; x < min(%uu, %uu - tile); x += %uu) {\n"
+                         "            let unit = tile + x;\n",
+                         s->tile, units, s->lanes);
+        } else {
+            hy__wgsl_put(o->w,
+                         "        for (var x = sub; x < %uu; x += %uu) {\n"
+                         "            let unit = x;\n",
+                         units, s->lanes);
+        }
+        char raw[64] = "";
+        if (f->codes) {
+            hy__wgsl_put(o->w, "            let r = raw_%s(at%u, row * %uu + unit);\n", f->name, k,
+                         units);
+            for (uint32_t r = 0; r < f->raw_vecs; r++) {
+                const size_t n = strlen(raw);
+                snprintf(raw + n, sizeof raw - n, "%sr[%u]", r ? ", " : "", r);
+            }
+        } else {
+            hy__wgsl_put(o->w, "            let r = weights[at%u.x + row * %uu + unit];\n", k,
+                         units);
+            snprintf(raw, sizeof raw, "r");
+        }
+        put_unit(o, j, s, k, raw);
+        hy__wgsl_put(o->w, "        }\n");
+    }
+}
+
+/* ---- inputs in workgroup memory */
+
+/* Four channels of an input as a vec4; all of them are there. */
+static void put_vec4(const one *o, const hy__mm_input *in, const char *channel)
+{
+    const hy__gpu_writer *wr = o->mk->wr;
+    const hy__tree *t = &wr->x->prologue;
+    for (uint32_t i = 0; o->w->wide && in->n % 4 == 0 && i < t->n; i++) {
+        if (t->exprs[i].value == in->value && t->exprs[i].kind == HY__EXPR_OP) {
+            hy__wgsl_put(o->w, "%s", hy__wgsl_call4(&o->mk->pt, i, channel, "0u").text);
+            return;
+        }
+    }
+    hy__wgsl_put(o->w, "vec4<f32>(");
+    for (uint32_t e = 0; e < 4; e++) {
+        char at[32];
+        snprintf(at, sizeof at, "%s + %uu", channel, e);
+        hy__wgsl_put(o->w, "%s%s", e ? ", " : "",
+                     hy__gpu_value(o->mk->wr, o->w, &o->mk->pt, in->value, at, "0u").text);
+    }
+    hy__wgsl_put(o->w, ")");
+}
+
+/* Four channels an invocation, eight invocations a block: they exchange numbers by shuffles. */
+static void put_load_q8_by_shuffles(const one *o, const shape *s, const hy__mm_input *in)
+{
+    hy__wgsl *w = o->w;
+    const uint32_t width = s->tile ? s->tile : in->units, at = s->tile ? 0 : in->at;
+    const uint32_t turns = (8 * width + o->lanes - 1) / o->lanes;
+    hy__wgsl_put(w, "    for (var g0 = 0u; g0 < %uu; g0 += %uu) {\n", turns * o->lanes, o->lanes);
+    hy__wgsl_put(w,
+                 "        let g = g0 + lane;\n        let c = %s + 4u * g;\n"
+                 "        var v = vec4<f32>();\n",
+                 s->tile ? "32u * tile" : "0u");
+    hy__wgsl_put(w, "        if (g < %uu && c < %uu) {\n            v = ", 8 * width, in->n);
+    put_vec4(o, in, "c");
+    hy__wgsl_put(w, ";\n        }\n"
+                    "        var top = largest(v);\n"
+                    "        top = max(top, subgroupShuffleXor(top, 4u));\n"
+                    "        top = max(top, subgroupShuffleXor(top, 2u));\n"
+                    "        top = max(top, subgroupShuffleXor(top, 1u));\n"
+                    "        let d = top / 127.0;\n"
+                    "        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));\n"
+                    "        let x = packed(q);\n"
+                    "        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), "
+                    "subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));\n"
+                    "        var sum = sum_of(q);\n"
+                    "        sum += subgroupShuffleXor(sum, 1u);\n"
+                    "        sum += subgroupShuffleXor(sum, 2u);\n"
+                    "        let s = d * f32(sum);\n"
+                    "        let other = subgroupShuffleXor(s, 4u);\n");
+    hy__wgsl_put(
+        w,
+        "        if (g < %uu && g %% 4u == 0u) { xs[%uu + g / 8u + g / 4u %% 2u * %uu] = words4; "
+        "}\n",
+        8 * width, at, width);
+    hy__wgsl_put(w,
+                 "        if (g < %uu && g %% 8u == 0u) { xs[%uu + g / 8u] = "
+                 "bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }\n    }\n",
+                 8 * width, at + 2 * width);
+}
+
+static void put_load_q8(const one *o, const shape *s, const hy__mm_input *in)
+{
+    hy__wgsl *w = o->w;
+    if (w->subgroup >= 8) {
+        put_load_q8_by_shuffles(o, s, in);
+        return;
+    }
+    const uint32_t width = s->tile ? s->tile : in->units, at = s->tile ? 0 : in->at;
+    hy__wgsl_put(w, "    for (var h0 = 0u; h0 < %uu; h0 += %uu) {\n", 2 * width, o->lanes);
+    hy__wgsl_put(w, "        let h = h0 + lane;\n        let c = %s + 16u * h;\n",
+                 s->tile ? "32u * tile" : "0u");
+    hy__wgsl_put(w, "        let there = h < %uu && c < %uu;\n", 2 * width, in->n);
+    /* A loop: what computes a value is long, and would be compiled once for each place that calls
+     * it. */
+    hy__wgsl_put(w, "        var v = array<vec4<f32>, 4>();\n"
+                    "        if (there) {\n            for (var q = 0u; q < 4u; q++) {\n"
+                    "                v[q] = ");
+    put_vec4(o, in, "c + 4u * q");
+    hy__wgsl_put(w, ";\n            }\n");
+    hy__wgsl_put(
+        w,
+        "        }\n"
+        "        let top = pair_max(lane, max(max(largest(v[0]), largest(v[1])), "
+        "max(largest(v[2]), "
+        "largest(v[3]))));\n"
+        "        let d = top / 127.0;\n"
+        "        let inverse = select(0.0, 127.0 / top, top > 0.0);\n"
+        "        let q0 = four_codes(v[0], inverse);\n        let q1 = four_codes(v[1], inverse);\n"
+        "        let q2 = four_codes(v[2], inverse);\n        let q3 = four_codes(v[3], inverse);\n"
+        "        let s = d * f32(sum_of(q0 + q1 + q2 + q3));\n"
+        "        let other = pair_other(lane, s);\n");
+    hy__wgsl_put(w,
+                 "        if (h < %uu) {\n"
+                 "            xs[%uu + h / 2u + h %% 2u * %uu] = vec4<u32>(packed(q0), packed(q1), "
+                 "packed(q2), packed(q3));\n",
+                 2 * width, at, width);
+    hy__wgsl_put(
+        w,
+        "            if (h %% 2u == 0u) { xs[%uu + h / 2u] = bitcast<vec4<u32>>(vec4<f32>(d, "
+        "s, other, s + other)); }\n"
+        "        }\n    }\n",
+        at + 2 * width);
+}
+
+/* Numbers, unit by unit: vec4 q of unit u at u + q * units. */
+static void put_load_numbers(const one *o, const shape *s, const hy__mm_input *in)
+{
+    hy__wgsl *w = o->w;
+    const uint32_t width = s->tile ? s->tile : in->units, at = s->tile ? 0 : in->at;
+    const uint32_t vecs = in->unit / 4;
+    hy__wgsl_put(w, "    for (var h = lane; h < %uu; h += %uu) {\n", vecs * width, o->lanes);
+    hy__wgsl_put(w, "        let c = %u%s + 4u * h;\n        var v = vec4<f32>();\n", in->unit,
+                 s->tile ? "u * tile" : "u * 0u");
+    if (in->n % 4 == 0) {
+        hy__wgsl_put(w, "        if (c < %uu) { v = ", in->n);
+        put_vec4(o, in, "c");
+        hy__wgsl_put(w, "; }\n");
+    }
+    for (uint32_t e = 0; e < 4 && in->n % 4 != 0; e++) {
+        char channel[24];
+        snprintf(channel, sizeof channel, "c + %uu", e);
+        hy__wgsl_put(w, "        if (c + %uu < %uu) { v.%c = %s; }\n", e, in->n, "xyzw"[e],
+                     hy__gpu_value(o->mk->wr, w, &o->mk->pt, in->value, channel, "0u").text);
+    }
+    hy__wgsl_put(w,
+                 "        xs[%uu + h / %uu + h %% %uu * %uu] = bitcast<vec4<u32>>(v);\n    }\n", at,
+                 vecs, vecs, width);
+}
+
+static void put_load(const one *o, const hy__mm_job *j, const shape *s)
+{
+    for (uint32_t k = 0; k < j->n_inputs; k++) {
+        if (j->input[k].unit == 0) {
+            put_load_q8(o, s, &j->input[k]);
+        } else {
+            put_load_numbers(o, s, &j->input[k]);
+        }
+    }
+    hy__wgsl_put(o->w, "    workgroupBarrier();\n");
+}
+
+/* ---- a job */
+
+static void put_parameters(const one *o, const shape *s, const char *before, const char *type)
+{
+    for (uint32_t i = 0; s->ahead && i < s->raws; i++) {
+        hy__wgsl_put(o->w, ", %s%u%s", before, i, type);
+    }
+}
+
+/* The rows of a turn: their weights are in PREFIX0 on if they are held. */
+static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const char *held)
+{
+    hy__wgsl *w = o->w;
+    const uint32_t rows = hy__mm_rows(j, o->p->chunk), each = o->lanes / s->lanes;
+    hy__wgsl_put(w, "        let there = sub == 0u && turn * %uu + lane / %uu < %uu;\n", each,
+                 s->lanes, rows);
+    put_row(o, j, s, "turn");
+    hy__wgsl_put(w, "        let t = 0u;\n        let c = row + %s;\n",
+                 hy__wgsl_place(w, HY__AT_OTHER, o->p->chunk * j->chunk_rows, HY__GPU_NUMBER + 1)
+                     .text);
+    o->mk->et.only = j->only;
+    o->mk->et.has_leaves = false;
+    hy__wgsl_leaves(w, &o->mk->et);
+    o->mk->et.has_leaves = true;
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        hy__wgsl_put(w, "        var acc%u = 0.0;\n", k);
+    }
+    if (s->tile) {
+        hy__wgsl_put(w,
+                     "    for (var tile = 0u; tile < %uu; tile += %uu) {\n"
+                     "    workgroupBarrier();\n",
+                     j->input[0].units, s->tile);
+        put_load(o, j, s);
+    }
+    if (held) {
+        put_held(o, j, s, held);
+    } else {
+        put_loop(o, j, s);
+    }
+    if (s->tile) {
+        hy__wgsl_put(w, "    }\n");
+    }
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        hy__wgsl_put(w, "        let v%u = sum_%u(lane, acc%u);\n", j->anchors[k], s->lanes, k);
+    }
+    hy__wgsl_put(w, "        if (there) {\n");
+    hy__wgsl_body(w, &o->mk->et, HY__ALL_PARTS);
+    hy__wgsl_put(w, "        }\n");
+}
+
+static void put_job(const one *o, const hy__mm_job *j, uint32_t number)
+{
+    hy__wgsl *w = o->w;
+    const shape *s = &o->shapes[number];
+    const bool once = s->groups == s->sets;
+    hy__wgsl_put(w, "\nfn job%u(wg: u32, lane: u32", number);
+    put_parameters(o, s, "pre", ": vec4<u32>");
+    hy__wgsl_put(w, ") {\n");
+    hy__mm_put_planes(o->mk, w, j, o->p->chunk);
+    hy__wgsl_put(w, "    let sub = lane %% %uu;\n", s->lanes);
+    if (!s->tile) {
+        put_load(o, j, s);
+    }
+    if (once) {
+        hy__wgsl_put(w, "    let turn = wg;\n");
+        put_turn(o, j, s, s->ahead ? "pre" : NULL);
+        hy__wgsl_put(w, "}\n");
+        return;
+    }
+    for (uint32_t i = 0; s->ahead && i < s->raws; i++) {
+        hy__wgsl_put(w, "    var next%u = pre%u;\n", i, i);
+    }
+    hy__wgsl_put(w, "    for (var turn = wg; turn < %uu; turn += %uu) {\n", s->sets, s->groups);
+    if (s->ahead) {
+        char turn[32];
+        snprintf(turn, sizeof turn, "turn + %uu", s->groups);
+        for (uint32_t i = 0; i < s->raws; i++) {
+            hy__wgsl_put(w, "        let now%u = next%u;\n", i, i);
+        }
+        put_raws(o, j, s, turn, "next");
+    }
+    put_turn(o, j, s, s->ahead ? "now" : NULL);
+    hy__wgsl_put(w, "    }\n}\n");
+}
+
+/* ---- the kernel */
+
+static void put_shared(const one *o)
+{
+    hy__wgsl *w = o->w;
+    uint32_t written = 0, vecs = 1;
+    bool q8 = false;
+    hy__wgsl_total(w);
+    for (uint32_t k = o->p->first; k < o->p->end; k++) {
+        const hy__mm_job *j = &o->mk->jobs[k];
+        hy__gpu_write_sum(o->mk->wr, w, o->shapes[k - o->p->first].lanes, &written);
+        vecs = HY_MAX(vecs, HY_MIN(j->vecs, o->shared));
+        for (uint32_t i = 0; i < j->n_inputs; i++) {
+            q8 |= j->input[i].unit == 0;
+        }
+    }
+    hy__wgsl_put(w, "var<workgroup> xs: array<vec4<u32>, %u>;\n", vecs);
+    if (q8) {
+        hy__mm_put_quantize(w);
+        if (w->subgroup < 8) {
+            hy__gpu_write_pairs(o->mk->wr, w);
+        }
+    }
+}
+
+/* Whether the prologue changes a state, or other phases read what it computes. */
+static bool stores_prologue(const one *o)
+{
+    const hy__tree *t = &o->mk->wr->x->prologue;
+    for (uint32_t i = 0; i < t->n; i++) {
+        if (t->exprs[i].kind == HY__EXPR_OP &&
+            (o->mk->pt.stored[i] ||
+             o->mk->g->nodes[t->exprs[i].node].op == HY__OP_TOKEN_SHIFT)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Branches of jobs: of workgroup ids from begin to end - 1. */
+static void put_branch(const one *o, uint32_t k, uint32_t begin)
+{
+    hy__wgsl_put(o->w, "    %sif (id.x < %uu) {\n", k ? "else " : "",
+                 begin + o->shapes[k].groups);
+}
+
+static void put_prefetch(const one *o)
+{
+    for (uint32_t i = 0; i < o->raws; i++) {
+        hy__wgsl_put(o->w, "    var pre%u = vec4<u32>();\n", i);
+    }
+    uint32_t begin = 0;
+    for (uint32_t k = 0; k < o->p->end - o->p->first && o->raws > 0; k++) {
+        const hy__mm_job *j = &o->mk->jobs[o->p->first + k];
+        const shape *s = &o->shapes[k];
+        put_branch(o, k, begin);
+        if (s->ahead) {
+            char turn[32];
+            snprintf(turn, sizeof turn, "id.x - %uu", begin);
+            hy__mm_put_planes(o->mk, o->w, j, o->p->chunk);
+            hy__wgsl_put(o->w, "        let sub = lane %% %uu;\n", s->lanes);
+            put_raws(o, j, s, turn, "pre");
+        }
+        hy__wgsl_put(o->w, "    }\n");
+        begin += s->groups;
+    }
+}
+
+static void put_prologue(const one *o)
+{
+    if (o->mk->prologue.n_ops == 0) {
+        return;
+    }
+    hy__wgsl_put(o->w, "    let t = 0u;\n    let u = 0u;\n    let first = 0u;\n"
+                       "    _ = t + u + first;\n");
+    for (uint32_t k = 0; k < o->mk->prologue.n_parts; k++) {
+        hy__wgsl_sums(o->w, &o->mk->pt, k);
+    }
+}
+
+/* What others need of the prologue, by a workgroup of its own, so that none has more to do. */
+static void put_stores(const one *o)
+{
+    for (uint32_t k = 0; k < o->mk->prologue.n_parts; k++) {
+        hy__wgsl_put(o->w, "        for (var c = lane; c < %uu; c += %uu) {\n",
+                     o->mk->prologue.parts[k].n, o->lanes);
+        hy__wgsl_body(o->w, &o->mk->pt, k);
+        hy__wgsl_put(o->w, "        }\n");
+    }
+}
+
+static void put_main(const one *o, hy__gpu_dispatch *d)
+{
+    hy__wgsl *w = o->w;
+    uint32_t begin = 0;
+    hy__wgsl_put(w,
+                 "\n@compute @workgroup_size(%u)\n"
+                 "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
+                 "lane: u32) {\n",
+                 o->lanes);
+    put_prefetch(o);
+    put_prologue(o);
+    for (uint32_t k = 0; k < o->p->end - o->p->first; k++) {
+        put_branch(o, k, begin);
+        hy__wgsl_put(w, "        job%u(id.x - %uu, lane", k, begin);
+        put_parameters(o, &o->shapes[k], "pre", "");
+        hy__wgsl_put(w, ");\n    }\n");
+        begin += o->shapes[k].groups;
+    }
+    if (o->p->first == 0 && o->p->chunk == 0 && stores_prologue(o)) {
+        hy__wgsl_put(w, "    else {\n");
+        put_stores(o);
+        hy__wgsl_put(w, "    }\n");
+        begin++;
+    }
+    hy__wgsl_put(w, "}\n");
+    d->groups = begin;
+}
+
+hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p)
+{
+    hy__gpu_writer *wr = mk->wr;
+    const uint32_t memory = HY_MIN(wr->m->gpu.caps.workgroup_bytes, (uint32_t)MOST_BYTES);
+    hy__gpu_dispatch d = {.cols = wr->p->cols, .attention = UINT32_MAX};
+    hy__wgsl w;
+    one o = {.mk = mk, .w = &w, .p = p, .lanes = wr->m->lanes, .shared = (memory - FLOOR_BYTES) / 16};
+    uint32_t kernel;
+    HY_TRY(choose_shapes(&o));
+    hy__gpu_begin(wr, &w, o.lanes);
+    w.fresh = true;
+    hy__mm_put_formats(mk, &w, mk->jobs + p->first, p->end - p->first);
+    if (mk->prologue.n_ops > 0) {
+        hy__wgsl_functions(&w, &mk->pt, wr->m->wide);
+    }
+    hy__wgsl_functions(&w, &mk->et, false);
+    put_shared(&o);
+    for (uint32_t k = p->first; k < p->end; k++) {
+        hy__mm_window(mk, &mk->jobs[k], p->chunk, &d);
+        put_job(&o, &mk->jobs[k], k - p->first);
+    }
+    put_main(&o, &d);
+    HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
+    return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
+}
