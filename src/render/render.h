@@ -7,7 +7,8 @@
  * adds what an anchor computes.
  *
  * A text knows shapes, but no addresses: it reads where everything begins from a small uniform
- * buffer, in the order of hy__wgsl.places.  So layers of the same shape have the same text.
+ * buffer, in the order of hy__wgsl.places, except what its writer knows to be the same for all
+ * layers.  So layers of the same shape have the same text.
  *
  * Pure functions of a graph and its trees, for any thread. */
 #ifndef HY_RENDER_RENDER_H
@@ -107,6 +108,9 @@ typedef struct hy__wgsl {
     uint32_t uses;     /* bits (1 << HY__BUFFER_name) */
     uint32_t lanes;    /* invocations of a workgroup */
     uint32_t subgroup; /* lanes that can be relied on to exchange numbers; 0: none */
+    /* Whether the number of a place is known already: then it stands in the text. */
+    bool (*known)(const void *user, const hy__place *place, uint32_t *out);
+    const void *known_user;
     bool sums;         /* the function `total` is there */
     bool wide;         /* trees have functions of four channels */
     bool fresh;        /* nothing else uses the memory of sums before the sums of trees */

@@ -59,7 +59,12 @@ void hy__wgsl_use(hy__wgsl *w, uint32_t buffer)
 hy__wgsl_text hy__wgsl_place(hy__wgsl *w, hy__where where, hy__id value, uint32_t part)
 {
     hy__wgsl_text out;
-    uint32_t i = 0;
+    uint32_t i = 0, number;
+    const hy__place place = {where, value, part};
+    if (w->known && w->known(w->known_user, &place, &number)) {
+        snprintf(out.text, sizeof out.text, "%uu", number);
+        return out;
+    }
     while (i < w->n_places && (w->places[i].where != where || w->places[i].value != value ||
                                w->places[i].part != part)) {
         i++;
@@ -71,7 +76,7 @@ hy__wgsl_text hy__wgsl_place(hy__wgsl *w, hy__where where, hy__id value, uint32_
         }
         i = 0;
     } else if (i == w->n_places) {
-        w->places[w->n_places++] = (hy__place){where, value, part};
+        w->places[w->n_places++] = place;
     }
     hy__wgsl_use(w, HY__BUFFER_places);
     snprintf(out.text, sizeof out.text, "places.at[%u].%c", i / 4, "xyzw"[i % 4]);

@@ -50,8 +50,9 @@ hy_status hy__gpu_ahead_begin(void *session, const hy_sampler *sampler, uint64_t
         s->ahead.has_sampler = false;
         const hy__gpu_sample_buffers buffers = {.step = s->step,
                                                 .ring = s->tokens,
-                                                .logits = s->arena,
-                                                .logits_offset = 4 * s->logits_at};
+                                                .logits = s->arena_one,
+                                                .logits_offset =
+                                                    4 * hy__gpu_logits_place(m, 1, 1)};
         HY_TRY(hy__gpu_sample_create(&m->gpu, &m->sample_kernels, sampler,
                                      m->g->values[m->g->logits].n, &buffers, &s->ahead.sample,
                                      err));

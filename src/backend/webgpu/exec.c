@@ -136,8 +136,11 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
         lib->ComputePassEncoderRelease(pass);
     }
     if (bytes > 0) {
-        lib->CommandEncoderCopyBufferToBuffer(encoder, s->arena, 4 * s->logits_at, s->readback, 0,
-                                              bytes);
+        const bool one = args->n == 1;
+        const uint64_t n_batch = one ? 1 : s->n_batch, n_out = s->opts.all_logits ? n_batch : 1;
+        lib->CommandEncoderCopyBufferToBuffer(encoder, one ? s->arena_one : s->arena,
+                                              4 * hy__gpu_logits_place(s->model, n_batch, n_out),
+                                              s->readback, 0, bytes);
     }
     HY_TRY(hy__gpu_submit(gpu, encoder, err));
     HY_TRY(bytes > 0 ? hy__gpu_map(gpu, s->readback, args->logits, (size_t)bytes, err)

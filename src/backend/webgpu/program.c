@@ -73,12 +73,74 @@ void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w)
                  "fn pair_max(lane: u32, x: f32) -> f32 { return max(x, pair_other(lane, x)); }\n");
 }
 
+/* ---- places */
+
+uint64_t hy__gpu_logits_place(const hy__gpu_model *m, uint64_t n_batch, uint64_t n_out)
+{
+    return (m->p->per_token * n_batch + m->p->per_output * n_out + 63) / 64 * 64;
+}
+
+uint64_t hy__gpu_result_place(const hy__gpu_model *m, hy__id id, uint64_t n_batch, uint64_t n_out)
+{
+    if (id == m->g->logits) {
+        return hy__gpu_logits_place(m, n_batch, n_out);
+    }
+    return m->g->values[id].cols == HY__PER_OUT
+               ? m->p->per_token * n_batch + m->p->place[id] * n_out
+               : m->p->place[id] * n_batch;
+}
+
+uint64_t hy__gpu_plane_place(const hy__gpu_model *m, uint64_t window, hy__id id, uint32_t part)
+{
+    const hy__gpu_matrix *x = &m->matrices[id];
+    const uint32_t chunk = part / HY__GPU_PLANES, plane = part % HY__GPU_PLANES;
+    const uint32_t rows = HY_MIN(x->m - chunk * x->chunk_rows, x->chunk_rows);
+    uint64_t at = x->chunks[chunk].offset - window;
+    for (uint32_t k = 0; k < plane; k++) {
+        at += hy__gpu_plane_bytes(x->format, x->n, rows, k);
+    }
+    return at / (plane == 0 ? 16 : 4);
+}
+
+/* Angles and KV caches lie where a session has them. */
+static bool known_place(const void *user, const hy__place *p, uint32_t *out)
+{
+    const hy__gpu_writer *wr = user;
+    const hy__gpu_model *m = wr->m;
+    uint64_t at = p->value;
+    switch (p->where) {
+    case HY__AT_VECTOR:
+        at = m->vector_place[p->value] - wr->vectors;
+        break;
+    case HY__AT_RESULT:
+        at = hy__gpu_result_place(m, p->value, 1, 1);
+        break;
+    case HY__AT_STATE:
+        at = m->p->state_place[m->g->values[p->value].state] - wr->state;
+        break;
+    case HY__AT_ANGLES:
+        return false;
+    case HY__AT_OTHER:
+        if (p->part >= HY__GPU_CACHE) {
+            return false;
+        }
+        if (p->part >= HY__GPU_PLANE) {
+            at = hy__gpu_plane_place(m, wr->window, p->value, p->part - HY__GPU_PLANE);
+        }
+        break;
+    }
+    *out = (uint32_t)at;
+    return at <= UINT32_MAX;
+}
+
 /* Text that begins with what this GPU can do. */
 void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes)
 {
     const hy__gpu_caps *caps = &wr->m->gpu.caps;
     hy__wgsl_init(w, lanes, &wr->m->env, wr->err);
     w->subgroup = caps->subgroups ? HY_MIN(caps->subgroup_min, 32u) : 0;
+    w->known = wr->single ? known_place : NULL;
+    w->known_user = wr;
 }
 
 void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block,
@@ -258,6 +320,8 @@ hy_status hy__gpu_add_dispatch(hy__gpu_writer *wr, const hy__wgsl *w, uint32_t k
     hy__gpu_dispatch *d = &p->dispatches[p->n];
     *d = *like;
     d->phase = wr->phase;
+    d->vectors = wr->vectors;
+    d->state = wr->state;
     d->n_places = w->n_places;
     d->places = hy__alloc(env, (size_t)w->n_places + 1, sizeof *d->places, wr->err);
     if (!d->places) {
@@ -319,6 +383,30 @@ static hy_status write_phase(hy__gpu_writer *wr)
     return hy__gpu_write_tree(wr, true);
 }
 
+/* Where the vectors and the state of a phase begin, at a multiple of what bindings need. */
+static void find_windows(hy__gpu_writer *wr)
+{
+    const hy__tree *const trees[] = {&wr->x->prologue, &wr->x->epilogue};
+    const hy__gpu_model *m = wr->m;
+    uint64_t vectors = UINT64_MAX, state = UINT64_MAX;
+    for (int k = 0; k < 2; k++) {
+        for (uint32_t i = 0; i < trees[k]->n; i++) {
+            const hy__expr *e = &trees[k]->exprs[i];
+            if (e->kind == HY__EXPR_VECTOR) {
+                vectors = HY_MIN(vectors, m->vector_place[e->value]);
+            } else if (e->kind == HY__EXPR_STATE) {
+                state = HY_MIN(state, m->p->state_place[m->g->values[e->value].state]);
+            }
+        }
+    }
+    const hy__node *anchor = &m->g->nodes[wr->p->first + wr->p->n_prologue];
+    if (wr->p->kind == HY__PHASE_WKV7) {
+        state = HY_MIN(state, m->p->state_place[m->g->values[anchor->in[6]].state]);
+    }
+    wr->vectors = vectors == UINT64_MAX ? 0 : vectors / 64 * 64;
+    wr->state = state == UINT64_MAX ? 0 : state / 64 * 64;
+}
+
 hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
 {
     for (int single = 0; single < 2; single++) {
@@ -330,6 +418,9 @@ hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
                                  .single = single,
                                  .program = single ? &m->decode : &m->prefill,
                                  .err = err};
+            if (single) {
+                find_windows(&wr);
+            }
             HY_TRY(write_phase(&wr));
         }
     }

@@ -8,14 +8,17 @@ static const WGPUBufferUsage storage =
 
 /* ---- sizes */
 
-static uint64_t arena_floats(const hy__gpu_session *s, uint64_t n_batch, uint64_t *outputs,
-                             uint64_t *logits)
+/* Logits of how many tokens a step of n has. */
+static uint64_t outputs_of(const hy__gpu_session *s, uint64_t n)
 {
-    const hy__plan *p = s->model->p;
-    const uint64_t n_out = s->opts.all_logits ? n_batch : 1;
-    *outputs = p->per_token * n_batch;
-    *logits = (*outputs + p->per_output * n_out + 63) / 64 * 64;
-    return *logits + s->model->g->values[s->model->g->logits].n * n_out;
+    return s->opts.all_logits ? n : 1;
+}
+
+static uint64_t arena_bytes(const hy__gpu_session *s, uint64_t n_batch)
+{
+    const uint64_t n_out = outputs_of(s, n_batch);
+    const hy__gpu_model *m = s->model;
+    return 4 * (hy__gpu_logits_place(m, n_batch, n_out) + m->g->values[m->g->logits].n * n_out);
 }
 
 /* As many tokens a step as asked for, fewer if what they need could not be bound. */
@@ -24,7 +27,7 @@ static hy_status choose_batch(hy__gpu_session *s, hy_error *err)
     const uint64_t limit = HY_MIN(s->model->gpu.caps.max_binding, s->model->gpu.caps.max_buffer);
     s->n_batch = HY_MIN(s->opts.n_batch, (uint32_t)MOST_BATCH);
     for (;; s->n_batch /= 2) {
-        s->arena_bytes = 4 * arena_floats(s, s->n_batch, &s->outputs_at, &s->logits_at);
+        s->arena_bytes = arena_bytes(s, s->n_batch);
         s->codes_bytes = HY_MAX(16 * (uint64_t)s->model->code_vecs * s->n_batch, (uint64_t)16);
         if (s->arena_bytes <= limit && s->codes_bytes <= limit) {
             return HY_OK;
@@ -104,35 +107,16 @@ static hy_status make_angles(hy__gpu_session *s, hy_error *err)
 
 /* ---- places */
 
-static uint64_t plane_place(const hy__gpu_model *m, const hy__gpu_dispatch *d, hy__id id,
-                            uint32_t part)
-{
-    const hy__gpu_matrix *x = &m->matrices[id];
-    const uint32_t chunk = part / HY__GPU_PLANES, plane = part % HY__GPU_PLANES;
-    const uint32_t rows = HY_MIN(x->m - chunk * x->chunk_rows, x->chunk_rows);
-    uint64_t at = x->chunks[chunk].offset - d->window;
-    for (uint32_t k = 0; k < plane; k++) {
-        at += hy__gpu_plane_bytes(x->format, x->n, rows, k);
-    }
-    return at / (plane == 0 ? 16 : 4);
-}
-
 static uint64_t place_of(const hy__gpu_session *s, const hy__gpu_dispatch *d, const hy__place *p)
 {
     const hy__gpu_model *m = s->model;
-    const hy__value *v = &m->g->values[p->where == HY__AT_OTHER ? 0 : p->value];
     switch (p->where) {
     case HY__AT_VECTOR:
-        return m->vector_place[p->value];
+        return m->vector_place[p->value] - d->vectors;
     case HY__AT_RESULT:
-        if (p->value == m->g->logits) {
-            return s->logits_at;
-        }
-        return v->cols == HY__PER_OUT
-                   ? s->outputs_at + m->p->place[p->value] * (s->opts.all_logits ? s->n_batch : 1)
-                   : m->p->place[p->value] * s->n_batch;
+        return hy__gpu_result_place(m, p->value, s->n_batch, outputs_of(s, s->n_batch));
     case HY__AT_STATE:
-        return m->p->state_place[v->state];
+        return m->p->state_place[m->g->values[p->value].state] - d->state;
     case HY__AT_ANGLES:
         return s->angles_at[p->value];
     case HY__AT_OTHER:
@@ -142,8 +126,9 @@ static uint64_t place_of(const hy__gpu_session *s, const hy__gpu_dispatch *d, co
         const hy__node *node = &m->g->nodes[p->value];
         return s->cache_at[m->g->values[node->in[3 + (p->part - HY__GPU_CACHE)]].state];
     }
-    return p->part >= HY__GPU_PLANE ? plane_place(m, d, p->value, p->part - HY__GPU_PLANE)
-                                    : p->value;
+    return p->part >= HY__GPU_PLANE
+               ? hy__gpu_plane_place(m, d->window, p->value, p->part - HY__GPU_PLANE)
+               : p->value;
 }
 
 /* The places of every dispatch, each at a multiple of the alignment that uniform buffers need. */
@@ -198,6 +183,7 @@ static hy_status make_places(hy__gpu_session *s, const hy__gpu_program *p, WGPUB
 static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispatch *d,
                                    uint32_t buffer, uint32_t parity, WGPUBuffer places, uint64_t at)
 {
+    const bool one = places == s->decode_places;
     const hy__gpu_model *m = s->model;
     WGPUBindGroupEntry e = {.binding = buffer};
     switch (buffer) {
@@ -211,19 +197,21 @@ static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispa
         e.size = places_bytes(d);
         break;
     case HY__BUFFER_arena:
-        e.buffer = s->arena;
-        e.size = s->arena_bytes;
+        e.buffer = one ? s->arena_one : s->arena;
+        e.size = one ? s->arena_one_bytes : s->arena_bytes;
         break;
     case HY__BUFFER_vectors:
     case HY__BUFFER_vectors4:
         e.buffer = m->vectors;
-        e.size = m->vectors_bytes;
+        e.offset = 4 * d->vectors;
+        e.size = m->vectors_bytes - e.offset;
         break;
     case HY__BUFFER_state_old:
     case HY__BUFFER_state4:
     case HY__BUFFER_state_new:
         e.buffer = s->state[buffer == HY__BUFFER_state_new ? 1 - parity : parity];
-        e.size = s->state_bytes;
+        e.offset = 4 * d->state;
+        e.size = s->state_bytes - e.offset;
         break;
     case HY__BUFFER_angles:
         e.buffer = s->angles;
@@ -295,11 +283,13 @@ static hy_status make_memory(hy__gpu_session *s, hy_error *err)
     HY_TRY(choose_batch(s, err));
     HY_TRY(place_caches(s, err));
     s->state_bytes = HY_MAX(4 * m->p->recurrent, (uint64_t)16);
+    s->arena_one_bytes = arena_bytes(s, 1);
     const struct {
         WGPUBuffer *buffer;
         uint64_t bytes;
         const char *label;
     } buffers[] = {{&s->arena, s->arena_bytes, "activations"},
+                   {&s->arena_one, s->arena_one_bytes, "activations of a token"},
                    {&s->state[0], s->state_bytes, "recurrent state"},
                    {&s->state[1], s->state_bytes, "recurrent state"},
                    {&s->codes, s->codes_bytes, "quantized activations"},
@@ -362,7 +352,7 @@ void hy__gpu_session_destroy(void *session)
     free_groups(s, s->groups[0], &m->decode);
     free_groups(s, s->groups[1], &m->prefill);
     const WGPUBuffer buffers[] = {
-        s->arena,          s->state[0],       s->state[1],       s->codes,
+        s->arena,          s->arena_one,      s->state[0],       s->state[1],       s->codes,
         s->cache,          s->angles,         s->tokens,         s->step,
         s->readback,       s->decode_places,  s->prefill_places, s->times,
         s->ahead.saved[0], s->ahead.saved[1], s->ahead.read[0],  s->ahead.read[1]};

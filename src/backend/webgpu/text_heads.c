@@ -39,7 +39,11 @@ static hy_status write_table(hy__gpu_writer *wr, const hy__node *node, uint32_t 
     const uint32_t row0 = chunk * x->chunk_rows, rows = HY_MIN(x->m - row0, x->chunk_rows);
     const uint32_t blocks = (x->n + 31) / 32;
     bool block = false, scales = false;
+    hy__gpu_dispatch d = {
+        .groups = (blocks + 63) / 64, .cols_each = 1, .cols = HY__PER_T, .attention = UINT32_MAX};
     hy__wgsl w;
+    hy__gpu_matrix_window(wr->m, x, chunk, &d);
+    wr->window = d.window;
     hy__gpu_begin(wr, &w, 64);
     hy__gpu_write_format(wr, &w, x->format, &block, &scales);
     hy__wgsl_use(&w, HY__BUFFER_tokens);
@@ -69,9 +73,6 @@ static hy_status write_table(hy__gpu_writer *wr, const hy__node *node, uint32_t 
         put_row_of_numbers(&w, x->format, x->n);
     }
     hy__wgsl_put(&w, "}\n");
-    hy__gpu_dispatch d = {
-        .groups = (blocks + 63) / 64, .cols_each = 1, .cols = HY__PER_T, .attention = UINT32_MAX};
-    hy__gpu_matrix_window(wr->m, x, chunk, &d);
     uint32_t kernel;
     HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
     return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);

@@ -611,6 +611,10 @@ hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p)
     one o = {.mk = mk, .w = &w, .p = p, .lanes = wr->m->lanes, .shared = (memory - FLOOR_BYTES) / 16};
     uint32_t kernel;
     HY_TRY(choose_shapes(&o));
+    for (uint32_t k = p->first; k < p->end; k++) {
+        hy__mm_window(mk, &mk->jobs[k], p->chunk, &d);
+    }
+    wr->window = d.window;
     hy__gpu_begin(wr, &w, o.lanes);
     w.fresh = true;
     hy__mm_put_formats(mk, &w, mk->jobs + p->first, p->end - p->first);
@@ -620,7 +624,6 @@ hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p)
     hy__wgsl_functions(&w, &mk->et, false);
     put_shared(&o);
     for (uint32_t k = p->first; k < p->end; k++) {
-        hy__mm_window(mk, &mk->jobs[k], p->chunk, &d);
         put_job(&o, &mk->jobs[k], k - p->first);
     }
     put_main(&o, &d);

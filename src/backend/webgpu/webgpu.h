@@ -5,8 +5,9 @@
  * dispatches of the same text share a pipeline.  A session has the memory that changes, and a bind
  * group for each dispatch: a step is the same few calls for each dispatch, and nothing else.
  *
- * All activations lie in one buffer, the arena: result v at (place of the plan) * n_batch,
- * [columns] [n], then what has a column per output, then the logits.  Recurrent state is read from
+ * All activations of a step lie in one buffer, the arena: result v at (place of the plan) *
+ * n_batch, [columns] [n], then what has a column per output, then the logits.  Steps of one token
+ * have an arena of their own, so that their places are known when kernels are written.  Recurrent state is read from
  * one buffer and written to another; commit changes their roles.
  *
  * A model's device belongs to one thread at a time: sessions of one model must not be stepped by
@@ -69,7 +70,8 @@ typedef struct hy__gpu_dispatch {
     uint32_t n_places;
     uint32_t slab; /* of the weights */
     uint64_t window, window_bytes;
-    uint32_t attention; /* node whose caches it uses, or UINT32_MAX */
+    uint64_t vectors, state; /* elements of the vectors and of the state where bindings begin */
+    uint32_t attention;      /* node whose caches it uses, or UINT32_MAX */
 } hy__gpu_dispatch;
 
 typedef struct hy__gpu_program {
@@ -130,6 +132,9 @@ typedef struct hy__gpu_writer {
     const hy__phase *p;
     const hy__phase_exprs *x;
     bool single; /* for decode */
+    /* For decode: what dispatches bind, so that numbers of places are the same for all layers. */
+    uint64_t vectors, state; /* elements, as in hy__gpu_dispatch */
+    uint64_t window;         /* bytes of the weights */
     hy__gpu_program *program;
     hy_error *err;
 } hy__gpu_writer;
@@ -159,6 +164,14 @@ bool hy__gpu_leaves(const hy__gpu_writer *wr, hy__id id);
 /* Value `id` at a channel and column, for an anchor: of the prologue, or of an earlier phase. */
 hy__wgsl_text hy__gpu_value(hy__gpu_writer *wr, hy__wgsl *w, const hy__wgsl_tree *prologue,
                             hy__id id, const char *channel, const char *column);
+/* Where a value begins in the activations of a session that takes n_batch tokens a step and has
+ * logits of n_out: element. */
+uint64_t hy__gpu_result_place(const hy__gpu_model *m, hy__id id, uint64_t n_batch, uint64_t n_out);
+/* Elements up to the logits, and with them. */
+uint64_t hy__gpu_logits_place(const hy__gpu_model *m, uint64_t n_batch, uint64_t n_out);
+/* Where plane `part` % 4 of chunk `part` / 4 begins behind byte `window`: in vec4 for plane 0, else
+ * in words. */
+uint64_t hy__gpu_plane_place(const hy__gpu_model *m, uint64_t window, hy__id id, uint32_t part);
 /* Widens what a dispatch binds of the weights to a chunk of a matrix; false: it lies elsewhere or
  * is too much. */
 bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint32_t chunk,
@@ -170,12 +183,12 @@ typedef struct hy__gpu_session {
     hy__gpu_model *model;
     hy__backend_opts opts;
     uint32_t n_batch; /* tokens that a step takes at most */
-    WGPUBuffer arena, state[2], codes, cache, angles, tokens, step, decode_places, prefill_places;
+    WGPUBuffer arena; /* of steps of many tokens */
+    WGPUBuffer arena_one, state[2], codes, cache, angles, tokens, step, decode_places, prefill_places;
     WGPUBuffer readback;
     WGPUQuerySet queries; /* of the times of phases; made when they are first asked for */
     WGPUBuffer times;
-    uint64_t arena_bytes, state_bytes, codes_bytes, cache_bytes, angles_bytes;
-    uint64_t outputs_at, logits_at; /* floats, in the arena */
+    uint64_t arena_bytes, arena_one_bytes, state_bytes, codes_bytes, cache_bytes, angles_bytes;
     uint64_t *cache_at;             /* [n_states] words */
     uint64_t *angles_at;            /* [n_values] elements */
     WGPUBindGroup *groups[2];       /* [parity * dispatches + dispatch] of decode, prefill */

@@ -107,7 +107,8 @@ static hy_status place_vectors(hy__gpu_model *m, hy_error *err)
             const hy__value *v = &m->g->values[node->in[k]];
             if (v->kind == HY__WEIGHT && m->vector_place[node->in[k]] == UINT64_MAX) {
                 m->vector_place[node->in[k]] = n;
-                n += (v->n + 3) / 4 * 4; /* of vec4 */
+                /* Bindings may begin at each. */
+                n += ((uint64_t)v->n + 63) / 64 * 64;
             }
         }
     }
