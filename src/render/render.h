@@ -174,6 +174,31 @@ hy__wgsl_text hy__wgsl_call4(const hy__wgsl_tree *t, uint32_t i, const char *cha
 void hy__wgsl_part(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
 /* Workgroups that it needs for a column. */
 uint32_t hy__wgsl_part_groups(const hy__layout *l, uint32_t part, uint32_t lanes);
+/* ---- trees in registers: each invocation computes some channels of a tree and keeps them */
+
+typedef struct hy__wgsl_regs {
+    const hy__wgsl_tree *t;
+    bool four;           /* groups of four neighbouring channels (the functions of four must be
+                            there), else of one */
+    uint32_t each;       /* groups of an invocation */
+    uint32_t stride;     /* channels from group to group */
+    uint32_t n;          /* channels of what is summed over */
+    const char *channel; /* of the first group, relative to what is summed over or not */
+    bool across;         /* sums are made by a function across(x), else by the total of the workgroup */
+    const bool *needed;  /* [t->n] operations that are computed; NULL: all */
+} hy__wgsl_regs;
+
+/* Whether all operations that are needed can be computed in this way. */
+bool hy__wgsl_regs_can(const hy__wgsl_regs *r);
+/* Whether expression i is read from memory: then hy__wgsl_regs_leaf reads it, in any order; the
+ * operations follow in their order. */
+bool hy__wgsl_regs_reads(const hy__wgsl_regs *r, uint32_t i);
+void hy__wgsl_regs_leaf(hy__wgsl *w, const hy__wgsl_regs *r, uint32_t i);
+void hy__wgsl_regs_op(hy__wgsl *w, const hy__wgsl_regs *r, uint32_t i);
+/* The variable of expression i, and the channel, of a group. */
+hy__wgsl_text hy__wgsl_register(const hy__wgsl_regs *r, uint32_t i, uint32_t group);
+hy__wgsl_text hy__wgsl_regs_channel(const hy__wgsl_regs *r, uint32_t group);
+
 uint32_t hy__wgsl_tree_lanes(const hy__layout *l);
 
 /* The kernel of a prologue or epilogue alone; text stays empty if there is no operation. */

@@ -199,9 +199,21 @@ static hy__wgsl_text number(double x)
     return c;
 }
 
-/* A formula of operation i with its letters replaced: inputs are v of their expression in a body,
- * and a of their number elsewhere; m is m of the operation in a body. */
-static void expand(const hy__wgsl_tree *t, const char *formula, uint32_t i, bool body,
+/* Expression i in registers: of a group of channels. */
+static hy__wgsl_text register_of(const hy__wgsl_tree *t, uint32_t i, uint32_t group)
+{
+    hy__wgsl_text c;
+    snprintf(c.text, sizeof c.text, "%cr%u_%u", t->prefix, i, group);
+    return c;
+}
+
+/* Where a formula stands: in a function, in a body, or, from 0 on, in registers. */
+enum { IN_FUNCTION = -2, IN_BODY = -1 };
+
+/* A formula of operation i with its letters replaced: inputs are v of their expression in a body, a
+ * of their number in a function, and registers of group `where`; m is m of the operation but in a
+ * function. */
+static void expand(const hy__wgsl_tree *t, const char *formula, uint32_t i, int where,
                    const char *sum, char out[TEXT])
 {
     out[0] = '\0';
@@ -214,8 +226,16 @@ static void expand(const hy__wgsl_tree *t, const char *formula, uint32_t i, bool
         const char letter = *++at;
         if (letter >= '0' && letter <= '6') {
             const uint32_t k = (uint32_t)(letter - '0');
-            snprintf(part, sizeof part, body ? "v%u" : "a%u", body ? expr(t, i)->in[k] : k);
-        } else if (letter == 'm' && body) {
+            const uint32_t in = expr(t, i)->in[k];
+            if (where >= 0) {
+                snprintf(part, sizeof part, "%s", register_of(t, in, (uint32_t)where).text);
+            } else {
+                snprintf(part, sizeof part, where == IN_BODY ? "v%u" : "a%u",
+                         where == IN_BODY ? in : k);
+            }
+        } else if (letter == 'm' && where >= 0) {
+            snprintf(part, sizeof part, "%cm%u", t->prefix, i);
+        } else if (letter == 'm' && where == IN_BODY) {
             snprintf(part, sizeof part, "m%u", i);
         } else if (letter == 'm') {
             snprintf(part, sizeof part, "m");
@@ -353,7 +373,7 @@ static void put_function(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
         if (f->term[0]) {
             put(w, "    let m = %s;\n", stat_of(t, i, t->l->n_slots > 1 ? "s" : "0u").text);
         }
-        expand(t, f->value, i, false, "", text);
+        expand(t, f->value, i, IN_FUNCTION, "", text);
         put(w, "    return %s;\n", text);
     }
     put(w, "}\n");
@@ -420,7 +440,7 @@ static void put_wide_function(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
         if (f->term[0]) {
             put(w, "    let m = %s;\n", stat_of(t, i, "0u").text);
         }
-        expand(t, f->value, i, false, "", text);
+        expand(t, f->value, i, IN_FUNCTION, "", text);
         put(w, "    return %s;\n", text);
     } else {
         put(w, "    return vec4<f32>(%s, ", call(t, i, "c", "t", "0u").text);
@@ -586,14 +606,14 @@ static bool put_op_sums_at_once(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
                     put(w, "            let a%u = z%u_%u;\n", k, k, e);
                 }
             }
-            expand(t, f->term[pass], i, false, "", text);
+            expand(t, f->term[pass], i, IN_FUNCTION, "", text);
             put(w, four ? "            sum%d += dot(%s, vec4<f32>(1.0));\n        }\n"
                         : "            sum%d += %s;\n        }\n",
                 pass, text);
         }
         snprintf(x, sizeof x, "sum%d", pass);
         sum_text(w, x, sum);
-        expand(t, f->stat[pass], i, false, sum, text);
+        expand(t, f->stat[pass], i, IN_FUNCTION, sum, text);
         put(w, "        m.%c = %s;\n", "xy"[pass], text);
     }
     put(w, "        stat_%c%u[0] = m;\n    }\n", t->prefix, i);
@@ -638,11 +658,11 @@ static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
                     call(t, expr(t, i)->in[k], "c", "col", slot).text);
             }
         }
-        expand(t, f->term[pass], i, false, "", text);
+        expand(t, f->term[pass], i, IN_FUNCTION, "", text);
         put(w, "            sum%d += %s;\n        }\n", pass, text);
         char sum[NAME];
         snprintf(sum, sizeof sum, "total(lane, sum%d)", pass);
-        expand(t, f->stat[pass], i, false, sum, text);
+        expand(t, f->stat[pass], i, IN_FUNCTION, sum, text);
         put(w, "        m.%c = %s;\n", "xy"[pass], text);
     }
     if (stats_of(t, i) == 1) {
@@ -717,7 +737,7 @@ static void put_body_op(hy__wgsl *w, const hy__wgsl_tree *t, bool *declared, uin
         if (f->term[0]) {
             put(w, "        let m%u = %s;\n", i, stat_of(t, i, "0u").text);
         }
-        expand(t, f->value, i, true, "", text);
+        expand(t, f->value, i, IN_BODY, "", text);
         put(w, "        let v%u = %s;\n", i, text);
     }
 }
@@ -759,6 +779,126 @@ void hy__wgsl_leaves(hy__wgsl *w, const hy__wgsl_tree *t)
         for (uint32_t k = 0; k < (shift ? 1 : inputs_of(t, i)); k++) {
             declare_input(w, t, declared, i, k);
         }
+    }
+}
+
+/* ---- trees in registers */
+
+static bool needs(const hy__wgsl_regs *r, uint32_t i)
+{
+    return !r->needed || r->needed[i];
+}
+
+bool hy__wgsl_regs_can(const hy__wgsl_regs *r)
+{
+    const hy__wgsl_tree *t = r->t;
+    for (uint32_t i = 0; i < t->l->t->n; i++) {
+        if (!is_op(t, i) || !needs(r, i)) {
+            continue;
+        }
+        const hy__formula *f = formula_of(t, i);
+        const hy__opcode op = node_of(t, i)->op;
+        if (op == HY__OP_TOKEN_SHIFT ? !r->four || !t->l->single
+                                     : !f->value || (r->four && !has_operators_only(f->value)) ||
+                                           value(t, i)->cols != t->l->p->cols) {
+            return false;
+        }
+        if (f->term[0] && (hy__layout_group(t->l, i) != r->n || stats_of(t, i) != 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+hy__wgsl_text hy__wgsl_register(const hy__wgsl_regs *r, uint32_t i, uint32_t group)
+{
+    return register_of(r->t, i, group);
+}
+
+/* The first channel of a group; what lies behind the last channel reads the last ones instead. */
+hy__wgsl_text hy__wgsl_regs_channel(const hy__wgsl_regs *r, uint32_t group)
+{
+    hy__wgsl_text c;
+    const uint32_t at = group * r->stride;
+    if (at + r->stride <= r->n) {
+        snprintf(c.text, sizeof c.text, "%.60s + %uu", r->channel, at);
+    } else {
+        snprintf(c.text, sizeof c.text, "min(%.60s + %uu, %uu)", r->channel, at,
+                 r->n - (r->four ? 4 : 1));
+    }
+    return c;
+}
+
+void hy__wgsl_regs_leaf(hy__wgsl *w, const hy__wgsl_regs *r, uint32_t i)
+{
+    const hy__wgsl_tree *t = r->t;
+    const bool shift = is_op(t, i) && node_of(t, i)->op == HY__OP_TOKEN_SHIFT;
+    for (uint32_t e = 0; e < r->each; e++) {
+        const hy__wgsl_text c = hy__wgsl_regs_channel(r, e);
+        if (shift) {
+            hy__wgsl_use(w, HY__BUFFER_state4);
+            put(w, "    let %s = state4[(%s + %s) / 4u];\n", register_of(t, i, e).text,
+                state_place(w, t, expr(t, i)->in[1]).text, c.text);
+        } else {
+            put(w, "    let %s = %s;\n", register_of(t, i, e).text,
+                (r->four ? hy__wgsl_call4(t, i, c.text, "0u") : call(t, i, c.text, "0u", "0u"))
+                    .text);
+        }
+    }
+}
+
+bool hy__wgsl_regs_reads(const hy__wgsl_regs *r, uint32_t i)
+{
+    const hy__expr_kind kind = expr(r->t, i)->kind;
+    if (kind == HY__EXPR_OP) {
+        return needs(r, i) && node_of(r->t, i)->op == HY__OP_TOKEN_SHIFT;
+    }
+    bool used = false;
+    for (uint32_t k = i + 1; k < r->t->l->t->n; k++) {
+        for (uint32_t n = 0; is_op(r->t, k) && needs(r, k) && n < inputs_of(r->t, k); n++) {
+            used |= expr(r->t, k)->in[n] == i && node_of(r->t, k)->op != HY__OP_TOKEN_SHIFT;
+        }
+    }
+    return used && (kind == HY__EXPR_VECTOR || kind == HY__EXPR_COLUMN || kind == HY__EXPR_ANCHOR);
+}
+
+static void put_regs_sums(hy__wgsl *w, const hy__wgsl_regs *r, uint32_t i)
+{
+    const hy__wgsl_tree *t = r->t;
+    const hy__formula *f = formula_of(t, i);
+    put(w, "    var %cm%u = vec2<f32>();\n", t->prefix, i);
+    for (int pass = 0; pass < 2 && f->term[pass]; pass++) {
+        char text[TEXT], sum[NAME], x[24];
+        snprintf(x, sizeof x, "%cs%u_%d", t->prefix, i, pass);
+        put(w, "    var %s = 0.0;\n", x);
+        for (uint32_t e = 0; e < r->each; e++) {
+            expand(t, f->term[pass], i, (int)e, "", text);
+            if ((e + 1) * r->stride > r->n) {
+                put(w, "    if (%s + %uu < %uu) ", r->channel, e * r->stride, r->n);
+            }
+            put(w, r->four ? "    { %s += dot(%s, vec4<f32>(1.0)); }\n" : "    { %s += %s; }\n", x,
+                text);
+        }
+        if (r->across) {
+            snprintf(sum, sizeof sum, "across(%s)", x);
+        } else {
+            sum_text(w, x, sum);
+        }
+        expand(t, f->stat[pass], i, 0, sum, text);
+        put(w, "    %cm%u.%c = %s;\n", t->prefix, i, "xy"[pass], text);
+    }
+}
+
+void hy__wgsl_regs_op(hy__wgsl *w, const hy__wgsl_regs *r, uint32_t i)
+{
+    const hy__formula *f = formula_of(r->t, i);
+    char text[TEXT];
+    if (f->term[0]) {
+        put_regs_sums(w, r, i);
+    }
+    for (uint32_t e = 0; e < r->each; e++) {
+        expand(r->t, f->value, i, (int)e, "", text);
+        put(w, "    let %s = %s;\n", register_of(r->t, i, e).text, text);
     }
 }
 

@@ -372,8 +372,11 @@ static hy_status write_phase(hy__gpu_writer *wr)
     case HY__PHASE_EMBED:
         HY_TRY(hy__gpu_write_embed(wr));
         return hy__gpu_write_tree(wr, true);
-    case HY__PHASE_WKV7:
-        return hy__gpu_write_wkv7(wr);
+    case HY__PHASE_WKV7: {
+        bool done = false;
+        HY_TRY(hy__gpu_write_wkv7_lanes(wr, NULL, &done));
+        return done ? HY_OK : hy__gpu_write_wkv7(wr);
+    }
     case HY__PHASE_ATTENTION:
         HY_TRY(hy__gpu_write_attention(wr));
         return hy__gpu_write_tree(wr, true);
@@ -407,20 +410,47 @@ static void find_windows(hy__gpu_writer *wr)
     wr->state = state == UINT64_MAX ? 0 : state / 64 * 64;
 }
 
+static hy__gpu_writer writer_of(hy__gpu_model *m, uint32_t phase, bool single, hy_error *err)
+{
+    hy__gpu_writer wr = {.m = m,
+                         .phase = phase,
+                         .p = &m->f->phases[phase],
+                         .x = &m->x->phases[phase],
+                         .single = single,
+                         .program = single ? &m->decode : &m->prefill,
+                         .err = err};
+    if (single) {
+        find_windows(&wr);
+    }
+    return wr;
+}
+
+/* Two phases at once where a kernel can compute both. */
+static hy_status write_pair(hy__gpu_model *m, uint32_t phase, bool single, bool *done,
+                            hy_error *err)
+{
+    *done = false;
+    if (!single || phase + 1 >= m->f->n_phases ||
+        m->f->phases[phase].kind != HY__PHASE_MATMUL ||
+        m->f->phases[phase + 1].kind != HY__PHASE_WKV7) {
+        return HY_OK;
+    }
+    const hy__gpu_writer before = writer_of(m, phase, single, err);
+    hy__gpu_writer wr = writer_of(m, phase + 1, single, err);
+    return hy__gpu_write_wkv7_lanes(&wr, &before, done);
+}
+
 hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
 {
     for (int single = 0; single < 2; single++) {
         for (uint32_t i = 0; i < m->f->n_phases; i++) {
-            hy__gpu_writer wr = {.m = m,
-                                 .phase = i,
-                                 .p = &m->f->phases[i],
-                                 .x = &m->x->phases[i],
-                                 .single = single,
-                                 .program = single ? &m->decode : &m->prefill,
-                                 .err = err};
-            if (single) {
-                find_windows(&wr);
+            bool done;
+            HY_TRY(write_pair(m, i, single, &done, err));
+            if (done) {
+                i++;
+                continue;
             }
+            hy__gpu_writer wr = writer_of(m, i, single, err);
             HY_TRY(write_phase(&wr));
         }
     }

@@ -551,41 +551,61 @@ static bool *stored_of(const hy__mm *mk, hy_error *err)
     return stored;
 }
 
-static hy_status write_phase(hy__mm *mk)
+static hy_status make(hy__mm *mk)
 {
     hy__gpu_writer *wr = mk->wr;
+    const hy_env *env = &mk->g->env;
+    HY_TRY(hy__layout_make(&mk->prologue, mk->g, wr->p, wr->x, false, wr->single, true, wr->err));
+    HY_TRY(hy__layout_make(&mk->epilogue, mk->g, wr->p, wr->x, true, wr->single, false, wr->err));
+    mk->stored = stored_of(mk, wr->err);
+    mk->jobs = mk->stored ? hy__calloc(env, wr->p->n_anchor, sizeof *mk->jobs, wr->err) : NULL;
+    if (!mk->jobs) {
+        return HY_E_NOMEM;
+    }
+    mk->pt = (hy__wgsl_tree){.l = &mk->prologue, .prefix = 'p', .stored = mk->stored};
+    mk->et = (hy__wgsl_tree){.l = &mk->epilogue, .prefix = 'e', .own_anchors = true};
     HY_TRY(hy__wgsl_check(&mk->pt, wr->err));
     HY_TRY(hy__wgsl_check(&mk->et, wr->err));
-    HY_TRY(make_jobs(mk, wr->err));
-    if (!wr->single) {
-        choose_lanes(mk);
-        HY_TRY(hy__gpu_write_tree(wr, false));
-        HY_TRY(write_prepare(mk));
+    return make_jobs(mk, wr->err);
+}
+
+hy_status hy__mm_begin(hy__mm *mk, hy__gpu_writer *wr)
+{
+    *mk = (hy__mm){.wr = wr, .g = wr->m->g};
+    const hy_status status = make(mk);
+    if (status != HY_OK) {
+        hy__mm_end(mk);
     }
-    return write_pieces(mk);
+    return status;
+}
+
+void hy__mm_end(hy__mm *mk)
+{
+    const hy_env *env = &mk->g->env;
+    for (uint32_t k = 0; k < mk->n_jobs; k++) {
+        hy__free(env, mk->jobs[k].only);
+    }
+    hy__free(env, mk->jobs);
+    hy__free(env, mk->stored);
+    if (mk->epilogue.g) {
+        hy__layout_finish(&mk->epilogue);
+    }
+    if (mk->prologue.g) {
+        hy__layout_finish(&mk->prologue);
+    }
 }
 
 hy_status hy__gpu_write_matmul(hy__gpu_writer *wr)
 {
-    hy__mm mk = {.wr = wr, .g = wr->m->g};
-    const hy_env *env = &mk.g->env;
-    HY_TRY(hy__layout_make(&mk.prologue, mk.g, wr->p, wr->x, false, wr->single, true, wr->err));
-    hy_status status =
-        hy__layout_make(&mk.epilogue, mk.g, wr->p, wr->x, true, wr->single, false, wr->err);
-    bool *stored = status == HY_OK ? stored_of(&mk, wr->err) : NULL;
-    mk.jobs = stored ? hy__calloc(env, wr->p->n_anchor, sizeof *mk.jobs, wr->err) : NULL;
-    status = status == HY_OK && !mk.jobs ? HY_E_NOMEM : status;
-    if (status == HY_OK) {
-        mk.pt = (hy__wgsl_tree){.l = &mk.prologue, .prefix = 'p', .stored = stored};
-        mk.et = (hy__wgsl_tree){.l = &mk.epilogue, .prefix = 'e', .own_anchors = true};
-        status = write_phase(&mk);
+    hy__mm mk;
+    HY_TRY(hy__mm_begin(&mk, wr));
+    hy_status status = HY_OK;
+    if (!wr->single) {
+        choose_lanes(&mk);
+        status = hy__gpu_write_tree(wr, false);
+        status = status == HY_OK ? write_prepare(&mk) : status;
     }
-    for (uint32_t k = 0; k < mk.n_jobs; k++) {
-        hy__free(env, mk.jobs[k].only);
-    }
-    hy__free(env, mk.jobs);
-    hy__free(env, stored);
-    hy__layout_finish(&mk.epilogue);
-    hy__layout_finish(&mk.prologue);
+    status = status == HY_OK ? write_pieces(&mk) : status;
+    hy__mm_end(&mk);
     return status;
 }

@@ -42,6 +42,7 @@ typedef struct hy__mm {
     uint32_t n_jobs;
     hy__layout prologue, epilogue;
     hy__wgsl_tree pt, et;
+    bool *stored; /* [prologue.n] */
     hy__mm_input phase_input[HY__MM_MOST_INPUTS * 2]; /* of all jobs, for many tokens: at in `codes` */
     uint32_t n_phase_inputs, vecs;                    /* vec4 of a column in `codes` */
 } hy__mm;
@@ -51,6 +52,9 @@ typedef struct hy__mm_piece {
     uint32_t first, end, chunk;
 } hy__mm_piece;
 
+/* Finds the jobs of a phase; hy__mm_end frees them. */
+hy_status hy__mm_begin(hy__mm *mk, hy__gpu_writer *wr);
+void hy__mm_end(hy__mm *mk);
 const hy__gpu_matrix *hy__mm_matrix(const hy__mm *mk, uint32_t anchor);
 uint32_t hy__mm_input_vecs(const hy__mm_input *in);
 /* Functions of the formats and products of some jobs. */
@@ -66,5 +70,26 @@ uint32_t hy__mm_rows(const hy__mm_job *j, uint32_t chunk);
 
 /* The kernel of a piece for one token, and its dispatch (text_matvec.c). */
 hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p);
+
+/* ---- matrices in the kernel of heads behind them (text_matvec.c)
+ *
+ * Second halves of LoRAs are small, and a head needs its own rows of them only: so the kernel of
+ * the heads multiplies them.  Results are in workgroup memory jointVALUE, an element a channel of the
+ * head, and in the arena if a phase other than that of the heads reads them. */
+
+typedef struct hy__mm_joined hy__mm_joined;
+/* wr: of the phase of matrices; heads: the phase behind it, with `channels` channels of `n` each.
+ * w: its kernel, of w->lanes invocations.  *out: NULL if the phases cannot be joined. */
+hy_status hy__mm_join(hy__gpu_writer *wr, hy__wgsl *w, uint32_t heads, uint32_t channels,
+                      uint32_t n, hy__mm_joined **out);
+void hy__mm_joined_destroy(hy__mm_joined *j);
+bool hy__mm_joined_has(const hy__mm_joined *j, hy__id value);
+/* Binds the weights. */
+void hy__mm_joined_window(const hy__mm_joined *j, hy__gpu_dispatch *d);
+/* Functions and memory; then statements of main, where id.x is the head: reads of weights, and what
+ * leaves the results there, for all invocations. */
+void hy__mm_joined_functions(hy__mm_joined *j);
+void hy__mm_joined_prefetch(hy__mm_joined *j);
+void hy__mm_joined_compute(hy__mm_joined *j);
 
 #endif

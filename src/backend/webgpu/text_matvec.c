@@ -36,6 +36,7 @@ typedef struct one {
     uint32_t lanes;                    /* of a workgroup */
     uint32_t shared;                   /* vec4 of inputs in workgroup memory */
     uint32_t raws;                     /* most of the jobs' that are ahead */
+    bool joined;                       /* results stay in workgroup memory */
 } one;
 
 static const hy__mm_input *input_of(const hy__mm_job *j, uint32_t k)
@@ -386,7 +387,7 @@ static void put_load_numbers(const one *o, const shape *s, const hy__mm_input *i
                  vecs, vecs, width);
 }
 
-static void put_load(const one *o, const hy__mm_job *j, const shape *s)
+static void put_inputs(const one *o, const hy__mm_job *j, const shape *s)
 {
     for (uint32_t k = 0; k < j->n_inputs; k++) {
         if (j->input[k].unit == 0) {
@@ -395,6 +396,11 @@ static void put_load(const one *o, const hy__mm_job *j, const shape *s)
             put_load_numbers(o, s, &j->input[k]);
         }
     }
+}
+
+static void put_load(const one *o, const hy__mm_job *j, const shape *s)
+{
+    put_inputs(o, j, s);
     hy__wgsl_put(o->w, "    workgroupBarrier();\n");
 }
 
@@ -445,6 +451,12 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
     }
     hy__wgsl_put(w, "        if (there) {\n");
     hy__wgsl_body(w, &o->mk->et, HY__ALL_PARTS);
+    for (uint32_t i = 0; o->joined && i < o->mk->wr->x->epilogue.n; i++) {
+        const hy__expr *e = &o->mk->wr->x->epilogue.exprs[i];
+        if (e->root && j->only[i]) {
+            hy__wgsl_put(w, "        joint%u[lane / %uu] = v%u;\n", e->value, s->lanes, i);
+        }
+    }
     hy__wgsl_put(w, "        }\n");
 }
 
@@ -629,4 +641,182 @@ hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p)
     put_main(&o, &d);
     HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
     return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
+}
+
+/* ---- in a kernel of heads */
+
+struct hy__mm_joined {
+    hy__mm mk;
+    hy__mm_piece piece;
+    one o;
+    bool *stored; /* [epilogue.n] */
+    uint32_t vecs;
+};
+
+/* Whether a phase other than `heads` reads a value. */
+static bool read_elsewhere(const hy__gpu_model *m, uint32_t heads, hy__id value)
+{
+    for (uint32_t i = 0; i < m->f->n_phases; i++) {
+        const hy__ids *in = &m->x->phases[i].inputs;
+        for (uint32_t k = 0; i != heads && k < in->n; k++) {
+            if (in->ids[k] == value) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool fits(hy__mm_joined *j, uint32_t channels, uint32_t n)
+{
+    uint32_t raws = 0;
+    hy__gpu_dispatch d = {0};
+    for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
+        hy__mm_job *job = &j->mk.jobs[k];
+        shape *s = &j->o.shapes[k];
+        *s = (shape){.lanes = j->o.lanes / n, .ahead = true};
+        s->raws = raws_of(&j->o, job, s->lanes);
+        s->sets = s->groups = channels / n;
+        raws += s->raws;
+        for (uint32_t i = 0; i < job->n_inputs; i++) {
+            job->input[i].at += j->vecs;
+        }
+        j->vecs += job->vecs;
+        if (job->rows != channels || job->n_chunks != 1) {
+            return false;
+        }
+        for (uint32_t a = 0; a < job->n_anchors; a++) {
+            if (!hy__gpu_matrix_window(j->mk.wr->m, hy__mm_matrix(&j->mk, job->anchors[a]), 0,
+                                       &d)) {
+                return false;
+            }
+        }
+    }
+    return raws <= MOST_RAWS && j->vecs <= j->o.shared / 2;
+}
+
+hy_status hy__mm_join(hy__gpu_writer *wr, hy__wgsl *w, uint32_t heads, uint32_t channels,
+                      uint32_t n, hy__mm_joined **out)
+{
+    *out = NULL;
+    hy__mm_joined *j = hy__calloc(&wr->m->env, 1, sizeof *j, wr->err);
+    if (!j) {
+        return HY_E_NOMEM;
+    }
+    hy_status status = hy__mm_begin(&j->mk, wr);
+    if (status != HY_OK) {
+        hy__free(&wr->m->env, j);
+        return status;
+    }
+    const hy__tree *t = &wr->x->epilogue;
+    j->piece = (hy__mm_piece){.end = j->mk.n_jobs};
+    j->o = (one){.mk = &j->mk, .w = w, .p = &j->piece, .lanes = w->lanes, .joined = true};
+    j->o.shared = (HY_MIN(wr->m->gpu.caps.workgroup_bytes, (uint32_t)MOST_BYTES) - FLOOR_BYTES) / 16;
+    j->stored = hy__calloc(&wr->m->env, (size_t)t->n + 1, sizeof *j->stored, wr->err);
+    if (!j->stored) {
+        hy__mm_joined_destroy(j);
+        return HY_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < t->n; i++) {
+        j->stored[i] = t->exprs[i].root && read_elsewhere(wr->m, heads, t->exprs[i].value);
+    }
+    j->mk.et.prefix = 'j';
+    j->mk.et.stored = j->stored;
+    if (j->mk.prologue.n_ops > 0 || !fits(j, channels, n)) {
+        hy__mm_joined_destroy(j);
+        return HY_OK;
+    }
+    *out = j;
+    return HY_OK;
+}
+
+void hy__mm_joined_destroy(hy__mm_joined *j)
+{
+    if (j) {
+        const hy_env env = j->mk.wr->m->env;
+        hy__free(&env, j->stored);
+        hy__mm_end(&j->mk);
+        hy__free(&env, j);
+    }
+}
+
+bool hy__mm_joined_has(const hy__mm_joined *j, hy__id value)
+{
+    const hy__tree *t = &j->mk.wr->x->epilogue;
+    for (uint32_t i = 0; i < t->n; i++) {
+        if (t->exprs[i].root && t->exprs[i].value == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void hy__mm_joined_window(const hy__mm_joined *j, hy__gpu_dispatch *d)
+{
+    for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
+        hy__mm_window(&j->mk, &j->mk.jobs[k], 0, d);
+    }
+}
+
+void hy__mm_joined_functions(hy__mm_joined *j)
+{
+    hy__wgsl *w = j->o.w;
+    const hy__tree *t = &j->mk.wr->x->epilogue;
+    const uint32_t n = j->o.lanes / j->o.shapes[0].lanes;
+    uint32_t written = 0;
+    bool q8 = false;
+    hy__mm_put_formats(&j->mk, w, j->mk.jobs, j->mk.n_jobs);
+    hy__wgsl_functions(w, &j->mk.et, false);
+    hy__wgsl_total(w);
+    for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
+        hy__gpu_write_sum(j->mk.wr, w, j->o.shapes[k].lanes, &written);
+        for (uint32_t i = 0; i < j->mk.jobs[k].n_inputs; i++) {
+            q8 |= j->mk.jobs[k].input[i].unit == 0;
+        }
+    }
+    if (q8) {
+        hy__mm_put_quantize(w);
+        if (w->subgroup < 8) {
+            hy__gpu_write_pairs(j->mk.wr, w);
+        }
+    }
+    hy__wgsl_put(w, "var<workgroup> xs: array<vec4<u32>, %u>;\n", j->vecs);
+    for (uint32_t i = 0; i < t->n; i++) {
+        if (t->exprs[i].root) {
+            hy__wgsl_put(w, "var<workgroup> joint%u: array<f32, %u>;\n", t->exprs[i].value, n);
+        }
+    }
+}
+
+void hy__mm_joined_prefetch(hy__mm_joined *j)
+{
+    for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
+        char prefix[16];
+        snprintf(prefix, sizeof prefix, "raw%u_", k);
+        for (uint32_t i = 0; i < j->o.shapes[k].raws; i++) {
+            hy__wgsl_put(j->o.w, "    var %s%u = vec4<u32>();\n", prefix, i);
+        }
+        hy__wgsl_put(j->o.w, "    {\n");
+        hy__mm_put_planes(&j->mk, j->o.w, &j->mk.jobs[k], 0);
+        hy__wgsl_put(j->o.w, "        let sub = lane %% %uu;\n", j->o.shapes[k].lanes);
+        put_raws(&j->o, &j->mk.jobs[k], &j->o.shapes[k], "id.x", prefix);
+        hy__wgsl_put(j->o.w, "    }\n");
+    }
+}
+
+void hy__mm_joined_compute(hy__mm_joined *j)
+{
+    for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
+        put_inputs(&j->o, &j->mk.jobs[k], &j->o.shapes[k]);
+    }
+    hy__wgsl_put(j->o.w, "    workgroupBarrier();\n");
+    for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
+        char prefix[16];
+        snprintf(prefix, sizeof prefix, "raw%u_", k);
+        hy__wgsl_put(j->o.w, "    {\n    let turn = id.x;\n    let sub = lane %% %uu;\n",
+                     j->o.shapes[k].lanes);
+        put_turn(&j->o, &j->mk.jobs[k], &j->o.shapes[k], prefix);
+        hy__wgsl_put(j->o.w, "    }\n");
+    }
+    hy__wgsl_put(j->o.w, "    workgroupBarrier();\n");
 }
