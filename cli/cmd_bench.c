@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "bandwidth.h"
-#include "generate.h"
 #include "gguf_facts.h"
+#include "greedy.h"
 #include "profile.h"
 #include "scores.h"
 #include "term.h"
+
+enum { CHECKED = 32 /* tokens of --check */ };
 
 /* One row of the result. */
 typedef struct test {
@@ -20,8 +22,14 @@ typedef struct test {
     double *speed; /* [repetitions] tokens per second */
     char time[32];
     double bytes;     /* that one token of the test must read */
-    double bandwidth; /* bytes per second of this machine with these threads */
-    profile phases;   /* filled if --profile or --trace asks for it */
+    double bandwidth; /* bytes per second of this machine with these threads, or of its GPU */
+    double cpu_us;    /* for each token, of all threads of the process */
+    double dispatches, submits; /* to the GPU, for each token */
+    profile phases;             /* filled if --profile or --trace asks for it */
+    double *phases_ns;          /* [repetitions] of the runs whose phases were timed */
+    hy_token text[CHECKED + 1]; /* what was chosen behind the first, with --check */
+    size_t n_text;
+    greedy_check check;
 } test;
 
 typedef struct bench {
@@ -31,6 +39,8 @@ typedef struct bench {
     uint32_t reps;
     uint64_t peak; /* bytes of memory, before the bandwidth was measured */
     bool profiles; /* times of phases are taken */
+    bool on_gpu;
+    hy_webgpu_info gpu;
     FILE *trace;   /* of --trace, or NULL */
 } bench;
 
@@ -48,29 +58,6 @@ static hy_token next_id(uint64_t *state, uint32_t n_vocab)
     return (hy_token)((*state >> 33) % n_vocab);
 }
 
-static hy_status evaluate(engine *e, const hy_token *ids, size_t n, hy_error *err)
-{
-    hy_status status = hy_session_append(e->session, ids, n, err);
-    hy_step step = {0, 0, 0};
-    do {
-        status = status == HY_OK ? hy_session_step(e->session, &step, err) : status;
-    } while (status == HY_OK && step.pending > 0);
-    return status;
-}
-
-/* Tokens one by one, each the likeliest after those before. */
-static hy_status generate(engine *e, const hy_sampler *greedy, const hy_token *first, uint32_t n,
-                          hy_error *err)
-{
-    hy_token id = *first;
-    hy_status status = evaluate(e, &id, 1, err);
-    for (uint32_t i = 1; status == HY_OK && i < n; i++) {
-        status = hy_session_sample(e->session, greedy, &id, err);
-        status = status == HY_OK ? evaluate(e, &id, 1, err) : status;
-    }
-    return status;
-}
-
 /* One run of a test; *ns is its time. */
 static hy_status run_once(engine *e, const test *t, const hy_sampler *greedy, hy_token *ids,
                           double *ns, hy_error *err)
@@ -84,40 +71,71 @@ static hy_status run_once(engine *e, const test *t, const hy_sampler *greedy, hy
     hy_status status = HY_OK;
     const uint64_t start = term_now_ns();
     if (t->n_prompt) {
-        status = evaluate(e, ids, n, err);
+        status = greedy_evaluate(e->session, ids, n, err);
     } else if (greedy) {
-        status = generate(e, greedy, ids, n, err);
+        status = greedy_generate(e->session, greedy, ids, n, err);
     } else {
         for (uint32_t i = 0; status == HY_OK && i < n; i++) {
-            status = evaluate(e, &ids[i], 1, err);
+            status = greedy_evaluate(e->session, &ids[i], 1, err);
         }
     }
     *ns = (double)(term_now_ns() - start);
     return status;
 }
 
-/* The measured runs of a test, after the one that is not counted. */
+/* All repetitions, with or without the times of phases. */
+static hy_status repeat(bench *b, test *t, const hy_sampler *greedy, hy_token *ids, bool phases,
+                        double *ns, hy_error *err)
+{
+    engine *e = &b->e;
+    const uint32_t n = t->n_prompt ? t->n_prompt : t->n_gen;
+    hy_status status = hy_session_set_profile(e->session, phases ? profile_phase : NULL,
+                                              phases ? &t->phases : NULL, err);
+    for (uint32_t r = 0; status == HY_OK && r < b->reps; r++) {
+        if (phases) {
+            profile_begin(&t->phases);
+        }
+        status = run_once(e, t, greedy, ids, &ns[r], err);
+        if (phases) {
+            profile_end(&t->phases, n, ns[r]);
+        }
+    }
+    return status;
+}
+
+/* The measured runs of a test, after the one that is not counted.  A GPU times phases apart from
+ * each other, which takes longer: it does so in runs of their own. */
 static hy_status run_all(bench *b, test *t, const hy_sampler *greedy, hy_token *ids, hy_error *err)
 {
     engine *e = &b->e;
     const uint32_t n = t->n_prompt ? t->n_prompt : t->n_gen;
+    const bool together = b->profiles && !b->on_gpu;
+    hy_gpu_counts before = {.size = sizeof before}, after = {.size = sizeof after};
     hy_status status = HY_OK;
     if (OPT(e->o, BENCH_WARMUP)->on) {
         status = run_once(e, t, greedy, ids, &t->ns[0], err);
     }
-    if (status == HY_OK && b->profiles) {
-        status = hy_session_set_profile(e->session, profile_phase, &t->phases, err);
+    hy_model_gpu_counts(e->model, &before);
+    const uint64_t cpu = term_cpu_ns();
+    status = status == HY_OK ? repeat(b, t, greedy, ids, together, t->ns, err) : status;
+    const double tokens = (double)n * b->reps;
+    t->cpu_us = (double)(term_cpu_ns() - cpu) / 1e3 / tokens;
+    if (hy_model_gpu_counts(e->model, &after) && after.tokens > before.tokens) {
+        t->dispatches =
+            (double)(after.dispatches - before.dispatches) / (double)(after.tokens - before.tokens);
+        t->submits = (double)(after.submits - before.submits) / tokens;
     }
-    for (uint32_t r = 0; status == HY_OK && r < b->reps; r++) {
-        if (b->profiles) {
-            profile_begin(&t->phases);
-        }
-        status = run_once(e, t, greedy, ids, &t->ns[r], err);
+    for (uint32_t r = 0; r < b->reps; r++) {
         t->speed[r] = t->ns[r] > 0 ? n * 1e9 / t->ns[r] : 0;
-        if (b->profiles) {
-            profile_end(&t->phases, n, t->ns[r]);
-        }
     }
+    if (greedy && t->n_gen) {
+        t->n_text = n < CHECKED + 1 ? n : CHECKED + 1;
+        memcpy(t->text, ids, t->n_text * sizeof *ids);
+    }
+    if (status == HY_OK && b->profiles && !together) {
+        return repeat(b, t, greedy, ids, true, t->phases_ns, err);
+    }
+    memcpy(t->phases_ns, t->ns, b->reps * sizeof *t->ns);
     return status;
 }
 
@@ -129,7 +147,8 @@ static int run_test(bench *b, test *t)
     hy_token *ids = malloc(n * sizeof *ids);
     t->ns = calloc(b->reps, sizeof *t->ns);
     t->speed = calloc(b->reps, sizeof *t->speed);
-    int code = ids && t->ns && t->speed ? CLI_OK : cli_fail(o, "out of memory");
+    t->phases_ns = calloc(b->reps, sizeof *t->phases_ns);
+    int code = ids && t->ns && t->speed && t->phases_ns ? CLI_OK : cli_fail(o, "out of memory");
     if (code == CLI_OK) {
         code = engine_session(e, n, t->n_threads, false);
     }
@@ -144,7 +163,7 @@ static int run_test(bench *b, test *t)
         /* A backend that draws tokens itself is measured doing so. */
         const hy_sampler_opts greedy_opts = {.size = sizeof greedy_opts, .greedy = true};
         hy_sampler *greedy = NULL;
-        hy_status status = hy_model_draws_ahead(e->model)
+        hy_status status = hy_model_draws_ahead(e->model) || OPT(o, BENCH_CHECK)->s
                                ? hy_sampler_create(&greedy_opts, NULL, NULL, &greedy, &err)
                                : HY_OK;
         status = status == HY_OK ? run_all(b, t, greedy, ids, &err) : status;
@@ -178,9 +197,51 @@ static void print_phase(const char *kind, const char *name, bool spares, uint32_
            all_ns > 0 ? 100 * ns / all_ns : 0.0);
 }
 
-static void print_phases(const test *t, double all_ns)
+/* Whether it has the row's kernel number k, of those of its phases each once; its text. */
+static bool row_kernel(const test *t, uint32_t row, uint32_t k, char *name, size_t cap)
 {
     const profile *p = &t->phases;
+    uint32_t n = 0;
+    char seen[32][128];
+    for (uint32_t i = 0; i < p->n_phases; i++) {
+        for (uint32_t j = 0;
+             p->row_of[i] == row && hy_model_gpu_kernel(p->model, i, t->n_prompt > 1, j, name, cap);
+             j++) {
+            uint32_t at = 0;
+            while (at < n && strcmp(seen[at], name) != 0) {
+                at++;
+            }
+            if (at == n && n == k) {
+                return true;
+            }
+            if (at == n && n < sizeof seen / sizeof *seen) {
+                snprintf(seen[n++], sizeof *seen, "%s", name);
+            }
+        }
+    }
+    return false;
+}
+
+static void print_kernels(const test *t)
+{
+    const profile *p = &t->phases;
+    char kernel[128];
+    printf("\nkernels of these phases\n\n");
+    for (uint32_t i = 0; i < p->n_rows; i++) {
+        printf("- %s %s", p->rows[i].kind, p->rows[i].name);
+        for (uint32_t k = 0; row_kernel(t, i, k, kernel, sizeof kernel); k++) {
+            printf("%s %s", k ? ";" : ":", kernel);
+        }
+        printf("\n");
+    }
+}
+
+static void print_phases(const bench *b, const test *t)
+{
+    const profile *p = &t->phases;
+    const double tokens = t->n_prompt ? t->n_prompt : t->n_gen;
+    const double all_ns = scores_median(t->phases_ns, b->reps) / tokens;
+    double sum = 0;
     char name[24];
     printf("\n%s with %u thread%s: phases, for each token\n\n", test_name(t, name, sizeof name),
            t->n_threads, t->n_threads == 1 ? "" : "s");
@@ -193,6 +254,7 @@ static void print_phases(const test *t, double all_ns)
         const double ns = profile_ns(p, row);
         const double bytes = profile_bytes(p, row);
         const double rate = ns > 0 ? bytes / ns : 0; /* bytes in a nanosecond are GB in a second */
+        sum += ns;
         print_phase(row->kind, row->name, row->spares, row->n_phases, ns, all_ns);
         printf("%8.3f | %8.2f | %5.1f %% | %8.1f |\n", bytes / 1e6, rate,
                t->bandwidth > 0 ? 100e9 * rate / t->bandwidth : 0.0,
@@ -200,6 +262,13 @@ static void print_phases(const test *t, double all_ns)
     }
     print_phase(NULL, "outside of phases", false, 0, profile_rest_ns(p), all_ns);
     printf("%8s | %8s | %7s | %8s |\n", "", "", "", "");
+    if (b->on_gpu) {
+        printf(
+            "\ntimes of phases are the GPU's, each timed apart from the others: together %.1f us "
+            "of %.1f us; in the test, which does not time them, all of it takes %.1f us\n",
+            sum / 1e3, all_ns / 1e3, scores_median(t->ns, b->reps) / tokens / 1e3);
+        print_kernels(t);
+    }
 }
 
 static json_t *phases_json(const test *t)
@@ -211,13 +280,19 @@ static json_t *phases_json(const test *t)
         const double ns = profile_ns(p, row);
         const double bytes = profile_bytes(p, row);
         const double rate = ns > 0 ? bytes / ns : 0;
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:b, s:I, s:f, s:f, s:f, s:f, s:f}", "kind", row->kind,
-                            "phase", row->name, "zeros_left_out", (int)row->spares, "count",
-                            (json_int_t)row->n_phases, "ns_per_token", ns, "bytes_per_token", bytes,
-                            "gb_per_second", rate, "bandwidth_share",
-                            t->bandwidth > 0 ? rate * 1e9 / t->bandwidth : 0.0, "gop_per_second",
-                            ns > 0 ? profile_ops(p, row) / ns : 0.0));
+        json_t *entry = json_pack(
+            "{s:s, s:s, s:b, s:I, s:f, s:f, s:f, s:f, s:f}", "kind", row->kind, "phase", row->name,
+            "zeros_left_out", (int)row->spares, "count", (json_int_t)row->n_phases, "ns_per_token",
+            ns, "bytes_per_token", bytes, "gb_per_second", rate, "bandwidth_share",
+            t->bandwidth > 0 ? rate * 1e9 / t->bandwidth : 0.0, "gop_per_second",
+            ns > 0 ? profile_ops(p, row) / ns : 0.0);
+        json_t *kernels = json_array();
+        char kernel[128];
+        for (uint32_t k = 0; row_kernel(t, i, k, kernel, sizeof kernel); k++) {
+            json_array_append_new(kernels, json_string(kernel));
+        }
+        json_object_set_new(entry, "kernels", kernels);
+        json_array_append_new(list, entry);
     }
     return list;
 }
@@ -245,7 +320,32 @@ static const char *const json_keys_and_ours =
     "n_depth,test_time,"
     "avg_ns,stddev_ns,avg_ts,stddev_ts,median_ns,median_ts,bytes_per_token,gb_per_second,"
     "read_gb_per_second,bandwidth_share,load_ms,"
-    "peak_bytes,cpu_info,build_version";
+    "peak_bytes,cpu_info,build_version,gpu_library,gpu_info,gpu_api,cpu_us_per_token,"
+    "dispatches_per_token,submits_per_token,text_hash,check_backend,check_tokens,check_agree,"
+    "check_lead";
+
+/* What a GPU or --check adds; null where there is none. */
+static void set_gpu_json(const bench *b, const test *t, json_t *root)
+{
+    const bool gpu = b->on_gpu, chosen = t->n_text > 1, checked = t->check.n > 0;
+    char hash[20];
+    snprintf(hash, sizeof hash, "%016llx",
+             (unsigned long long)greedy_hash(t->text + 1, chosen ? t->n_text - 1 : 0));
+    json_object_set_new(root, "gpu_library", gpu ? json_string(b->gpu.library) : json_null());
+    json_object_set_new(root, "gpu_info", gpu ? json_string(b->gpu.adapter) : json_null());
+    json_object_set_new(root, "gpu_api", gpu ? json_string(b->gpu.api) : json_null());
+    json_object_set_new(root, "cpu_us_per_token", json_real(t->cpu_us));
+    json_object_set_new(root, "dispatches_per_token", gpu ? json_real(t->dispatches) : json_null());
+    json_object_set_new(root, "submits_per_token", gpu ? json_real(t->submits) : json_null());
+    json_object_set_new(root, "text_hash", chosen ? json_string(hash) : json_null());
+    json_object_set_new(root, "check_backend",
+                        checked ? json_string(OPT(b->e.o, BENCH_CHECK)->s) : json_null());
+    json_object_set_new(root, "check_tokens",
+                        checked ? json_integer((json_int_t)t->check.n) : json_null());
+    json_object_set_new(root, "check_agree",
+                        checked ? json_integer((json_int_t)t->check.agree) : json_null());
+    json_object_set_new(root, "check_lead", checked ? json_real(t->check.lead) : json_null());
+}
 
 static json_t *test_json(const bench *b, const test *t)
 {
@@ -293,7 +393,9 @@ static json_t *test_json(const bench *b, const test *t)
         json_object_set_new(root, "read_gb_per_second", json_real(t->bandwidth / 1e9));
         json_object_set_new(root, "bandwidth_share",
                             gen && t->bandwidth > 0 ? json_real(rate / t->bandwidth) : json_null());
+        set_gpu_json(b, t, root);
         if (OPT(e->o, BENCH_PROFILE)->on) {
+            json_object_set_new(root, "phases_ns", json_real(scores_median(t->phases_ns, b->reps)));
             json_object_set_new(root, "phases", phases_json(t));
             json_object_set_new(root, "rest_ns", json_real(profile_rest_ns(&t->phases)));
         }
@@ -364,6 +466,55 @@ static int print_csv(const bench *b)
     return CLI_OK;
 }
 
+static void print_check(const bench *b, const test *t)
+{
+    char name[24];
+    printf("%s: the text is %016llx; %s chooses %zu of its %zu tokens",
+           test_name(t, name, sizeof name),
+           (unsigned long long)greedy_hash(t->text + 1, t->n_text - 1), OPT(b->e.o, BENCH_CHECK)->s,
+           t->check.agree, t->check.n);
+    if (t->check.agree < t->check.n) {
+        printf(", and prefers another one by %.2f %% of the logits' rms at most",
+               100 * t->check.lead);
+    }
+    printf("\n");
+}
+
+/* What a GPU was asked for, and what that cost the processor. */
+static void print_gpu(const bench *b)
+{
+    printf("%s, %s through %s%s%s%s\n", b->gpu.library, b->gpu.adapter, b->gpu.api,
+           b->gpu.packed_dot ? ", dot" : "", b->gpu.subgroups ? ", subgroups" : "",
+           b->gpu.f16 ? ", f16" : "");
+    for (size_t i = 0; i < b->n; i++) {
+        const test *t = &b->tests[i];
+        const uint32_t n = t->n_prompt ? t->n_prompt : t->n_gen;
+        const double us = scores_median(t->ns, b->reps) / 1e3 / n;
+        char name[24];
+        printf("%s, for each token: %.1f dispatches, %.3f submits, %.1f us of CPU time (%.1f %% of "
+               "its %.1f us)\n",
+               test_name(t, name, sizeof name), t->dispatches, t->submits, t->cpu_us,
+               us > 0 ? 100 * t->cpu_us / us : 0.0, us);
+    }
+}
+
+static void print_bandwidth(const bench *b)
+{
+    uint32_t shown = 0;
+    if (b->on_gpu) {
+        printf(", this GPU reads %.1f GB/s", b->tests[0].bandwidth / 1e9);
+        return;
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->tests[i].n_threads != shown) {
+            printf("%s %.1f GB/s with %u thread%s", shown ? " and" : ", this machine reads",
+                   b->tests[i].bandwidth / 1e9, b->tests[i].n_threads,
+                   b->tests[i].n_threads == 1 ? "" : "s");
+            shown = b->tests[i].n_threads;
+        }
+    }
+}
+
 static void print_markdown(const bench *b)
 {
     const engine *e = &b->e;
@@ -402,20 +553,18 @@ static void print_markdown(const bench *b)
     char peak[32];
     printf("\nload %.1f ms, peak memory %s", (double)e->load_ns / 1e6,
            bytes_text(b->peak, peak, sizeof peak));
-    uint32_t shown = 0;
-    bool first = true;
+    print_bandwidth(b);
+    printf("; halyard %s\n", hy_version());
+    if (b->on_gpu) {
+        print_gpu(b);
+    }
     for (size_t i = 0; i < b->n; i++) {
-        if (b->tests[i].n_threads != shown) {
-            shown = b->tests[i].n_threads;
-            printf("%s %.1f GB/s with %u thread%s", first ? ", this machine reads" : " and",
-                   b->tests[i].bandwidth / 1e9, shown, shown == 1 ? "" : "s");
-            first = false;
+        if (b->tests[i].check.n > 0) {
+            print_check(b, &b->tests[i]);
         }
     }
-    printf("; halyard %s\n", hy_version());
     for (size_t i = 0; i < b->n && OPT(e->o, BENCH_PROFILE)->on; i++) {
-        const test *t = &b->tests[i];
-        print_phases(t, scores_median(t->ns, b->reps) / (t->n_prompt ? t->n_prompt : t->n_gen));
+        print_phases(b, &b->tests[i]);
     }
 }
 
@@ -471,6 +620,44 @@ static int close_trace(bench *b)
                : cli_fail(b->e.o, "%s could not be written", OPT(b->e.o, BENCH_TRACE)->s);
 }
 
+/* How fast the weights can be read: of a GPU it is the same for all tests. */
+static void measure_bandwidth(bench *b)
+{
+    hy_error err = {HY_OK, ""};
+    for (size_t i = 0; i < b->n; i++) {
+        test *t = &b->tests[i];
+        if (i > 0 && (b->on_gpu || b->tests[i - 1].n_threads == t->n_threads)) {
+            t->bandwidth = b->tests[i - 1].bandwidth;
+        } else if (!b->on_gpu) {
+            t->bandwidth = bandwidth_measure(t->n_threads);
+        } else if (hy_model_gpu_read_speed(b->e.model, &t->bandwidth, &err) != HY_OK) {
+            cli_error(b->e.o, &err); /* the tests are worth showing without */
+        }
+    }
+}
+
+/* Lets another backend choose behind the text of each test. */
+static int check_texts(bench *b)
+{
+    const options *o = b->e.o;
+    if (!OPT(o, BENCH_CHECK)->s) {
+        return CLI_OK;
+    }
+    options asked = *o;
+    engine other;
+    memset(&other, 0, sizeof other);
+    OPT(&asked, BACKEND)->s = OPT(o, BENCH_CHECK)->s;
+    int code = engine_load(&other, &asked, false);
+    for (size_t i = 0; code == CLI_OK && i < b->n; i++) {
+        test *t = &b->tests[i];
+        if (t->n_text > 1) {
+            code = greedy_compare(&other, t->text, t->n_text, &t->check);
+        }
+    }
+    engine_close(&other);
+    return code;
+}
+
 static int measure(bench *b)
 {
     const options *o = b->e.o;
@@ -484,13 +671,13 @@ static int measure(bench *b)
         }
     }
     b->peak = term_peak_bytes();
-    for (size_t i = 0; i < b->n; i++) {
-        test *t = &b->tests[i];
-        const bool same = i > 0 && b->tests[i - 1].n_threads == t->n_threads;
-        t->bandwidth = same ? b->tests[i - 1].bandwidth : bandwidth_measure(t->n_threads);
-        if (term_interrupted()) {
-            return CLI_INTERRUPTED;
-        }
+    measure_bandwidth(b);
+    if (term_interrupted()) {
+        return CLI_INTERRUPTED;
+    }
+    const int code = check_texts(b);
+    if (code != CLI_OK) {
+        return code;
     }
     if (term_is_tty(stderr)) {
         fprintf(stderr, "\r\033[K");
@@ -511,7 +698,9 @@ int cmd_bench(const options *o)
     bench b;
     memset(&b, 0, sizeof b);
     b.reps = (uint32_t)OPT(o, BENCH_REPS)->i;
+    b.gpu.size = sizeof b.gpu;
     int code = engine_load(&b.e, o, false);
+    b.on_gpu = code == CLI_OK && hy_model_gpu_info(b.e.model, &b.gpu);
     if (code == CLI_OK) {
         code = plan_tests(&b);
     }
@@ -530,6 +719,7 @@ int cmd_bench(const options *o)
     for (size_t i = 0; i < b.n; i++) {
         free(b.tests[i].ns);
         free(b.tests[i].speed);
+        free(b.tests[i].phases_ns);
         profile_free(&b.tests[i].phases);
     }
     if (b.trace) {

@@ -73,6 +73,17 @@ uint32_t scores_top(const float *row, uint32_t n, uint32_t k, uint32_t *top)
     return count;
 }
 
+double scores_lead(const float *row, uint32_t n, uint32_t id)
+{
+    double squares = 0;
+    float best = row[id];
+    for (uint32_t i = 0; i < n; i++) {
+        squares += (double)row[i] * (double)row[i];
+        best = row[i] > best ? row[i] : best;
+    }
+    return best > row[id] ? ((double)best - (double)row[id]) / sqrt(squares / n) : 0;
+}
+
 void scores_mean(const double *x, size_t n, double *mean, double *deviation)
 {
     double sum = 0;

@@ -28,6 +28,8 @@ void term_clear_interrupt(void);
  * an interrupt (EINTR) included, also one that came before. */
 long term_read_input(void *buf, size_t cap);
 
+/* Nanoseconds that all threads of this process have worked so far. */
+uint64_t term_cpu_ns(void);
 /* Nanoseconds of a clock that never goes back, and "2026-01-31T12:00:00Z". */
 uint64_t term_now_ns(void);
 void term_utc(char *buf, size_t cap);

@@ -64,6 +64,29 @@ typedef struct hy_webgpu_info {
 HY_API HY_CHECK hy_status hy_webgpu_probe(const char *library, const char *folder, const char *mask,
                                           const hy_env *env, hy_webgpu_info *info, hy_error *err);
 
+/* What a model runs on; false, without touching *info: not on a GPU.  As for all functions with a
+ * model's GPU, no session of the model may be in a call meanwhile. */
+HY_API bool hy_model_gpu_info(const hy_model *m, hy_webgpu_info *info);
+
+typedef struct hy_gpu_counts {
+    size_t size;         /* set by the caller */
+    uint64_t dispatches; /* of kernels, all since the model was loaded */
+    uint64_t submits;    /* of commands */
+    uint64_t tokens;     /* evaluated, also those drawn ahead that nobody wanted */
+} hy_gpu_counts;
+HY_API bool hy_model_gpu_counts(const hy_model *m, hy_gpu_counts *counts);
+
+/* Kernel k of those that run one after the other for phase i, in steps of one token or of many:
+ * its entry, formats of the matrices, and what it uses, as in "main Q4_K F16, 256 lanes, dot,
+ * subgroups".  False: there are no more, or the model runs on no GPU. */
+HY_API bool hy_model_gpu_kernel(const hy_model *m, uint32_t i, bool many, uint32_t k, char *text,
+                                size_t cap);
+
+/* Bytes per second that the GPU reads from a buffer of up to 1 GiB, more than its caches hold: the
+ * ceiling of token generation.  Takes well under a second.  HY_E_UNSUPPORTED: not on a GPU. */
+HY_API HY_CHECK hy_status hy_model_gpu_read_speed(hy_model *m, double *bytes_per_second,
+                                                  hy_error *err);
+
 /* ---- what a model does for a token */
 
 /* Where an operation runs within its phase. */

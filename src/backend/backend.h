@@ -48,6 +48,16 @@ typedef struct hy__step_args {
     void *profile_user;
 } hy__step_args;
 
+/* What a backend for GPUs tells about a model's device; see the functions hy_model_gpu_ of
+ * unstable.h. */
+typedef struct hy__backend_gpu {
+    void (*info)(const void *model, hy_webgpu_info *info);
+    void (*counts)(const void *model, hy_gpu_counts *counts);
+    bool (*kernel)(const void *model, uint32_t phase, bool many, uint32_t k, char *text,
+                   size_t cap);
+    hy_status (*measure_read)(void *model, double *bytes_per_second, hy_error *err);
+} hy__backend_gpu;
+
 typedef struct hy__backend {
     const char *name;
     /* Types that KV caches can have, keys and values alike; the first is the default. */
@@ -94,6 +104,8 @@ typedef struct hy__backend {
      * makes it the state; data NULL: all zeros, n_pos 0. */
     hy_status (*state_read)(void *session, uint64_t n_pos, float *data, hy_error *err);
     hy_status (*state_write)(void *session, uint64_t n_pos, const float *data, hy_error *err);
+
+    const hy__backend_gpu *gpu; /* NULL: it is none for GPUs */
 } hy__backend;
 
 #define HY_BACKEND(name) extern const hy__backend hy__backend_##name;

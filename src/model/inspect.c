@@ -181,6 +181,38 @@ bool hy_model_draws_ahead(const hy_model *m)
     return m->backend->ahead_begin != NULL;
 }
 
+/* ---- GPUs */
+
+bool hy_model_gpu_info(const hy_model *m, hy_webgpu_info *info)
+{
+    if (m->backend->gpu) {
+        m->backend->gpu->info(m->backend_model, info);
+    }
+    return m->backend->gpu != NULL;
+}
+
+bool hy_model_gpu_counts(const hy_model *m, hy_gpu_counts *counts)
+{
+    if (m->backend->gpu) {
+        m->backend->gpu->counts(m->backend_model, counts);
+    }
+    return m->backend->gpu != NULL;
+}
+
+bool hy_model_gpu_kernel(const hy_model *m, uint32_t i, bool many, uint32_t k, char *text,
+                         size_t cap)
+{
+    return m->backend->gpu && m->backend->gpu->kernel(m->backend_model, i, many, k, text, cap);
+}
+
+hy_status hy_model_gpu_read_speed(hy_model *m, double *bytes_per_second, hy_error *err)
+{
+    if (!m->backend->gpu) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "backend %s runs on no GPU", m->backend->name);
+    }
+    return m->backend->gpu->measure_read(m->backend_model, bytes_per_second, err);
+}
+
 void hy_model_plan_free(const hy_model *m, char *text)
 {
     hy__free(&m->graph.env, text);

@@ -617,6 +617,44 @@ static void test_bench(void **state)
     ran_free(&r);
 }
 
+/* The text is the same with both backends, and each says so of the other. */
+static void test_bench_check(void **state)
+{
+    (void)state;
+    static const char *const backends[] = {"cpu", "ref"};
+    char hash[2][32];
+    for (int i = 0; i < 2; i++) {
+        ran r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "4", "-r", "1", "-t", "1",
+                    "--backend", backends[i], "--check", backends[1 - i], "-o", "json");
+        expect_code(r, 0);
+        json_t *root = ran_json(&r);
+        const json_t *tg = json_array_get(root, 0);
+        snprintf(hash[i], sizeof hash[i], "%s",
+                 json_string_value(json_object_get(tg, "text_hash")));
+        assert_string_equal(json_string_value(json_object_get(tg, "check_backend")),
+                            backends[1 - i]);
+        assert_int_equal(json_integer_value(json_object_get(tg, "check_tokens")), 3);
+        assert_int_equal(json_integer_value(json_object_get(tg, "check_agree")), 3);
+        assert_true(json_number_value(json_object_get(tg, "check_lead")) == 0);
+        assert_true(json_number_value(json_object_get(tg, "cpu_us_per_token")) > 0);
+        assert_true(json_is_null(json_object_get(tg, "gpu_library")));
+        assert_true(json_is_null(json_object_get(tg, "dispatches_per_token")));
+        json_decref(root);
+        ran_free(&r);
+    }
+    assert_string_equal(hash[0], hash[1]);
+    ran r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "1", "-n", "3", "-r", "1", "-t", "1",
+                "--backend", "cpu", "--check", "ref");
+    expect_code(r, 0);
+    expect_has(r.out, "ref chooses 2 of its 2 tokens");
+    ran_free(&r);
+    r = run(NULL, "bench", "-m", EMBEDDED_MODEL, "-p", "0", "-n", "2", "-r", "1", "--check",
+            "none");
+    expect_code(r, 1);
+    expect_has(r.err, "none");
+    ran_free(&r);
+}
+
 /* Phases of the embedded model: what they read is what the plan says, and the rest is small change.
  */
 static void test_bench_phases(void **state)
@@ -767,6 +805,7 @@ int main(void)
         cmocka_unit_test(test_perplexity),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_bench_check),
         cmocka_unit_test(test_bench_phases),
         cmocka_unit_test(test_quantize),
         cmocka_unit_test(test_doctor),

@@ -140,6 +140,9 @@ static void test_scores(void **state)
     scores_mean(x, 1, &mean, &deviation);
     assert_true(mean == 2 && deviation == 0);
     assert_float_equal(scores_median(x, 8), 4.5, 1e-12);
+    static const float near[] = {1, 3, -3, 3, 0, 2, 2, 0};
+    assert_true(scores_lead(near, 8, 1) == 0 && scores_lead(near, 8, 3) == 0);
+    assert_float_equal(scores_lead(near, 8, 5), 1 / sqrt(36.0 / 8), 1e-12);
     assert_float_equal(scores_median(x, 7), 4, 1e-12);
     assert_float_equal(scores_median(x, 1), 2, 1e-12);
     assert_float_equal(scores_median(x, 0), 0, 1e-12);

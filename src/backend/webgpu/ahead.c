@@ -101,6 +101,7 @@ hy_status hy__gpu_ahead_submit(void *session, uint32_t n, hy_error *err)
     s->ahead.steps[slot] = n;
     s->ahead.pos += n;
     s->ahead.submitted++;
+    s->model->tokens += n;
     return hy__gpu_submit(gpu, encoder, err);
 }
 

@@ -60,7 +60,7 @@ typedef struct hy__gpu {
     WGPUBuffer readback; /* kept: making one is slow */
     uint64_t readback_bytes;
     double ns_per_tick; /* of timestamps */
-    uint64_t submits;
+    uint64_t submits, dispatches;
     bool lost;
     WGPUErrorType failed; /* the first error, or 0 */
     char message[300];    /* of it, or of the loss */
@@ -95,6 +95,14 @@ hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t us
 hy_status hy__gpu_pipeline(hy__gpu *gpu, WGPUShaderModule module, const char *entry,
                            WGPUPipelineLayout layout, const char *label, WGPUComputePipeline *out,
                            hy_error *err);
+
+/* A dispatch of x times y workgroups, counted. */
+static inline void hy__gpu_dispatch_groups(hy__gpu *gpu, WGPUComputePassEncoder pass, uint32_t x,
+                                           uint32_t y)
+{
+    gpu->lib.ComputePassEncoderDispatchWorkgroups(pass, x, y, 1);
+    gpu->dispatches++;
+}
 
 /* Ends the encoder (which is released) and submits it. */
 hy_status hy__gpu_submit(hy__gpu *gpu, WGPUCommandEncoder encoder, hy_error *err);

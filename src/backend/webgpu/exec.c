@@ -15,7 +15,7 @@ static const hy__gpu_program *program_of(const hy__gpu_session *s, const hy__ste
 void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t first, uint32_t end,
                     WGPUComputePassEncoder pass)
 {
-    const hy__gpu_model *m = s->model;
+    hy__gpu_model *m = s->model;
     const hy__gpu_lib *lib = &m->gpu.lib;
     const hy__gpu_program *p = program_of(s, args);
     const WGPUBindGroup *groups = s->groups[args->n == 1 ? 0 : 1] + s->current * p->n;
@@ -30,7 +30,7 @@ void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t firs
             entry = d->entry;
         }
         lib->ComputePassEncoderSetBindGroup(pass, 0, groups[i], 0, NULL);
-        lib->ComputePassEncoderDispatchWorkgroups(pass, d->groups, columns_of(d, args), 1);
+        hy__gpu_dispatch_groups(&m->gpu, pass, d->groups, columns_of(d, args));
     }
 }
 
@@ -143,6 +143,7 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
                                               s->readback, 0, bytes);
     }
     HY_TRY(hy__gpu_submit(gpu, encoder, err));
+    s->model->tokens += args->n;
     HY_TRY(bytes > 0 ? hy__gpu_map(gpu, s->readback, args->logits, (size_t)bytes, err)
                      : hy__gpu_finish(gpu, err));
     return args->profile ? report_times(s, args, err) : HY_OK;

@@ -1,10 +1,9 @@
-/* inspect.c: what unstable.h says about WebGPU libraries and their devices.
+/* inspect.c: what unstable.h says about WebGPU libraries, their devices, and the kernels of models.
  *
  * Nothing is kept between calls; any thread. */
 #include <stdio.h>
 
-#include "device.h"
-#include "halyard/unstable.h"
+#include "webgpu.h"
 
 const char *hy_webgpu_library_at(size_t i)
 {
@@ -82,3 +81,75 @@ hy_status hy_webgpu_probe(const char *library, const char *folder, const char *m
     hy__gpu_close(&gpu);
     return HY_OK;
 }
+
+/* ---- models */
+
+static void info_of(const void *model, hy_webgpu_info *info)
+{
+    const hy__gpu_model *m = model;
+    describe(&m->gpu, info);
+}
+
+static void counts_of(const void *model, hy_gpu_counts *counts)
+{
+    const hy__gpu_model *m = model;
+    const hy_gpu_counts full = {.size = counts->size,
+                                .dispatches = m->gpu.dispatches,
+                                .submits = m->gpu.submits,
+                                .tokens = m->tokens};
+    memcpy(counts, &full, HY_MIN(counts->size, sizeof full));
+}
+
+/* The formats of the phase's matrices, each once: " Q4_K F16". */
+static void put_formats(const hy__gpu_model *m, uint32_t phase, char *text, size_t cap)
+{
+    const hy__phase *p = &m->f->phases[phase];
+    const hy__gpu_format *seen[16];
+    size_t n = 0;
+    for (uint32_t i = p->first; i < p->first + p->n_prologue + p->n_anchor + p->n_epilogue; i++) {
+        const hy__node *node = &m->g->nodes[i];
+        const hy__gpu_matrix *x = &m->matrices[node->in[0]];
+        if (!hy_op_reads_matrix(node->op) || !x->rows) {
+            continue;
+        }
+        size_t k = 0;
+        while (k < n && seen[k] != x->format) {
+            k++;
+        }
+        if (k == n && n < HY_COUNT(seen)) {
+            seen[n++] = x->format;
+            const size_t used = strlen(text);
+            snprintf(text + used, cap - used, " %s", x->format->name);
+        }
+    }
+}
+
+static bool kernel_of(const void *model, uint32_t phase, bool many, uint32_t k, char *text,
+                      size_t cap)
+{
+    const hy__gpu_model *m = model;
+    const hy__gpu_program *p = many ? &m->prefill : &m->decode;
+    uint32_t i = 0;
+    for (; i < p->n; i++) {
+        if (p->dispatches[i].phase == phase && k-- == 0) {
+            break;
+        }
+    }
+    if (i == p->n) {
+        return false;
+    }
+    const hy__gpu_entry *e = &m->entries[p->dispatches[i].entry];
+    const hy__gpu_kernel *kernel = &m->kernels[e->kernel];
+    char formats[200] = "";
+    if (kernel->uses & (1u << HY__BUFFER_weights | 1u << HY__BUFFER_words)) {
+        put_formats(m, phase, formats, sizeof formats);
+    }
+    snprintf(text, cap, "%s%s, %u lanes%s%s", e->name, formats, kernel->lanes,
+             kernel->dot ? ", dot" : "", kernel->subgroups ? ", subgroups" : "");
+    return true;
+}
+
+const hy__backend_gpu hy__gpu_facts = {.info = info_of,
+                                       .counts = counts_of,
+                                       .kernel = kernel_of,
+                                       .measure_read = hy__gpu_measure_read};

@@ -249,11 +249,12 @@ hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel)
 {
     hy__gpu_model *m = wr->m;
     hy_status status = hy__wgsl_finish(w);
-    hy__gpu_kernel k = {.text = w->text, .uses = w->uses};
+    hy__gpu_kernel k = {.text = w->text, .uses = w->uses, .lanes = w->lanes};
     if (status == HY_OK) {
         drop_comments(&k.text);
         k.hash = hy__hash(0, k.text.data, k.text.len);
         k.subgroups = strstr(k.text.data, "subgroup") != NULL;
+        k.dot = strstr(k.text.data, "dot4I8Packed") != NULL;
         for (uint32_t i = 0; i < m->n_kernels; i++) {
             if (same(&m->kernels[i], &k)) {
                 *kernel = i;

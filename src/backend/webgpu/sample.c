@@ -356,8 +356,7 @@ void hy__gpu_sample_destroy(hy__gpu *gpu, hy__gpu_sample *sample)
     *sample = (hy__gpu_sample){0};
 }
 
-void hy__gpu_sample_encode(const hy__gpu *gpu, const hy__gpu_sample *sample,
-                           WGPUComputePassEncoder pass)
+void hy__gpu_sample_encode(hy__gpu *gpu, const hy__gpu_sample *sample, WGPUComputePassEncoder pass)
 {
     const hy__gpu_lib *const lib = &gpu->lib;
     size_t first, end;
@@ -366,6 +365,6 @@ void hy__gpu_sample_encode(const hy__gpu *gpu, const hy__gpu_sample *sample,
     for (size_t i = first; i < end; i++) {
         lib->ComputePassEncoderSetPipeline(pass, sample->kernels->pipelines[i]);
         /* The last one is a single workgroup. */
-        lib->ComputePassEncoderDispatchWorkgroups(pass, i + 1 < end ? sample->n_groups : 1, 1, 1);
+        hy__gpu_dispatch_groups(gpu, pass, i + 1 < end ? sample->n_groups : 1, 1);
     }
 }

@@ -74,7 +74,6 @@ hy_status hy__gpu_sample_create(hy__gpu *gpu, hy__gpu_sample_kernels *kernels,
 /* A zeroed one is fine. */
 void hy__gpu_sample_destroy(hy__gpu *gpu, hy__gpu_sample *sample);
 /* Draws the token that follows the step's, in a pass behind the kernels that make the logits. */
-void hy__gpu_sample_encode(const hy__gpu *gpu, const hy__gpu_sample *sample,
-                           WGPUComputePassEncoder pass);
+void hy__gpu_sample_encode(hy__gpu *gpu, const hy__gpu_sample *sample, WGPUComputePassEncoder pass);
 
 #endif

@@ -96,4 +96,5 @@ const hy__backend hy__backend_webgpu = {
     .ahead_rewind = hy__gpu_ahead_rewind,
     .state_read = hy__gpu_state_read,
     .state_write = hy__gpu_state_write,
+    .gpu = &hy__gpu_facts,
 };

@@ -48,7 +48,8 @@ typedef struct hy__gpu_kernel {
     hy__buf text;
     uint64_t hash; /* of the text */
     uint32_t uses; /* buffers, as in hy__wgsl */
-    bool subgroups;
+    uint32_t lanes; /* of a workgroup */
+    bool subgroups, dot;
     WGPUShaderModule module;
     WGPUBindGroupLayout bindings;
     WGPUPipelineLayout layout;
@@ -112,6 +113,7 @@ typedef struct hy__gpu_model {
     uint32_t lanes;     /* of a workgroup that multiplies with one column */
     bool wide;          /* kernels of one token read vectors and states by fours */
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
+    uint64_t tokens;    /* evaluated so far, also ahead and in vain */
 } hy__gpu_model;
 
 /* Decides where matrices lie; then the programs can be made; then uploads. */
@@ -221,5 +223,10 @@ void hy__gpu_commit(void *session);
 hy_status hy__gpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
 hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
 uint32_t hy__gpu_step_tokens(const void *session);
+
+/* ---- facts (inspect.c, read.c) */
+
+extern const hy__backend_gpu hy__gpu_facts;
+hy_status hy__gpu_measure_read(void *model, double *bytes_per_second, hy_error *err);
 
 #endif

@@ -1,0 +1,108 @@
+/* test_facts.c: what the WebGPU backend tells about itself: its device, what it was asked to do,
+ * its kernels, and how fast it reads.  One thread. */
+#include "halyard/unstable.h"
+#include "support/webgpu.h"
+
+static const char model_file[] = "tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf";
+
+/* Kernels of all phases; how many of their texts have the word. */
+static uint32_t count_kernels(const hy_model *m, bool many, const char *word, uint32_t *with)
+{
+    hy_plan_info plan = {.size = sizeof plan};
+    hy_model_plan(m, &plan);
+    uint32_t n = 0;
+    *with = 0;
+    for (uint32_t i = 0; i < plan.n_phases; i++) {
+        char text[128] = "";
+        for (uint32_t k = 0; hy_model_gpu_kernel(m, i, many, k, text, sizeof text); k++) {
+            n++;
+            *with += strstr(text, word) != NULL;
+        }
+    }
+    return n;
+}
+
+static hy_gpu_counts counts_of(const hy_model *m)
+{
+    hy_gpu_counts c = {.size = sizeof c};
+    assert_true(hy_model_gpu_counts(m, &c));
+    return c;
+}
+
+/* A step is one submission of the kernels that are listed, once each. */
+static void test_counts(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    static const hy_token prompt[] = {3, 17, 0};
+    hy_model *m = webgpu_model(source_path(model_file), NULL, NULL);
+    hy_webgpu_info info = {.size = sizeof info};
+    assert_true(hy_model_gpu_info(m, &info));
+    assert_true(info.library[0] != '\0' && info.max_buffer_bytes > 0);
+    hy_session *s;
+    hy_step step;
+    hy_error err;
+    uint32_t with;
+    assert_ok(hy_session_create(m, NULL, &s, &err), &err);
+    for (size_t n = 1; n <= HY_COUNT(prompt); n += 2) {
+        const hy_gpu_counts before = counts_of(m);
+        assert_ok(hy_session_append(s, prompt, n, &err), &err);
+        assert_ok(hy_session_step(s, &step, &err), &err);
+        const hy_gpu_counts after = counts_of(m);
+        assert_int_equal(after.tokens - before.tokens, n);
+        assert_int_equal(after.submits - before.submits, 1);
+        assert_int_equal(after.dispatches - before.dispatches, count_kernels(m, n > 1, "", &with));
+        assert_true(count_kernels(m, n > 1, " Q4_K", &with) > 0 && with > 0);
+        count_kernels(m, n > 1, "dot", &with);
+        assert_int_equal(with > 0, info.packed_dot);
+    }
+    double speed = 0;
+    assert_ok(hy_model_gpu_read_speed(m, &speed, &err), &err);
+    assert_true(speed > 1e6 && speed < 1e15);
+    assert_ok(hy_session_step(s, &step, &err), &err); /* the device still works */
+    hy_session_destroy(s);
+    hy_model_destroy(m);
+}
+
+static void test_masked(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    hy_model *m = webgpu_model(source_path(model_file), "no-dot,no-subgroups", NULL);
+    for (int many = 0; many < 2; many++) {
+        uint32_t with;
+        assert_true(count_kernels(m, many, "dot", &with) > 0);
+        assert_int_equal(with, 0);
+        count_kernels(m, many, "subgroups", &with);
+        assert_int_equal(with, 0);
+    }
+    hy_model_destroy(m);
+}
+
+static void test_no_gpu(void **state)
+{
+    (void)state;
+    hy_model *m;
+    hy_error err;
+    const hy_model_opts opts = {.size = sizeof opts, .backend = "cpu"};
+    assert_ok(hy_model_load(source_path(model_file), &opts, NULL, &m, &err), &err);
+    hy_webgpu_info info = {.size = sizeof info};
+    hy_gpu_counts counts = {.size = sizeof counts};
+    uint32_t with;
+    double speed = 0;
+    assert_false(hy_model_gpu_info(m, &info));
+    assert_false(hy_model_gpu_counts(m, &counts));
+    assert_int_equal(count_kernels(m, false, "", &with), 0);
+    assert_fails(hy_model_gpu_read_speed(m, &speed, &err), HY_E_UNSUPPORTED, &err, "no GPU");
+    hy_model_destroy(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_masked),
+        cmocka_unit_test(test_no_gpu),
+    };
+    return cmocka_run_group_tests(tests, webgpu_look, NULL);
+}
