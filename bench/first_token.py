@@ -51,10 +51,11 @@ def memory_now(pid):
     return found.get("RssAnon"), found.get("RssFile")
 
 
-def once(command):
+def once(command, env=None):
     """(seconds to the first byte, own MiB, file MiB, largest MiB in all)"""
     start = time.monotonic()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             env=env)
     first = child.stdout.read(1)
     seconds = time.monotonic() - start
     own, pages = memory_now(child.pid)
