@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import first_token
 from measure import HALYARD, ROOT, fail, median, need_program, numbers, stamp, table, test_name
@@ -44,6 +45,7 @@ def arguments(words=None):
     a.add_argument("-r", "--rounds", type=int, default=3, metavar="N")
     a.add_argument("--repetitions", type=int, default=3, metavar="N", help="of each test in a run of halyard (3)")
     a.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for one run of a program (300)")
+    a.add_argument("--seconds", type=float, default=float("inf"), metavar="N", help="begin nothing any more after N seconds")
     a.add_argument("--check", metavar="BACKEND", help="has to choose the tokens of the first round's text too, say cpu")
     a.add_argument("--no-phases", dest="phases", action="store_false", help="do not time phases")
     a.add_argument("--no-first-token", dest="first_token", action="store_false", help="do not time first tokens")
@@ -62,10 +64,16 @@ def arguments(words=None):
 
 # ---- programs
 
+class Failed(Exception):
+    def __init__(self, command, ran):
+        super().__init__(f"{' '.join(command)} ended with {ran.returncode}:\n{ran.stderr.decode(errors='replace')[-2000:]}")
+        self.output = ran.stdout.decode(errors="replace")
+
+
 def run(command, limit):
     ran = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit)
     if ran.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with {ran.returncode}:\n{ran.stderr.decode(errors='replace')[-2000:]}")
+        raise Failed(command, ran)
     return ran.stdout.decode(errors="replace")
 
 
@@ -116,6 +124,15 @@ def peer_rows(text):
     return [{"test": test, "tokens_per_second": speed} for test, speed in best.items()]
 
 
+def peer(command, o):
+    """Rows of a peer; of one that breaks down those that it printed before."""
+    try:
+        return peer_rows(run(command, o.limit))
+    except Failed as e:
+        print(e, file=sys.stderr)
+        return peer_rows(e.output)
+
+
 # ---- measuring
 
 def bench_words(o, repetitions):
@@ -155,7 +172,7 @@ def jobs(o, model, number, phases):
     for name, words in o.peers:
         command = peer_command(words, o, model)
         if command:
-            yield name, lambda command=command: peer_rows(run(command, o.limit))
+            yield name, lambda command=command: peer(command, o)
 
 
 def model_name(path):
@@ -166,16 +183,19 @@ def model_name(path):
 def measure(o, base):
     """All rows; a program that fails is told of, and missing from the tables."""
     rows = []
+    end = time.monotonic() + o.seconds
     with open(base + ".csv", "w", newline="") as f, open(base + "-phases.csv", "w", newline="") as g:
         out, phases = csv.DictWriter(f, FIELDS), csv.DictWriter(g, PHASE_FIELDS)
         out.writeheader()
         phases.writeheader()
-        for model in o.models:
-            for number in range(o.rounds):
+        for number in range(o.rounds):
+            for model in o.models:
                 for who, rows_of in jobs(o, model, number, phases):
+                    if time.monotonic() > end:
+                        break
                     try:
                         new = rows_of()
-                    except (RuntimeError, ValueError, KeyError, OSError, SystemExit, subprocess.TimeoutExpired) as e:
+                    except (Failed, ValueError, KeyError, OSError, SystemExit, subprocess.TimeoutExpired) as e:
                         print(f"{model_name(model)}, {who}: {e}", file=sys.stderr)
                         continue
                     for row in new:
@@ -279,7 +299,7 @@ def report(rows):
     for model in in_order(r["model"] for r in rows):
         mine = of(rows, model=model)
         tests = in_order(r["test"] for r in mine)
-        prompts = [t for t in tests if t.startswith("pp")]
+        prompts = sorted((t for t in tests if t.startswith("pp")), key=lambda t: int(t[2:]))
         reads = values(mine, "read_gb_per_second")
         parts.append(f"## {model}" + (f"\n\nthe GPU reads {median(reads):.1f} GB/s" if reads else ""))
         parts += [decode_table(mine, t) for t in tests if t.startswith("tg")]

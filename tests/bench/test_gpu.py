@@ -115,22 +115,33 @@ class Showing(unittest.TestCase):
 
 
 class Whole(unittest.TestCase):
-    def program(self, folder, name, text):
+    def program(self, folder, name, text, code=0):
         path = os.path.join(folder, name)
         with open(path, "w") as f:
-            f.write(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+            f.write(f"#!/bin/sh\ncat <<'END'\n{text}END\nexit {code}\n")
         os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
         return path
+
+    def test_time_is_up(self):
+        with tempfile.TemporaryDirectory() as folder:
+            model = os.path.join(folder, "m.gguf")
+            open(model, "w").close()
+            sys.argv = ["gpu.py", model, "--halyard", self.program(folder, "halyard", HALYARD), "--seconds", "-1", "--results",
+                        folder]
+            with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as e:
+                gpu.main()
+            self.assertIn("nothing was measured", str(e.exception))
 
     def test_run(self):
         """Programs that print what was recorded; one that fails is left out; the rows are read back."""
         with tempfile.TemporaryDirectory() as folder:
             halyard = self.program(folder, "halyard", HALYARD)
             peer = self.program(folder, "peer", LLAMA_LINES.replace("tg128", "tg8"))
+            self.program(folder, "halves", WEB_LINES, 3)
             model = os.path.join(folder, "m.gguf")
             open(model, "w").close()
             words = ["gpu.py", model, "--halyard", halyard, "--peer", f"peer={peer} {{model}} {{tests}}", "--peer",
-                     f"broken={folder}/nothing", "-r", "2", "--results", folder, "--name", "x"]
+                     f"broken={folder}/nothing", "--peer", f"half={folder}/halves", "-r", "2", "--results", folder, "--name", "x"]
             errors = io.StringIO()
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
                 sys.argv = words
@@ -138,10 +149,11 @@ class Whole(unittest.TestCase):
                 sys.argv = ["gpu.py", "--from", os.path.join(folder, "x.csv"), "--results", folder, "--name", "y"]
                 gpu.main()
             self.assertIn("m, broken: ", errors.getvalue())
+            self.assertIn("halves ended with 3", errors.getvalue())
             with open(os.path.join(folder, "x.csv"), newline="") as f:
                 rows = list(csv.DictReader(f))
-            # Two rounds of two libraries with two tests and a peer with two, and two first tokens of each library.
-            self.assertEqual(len(rows), 2 * (2 * 2 + 2) + 2 * 2)
+            # Two rounds of two libraries and two peers with two tests each, and two first tokens of each library.
+            self.assertEqual(len(rows), 2 * (2 * 2 + 2 * 2) + 2 * 2)
             with open(os.path.join(folder, "x-phases.csv"), newline="") as f:
                 self.assertEqual(len(list(csv.DictReader(f))), 2 * 4)
             with open(os.path.join(folder, "x.md")) as f, open(os.path.join(folder, "y.md")) as g:
