@@ -56,6 +56,7 @@ def arguments(words=None):
     if bool(o.models) == bool(o.rows):
         a.error("either models or --from, not both")
     o.libs = o.libs.split(",")
+    o.n_prompt, o.n_gen = ([n for n in sizes if n > 0] for sizes in (o.n_prompt, o.n_gen))
     o.peers = [tuple(p.split("=", 1)) for p in o.peer]
     if any(len(p) != 2 or not p[1].split() for p in o.peers):
         a.error("--peer needs NAME=COMMAND")
@@ -99,7 +100,8 @@ def peer_command(words, o, model):
     """The words of a peer's command for a model; None: it has no file for it."""
     stem = model[:-5] if model.endswith(".gguf") else model
     tests = [f"tg{n}" for n in o.n_gen] + [f"pp{n}" for n in o.n_prompt]
-    fill = {"model": model, "stem": stem, "prompts": ",".join(map(str, o.n_prompt)), "gens": ",".join(map(str, o.n_gen))}
+    fill = {"model": model, "stem": stem, "prompts": ",".join(map(str, o.n_prompt)) or "0",
+            "gens": ",".join(map(str, o.n_gen)) or "0"}
     command = []
     for word in words.split():
         if word == "{tests}":

@@ -72,6 +72,8 @@ class Reading(unittest.TestCase):
                              ["bench", stem + ".st", "int8", "tg16", "pp8", "pp32"])
         self.assertEqual(gpu.peer_command("b -m {model} -p {prompts} -n {gens}", o, "a/m.gguf"),
                          ["b", "-m", "a/m.gguf", "-p", "8,32", "-n", "16"])
+        o = gpu.arguments(["a/m.gguf", "-p", "0"])
+        self.assertEqual(gpu.peer_command("b -p {prompts} {tests}", o, "a/m.gguf"), ["b", "-p", "0", "tg128"])
         for wrong in (["m.gguf", "--peer", "nameless"], [], ["m.gguf", "--from", "x.csv"]):
             with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
                 gpu.arguments(wrong)
