@@ -112,6 +112,7 @@ typedef struct hy__wgsl {
     bool (*known)(const void *user, const hy__place *place, uint32_t *out);
     const void *known_user;
     bool sums;         /* the function `total` is there */
+    bool quantizes;    /* so are the functions that bring numbers into 8 bits */
     bool wide;         /* trees have functions of four channels */
     bool fresh;        /* nothing else uses the memory of sums before the sums of trees */
     uint32_t n_totals; /* calls of `total_at` so far */

@@ -133,6 +133,55 @@ static bool known_place(const void *user, const hy__place *p, uint32_t *out)
     return at <= UINT32_MAX;
 }
 
+static const char quantize[] =
+    "fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {\n"
+    "    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));\n"
+    "}\n"
+    "fn packed(q: vec4<i32>) -> u32 {\n"
+    "    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);\n"
+    "    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);\n"
+    "}\n"
+    "fn largest(v: vec4<f32>) -> f32 {\n"
+    "    let a = abs(v);\n"
+    "    return max(max(a.x, a.y), max(a.z, a.w));\n"
+    "}\n"
+    "fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }\n";
+
+void hy__gpu_put_quantize(hy__wgsl *w)
+{
+    if (!w->quantizes) {
+        w->quantizes = true;
+        hy__wgsl_put(w, "%s", quantize);
+    }
+}
+
+void hy__gpu_put_q8(hy__wgsl *w, const char *g, uint32_t n, const char *to, const char *at,
+                    uint32_t width)
+{
+    hy__wgsl_put(w, "        var top = largest(v);\n"
+                    "        top = max(top, subgroupShuffleXor(top, 4u));\n"
+                    "        top = max(top, subgroupShuffleXor(top, 2u));\n"
+                    "        top = max(top, subgroupShuffleXor(top, 1u));\n"
+                    "        let d = top / 127.0;\n"
+                    "        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));\n"
+                    "        let x = packed(q);\n"
+                    "        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), "
+                    "subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));\n"
+                    "        var sum = sum_of(q);\n"
+                    "        sum += subgroupShuffleXor(sum, 1u);\n"
+                    "        sum += subgroupShuffleXor(sum, 2u);\n"
+                    "        let s = d * f32(sum);\n"
+                    "        let other = subgroupShuffleXor(s, 4u);\n");
+    hy__wgsl_put(w,
+                 "        if (%s < %uu && %s %% 4u == 0u) { %s[%s + %s / 8u + %s / 4u %% 2u * %uu] = "
+                 "words4; }\n",
+                 g, n, g, to, at, g, g, width);
+    hy__wgsl_put(w,
+                 "        if (%s < %uu && %s %% 8u == 0u) { %s[%s + %s / 8u + %uu] = "
+                 "bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }\n",
+                 g, n, g, to, at, g, 2 * width);
+}
+
 /* Text that begins with what this GPU can do. */
 void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes)
 {
@@ -219,6 +268,82 @@ bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint
     d->window = begin;
     d->window_bytes = end - begin;
     return true;
+}
+
+/* ---- what steps of one token hand over in 8 bits */
+
+static bool contains(const hy__ids *ids, hy__id id)
+{
+    for (uint32_t i = 0; i < ids->n; i++) {
+        if (ids->ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether phase i reads value `id` only as the input of matrices of codes. */
+static bool reads_as_codes(const hy__gpu_model *m, uint32_t i, hy__id id)
+{
+    const hy__phase *p = &m->f->phases[i];
+    const hy__phase_exprs *x = &m->x->phases[i];
+    bool any = false;
+    if (p->kind != HY__PHASE_MATMUL || x->prologue.n > 0) {
+        return false;
+    }
+    for (uint32_t k = 0; k < p->n_anchor; k++) {
+        const hy__node *node = &m->g->nodes[p->first + p->n_prologue + k];
+        if (node->in[1] == id) {
+            any = true;
+            if (!m->matrices[node->in[0]].format->codes) {
+                return false;
+            }
+        }
+    }
+    for (uint32_t k = 0; k < x->epilogue.n; k++) {
+        if (x->epilogue.exprs[k].kind == HY__EXPR_COLUMN && x->epilogue.exprs[k].value == id) {
+            return false;
+        }
+    }
+    return any;
+}
+
+/* Results that only the next phase reads, and only so. */
+static hy_status find_q8(hy__gpu_model *m, hy_error *err)
+{
+    m->q8_wanted = hy__calloc(&m->env, m->g->n_values, sizeof *m->q8_wanted, err);
+    m->q8_place = hy__calloc(&m->env, m->g->n_values, sizeof *m->q8_place, err);
+    if (!m->q8_wanted || !m->q8_place) {
+        return HY_E_NOMEM;
+    }
+    memset(m->q8_place, 0xff, m->g->n_values * sizeof *m->q8_place);
+    if (!m->gpu.caps.subgroups || m->gpu.caps.subgroup_min < 8) {
+        return HY_OK;
+    }
+    for (uint32_t i = 0; i + 1 < m->f->n_phases; i++) {
+        const hy__ids *out = &m->x->phases[i].outputs;
+        for (uint32_t k = 0; k < out->n; k++) {
+            const hy__value *v = &m->g->values[out->ids[k]];
+            bool wanted = v->n % 32 == 0 && out->ids[k] != m->g->logits &&
+                          reads_as_codes(m, i + 1, out->ids[k]);
+            for (uint32_t other = 0; wanted && other < m->f->n_phases; other++) {
+                wanted = other == i + 1 || !contains(&m->x->phases[other].inputs, out->ids[k]);
+            }
+            m->q8_wanted[out->ids[k]] = wanted;
+            m->q8_vecs = wanted ? HY_MAX(m->q8_vecs, v->n / 32 * 3) : m->q8_vecs;
+        }
+    }
+    return HY_OK;
+}
+
+bool hy__gpu_wants_q8(const hy__gpu_writer *wr, hy__id id)
+{
+    return wr->single && wr->m->q8_wanted[id];
+}
+
+uint32_t hy__gpu_q8_place(const hy__gpu_writer *wr)
+{
+    return wr->phase % 3 * wr->m->q8_vecs; /* two phases may be in one kernel */
 }
 
 /* ---- kernels and dispatches */
@@ -443,6 +568,7 @@ static hy_status write_pair(hy__gpu_model *m, uint32_t phase, bool single, bool 
 
 hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
 {
+    HY_TRY(find_q8(m, err));
     for (int single = 0; single < 2; single++) {
         for (uint32_t i = 0; i < m->f->n_phases; i++) {
             bool done;
@@ -537,6 +663,8 @@ void hy__gpu_program_finish(hy__gpu_model *m)
         }
         hy__buf_finish(&m->env, &k->text);
     }
+    hy__free(&m->env, m->q8_wanted);
+    hy__free(&m->env, m->q8_place);
     hy__free(&m->env, m->entries);
     hy__free(&m->env, m->kernels);
     finish_dispatches(m, &m->decode);

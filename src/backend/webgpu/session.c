@@ -28,7 +28,9 @@ static hy_status choose_batch(hy__gpu_session *s, hy_error *err)
     s->n_batch = HY_MIN(s->opts.n_batch, (uint32_t)MOST_BATCH);
     for (;; s->n_batch /= 2) {
         s->arena_bytes = arena_bytes(s, s->n_batch);
-        s->codes_bytes = HY_MAX(16 * (uint64_t)s->model->code_vecs * s->n_batch, (uint64_t)16);
+        const uint64_t vecs = HY_MAX((uint64_t)s->model->code_vecs * s->n_batch,
+                                     3 * (uint64_t)s->model->q8_vecs);
+        s->codes_bytes = 16 * HY_MAX(vecs, (uint64_t)1);
         if (s->arena_bytes <= limit && s->codes_bytes <= limit) {
             return HY_OK;
         }

@@ -205,21 +205,6 @@ static const char dot_by_bytes[] =
     "    return s.x + s.y + s.z + s.w;\n"
     "}\n";
 
-/* Sixteen numbers in 8 bits, d the size of a step. */
-static const char quantize[] =
-    "fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {\n"
-    "    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));\n"
-    "}\n"
-    "fn packed(q: vec4<i32>) -> u32 {\n"
-    "    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);\n"
-    "    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);\n"
-    "}\n"
-    "fn largest(v: vec4<f32>) -> f32 {\n"
-    "    let a = abs(v);\n"
-    "    return max(max(a.x, a.y), max(a.z, a.w));\n"
-    "}\n"
-    "fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }\n";
-
 void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs)
 {
     bool blocks = false, scales = false;
@@ -256,11 +241,6 @@ void hy__mm_put_planes(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t ch
         }
         hy__wgsl_put(w, ");\n");
     }
-}
-
-void hy__mm_put_quantize(hy__wgsl *w)
-{
-    hy__wgsl_put(w, "%s", quantize);
 }
 
 /* Anchor k's block i times block b of the inputs, for all columns: in a loop of a constant length,
@@ -472,7 +452,7 @@ static hy_status write_prepare(hy__mm *mk)
     uint32_t groups = 0;
     hy__gpu_begin(wr, &w, 64);
     hy__wgsl_use(&w, HY__BUFFER_codes);
-    hy__wgsl_put(&w, "%s", quantize);
+    hy__gpu_put_quantize(&w);
     hy__wgsl_put(&w,
                  "\n@compute @workgroup_size(64)\n"
                  "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "

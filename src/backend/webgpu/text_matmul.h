@@ -59,8 +59,6 @@ const hy__gpu_matrix *hy__mm_matrix(const hy__mm *mk, uint32_t anchor);
 uint32_t hy__mm_input_vecs(const hy__mm_input *in);
 /* Functions of the formats and products of some jobs. */
 void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs);
-/* Functions that bring numbers into 8 bits. */
-void hy__mm_put_quantize(hy__wgsl *w);
 /* Variables atK: where the planes of a chunk of the job's matrices begin. */
 void hy__mm_put_planes(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t chunk);
 /* Widens what a dispatch binds of the weights to a chunk of a job. */

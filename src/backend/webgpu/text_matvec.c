@@ -26,6 +26,7 @@ typedef struct shape {
     uint32_t tile;   /* units of the only input that are in workgroup memory at once; 0: all */
     uint32_t sets;   /* groups of rows that a workgroup computes together */
     uint32_t groups; /* workgroups */
+    uint32_t q8;     /* result that is left in 8 bits: number in the epilogue, UINT32_MAX: none */
 } shape;
 
 typedef struct one {
@@ -37,7 +38,14 @@ typedef struct one {
     uint32_t shared;                   /* vec4 of inputs in workgroup memory */
     uint32_t raws;                     /* most of the jobs' that are ahead */
     bool joined;                       /* results stay in workgroup memory */
+    bool *stored;                      /* [epilogue.n] results that go to the arena */
 } one;
+
+/* Inputs that fit into workgroup memory, in vec4. */
+static uint32_t shared_vecs(const hy__gpu_model *m)
+{
+    return (HY_MIN(m->gpu.caps.workgroup_bytes, (uint32_t)MOST_BYTES) - FLOOR_BYTES) / 16;
+}
 
 static const hy__mm_input *input_of(const hy__mm_job *j, uint32_t k)
 {
@@ -64,6 +72,8 @@ static uint32_t raws_of(const one *o, const hy__mm_job *j, uint32_t lanes)
     }
     return n;
 }
+
+static uint32_t q8_result(const one *o, const hy__mm_job *j);
 
 /* Invocations for a row: at least 8, so that they read whole lines of memory, and so many that all
  * workgroups have as much to read and can hold it in registers. */
@@ -97,6 +107,7 @@ static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, s
     }
     s->ahead = s->tile == 0 && s->raws <= MOST_RAWS;
     const uint32_t each = o->lanes / s->lanes;
+    s->q8 = each % 32 == 0 ? q8_result(o, j) : UINT32_MAX;
     s->sets = (rows + each - 1) / each;
     const uint64_t share = HY_MAX(workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1), 1u);
     const uint64_t turns = HY_MAX((s->sets + share / 2) / share, 1u);
@@ -116,6 +127,38 @@ static hy_status choose_shapes(one *o)
         o->raws = HY_MAX(o->raws, s->ahead ? s->raws : 0);
     }
     return HY_OK;
+}
+
+/* Workgroups are larger where their rows would not be whole blocks of a result in 8 bits. */
+static hy_status choose_lanes(one *o)
+{
+    HY_TRY(choose_shapes(o));
+    bool whole = true;
+    for (uint32_t k = o->p->first; k < o->p->end; k++) {
+        whole &= o->shapes[k - o->p->first].q8 != UINT32_MAX ||
+                 q8_result(o, &o->mk->jobs[k]) == UINT32_MAX;
+    }
+    if (!whole && 2 * o->lanes <= o->mk->wr->m->gpu.caps.invocations) {
+        o->lanes *= 2;
+        o->raws = 0;
+        return choose_shapes(o);
+    }
+    return HY_OK;
+}
+
+/* What of the epilogue goes to the arena. */
+static void mark_stored(one *o)
+{
+    const hy__tree *t = &o->mk->wr->x->epilogue;
+    for (uint32_t i = 0; i < t->n; i++) {
+        o->stored[i] = t->exprs[i].root;
+    }
+    for (uint32_t k = 0; k < o->p->end - o->p->first; k++) {
+        if (o->shapes[k].q8 != UINT32_MAX) {
+            o->stored[o->shapes[k].q8] = false;
+        }
+    }
+    o->mk->et.stored = o->stored;
 }
 
 /* ---- weights */
@@ -292,35 +335,37 @@ static void put_load_q8_by_shuffles(const one *o, const shape *s, const hy__mm_i
                  s->tile ? "32u * tile" : "0u");
     hy__wgsl_put(w, "        if (g < %uu && c < %uu) {\n            v = ", 8 * width, in->n);
     put_vec4(o, in, "c");
-    hy__wgsl_put(w, ";\n        }\n"
-                    "        var top = largest(v);\n"
-                    "        top = max(top, subgroupShuffleXor(top, 4u));\n"
-                    "        top = max(top, subgroupShuffleXor(top, 2u));\n"
-                    "        top = max(top, subgroupShuffleXor(top, 1u));\n"
-                    "        let d = top / 127.0;\n"
-                    "        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));\n"
-                    "        let x = packed(q);\n"
-                    "        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), "
-                    "subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));\n"
-                    "        var sum = sum_of(q);\n"
-                    "        sum += subgroupShuffleXor(sum, 1u);\n"
-                    "        sum += subgroupShuffleXor(sum, 2u);\n"
-                    "        let s = d * f32(sum);\n"
-                    "        let other = subgroupShuffleXor(s, 4u);\n");
-    hy__wgsl_put(
-        w,
-        "        if (g < %uu && g %% 4u == 0u) { xs[%uu + g / 8u + g / 4u %% 2u * %uu] = words4; "
-        "}\n",
-        8 * width, at, width);
-    hy__wgsl_put(w,
-                 "        if (g < %uu && g %% 8u == 0u) { xs[%uu + g / 8u] = "
-                 "bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }\n    }\n",
-                 8 * width, at + 2 * width);
+    hy__wgsl_put(w, ";\n        }\n");
+    char to[24];
+    snprintf(to, sizeof to, "%uu", at);
+    hy__gpu_put_q8(w, "g", 8 * width, "xs", to, width);
+    hy__wgsl_put(w, "    }\n");
+}
+
+/* From what the phase before has left in 8 bits. */
+static void put_load_codes(const one *o, const shape *s, const hy__mm_input *in)
+{
+    const uint32_t width = s->tile ? s->tile : in->units, at = s->tile ? 0 : in->at;
+    hy__wgsl_use(o->w, HY__BUFFER_codes);
+    hy__wgsl_put(o->w, "    for (var h = lane; h < %uu; h += %uu) {\n",
+                 HY__MM_Q8_VECS * width, o->lanes);
+    if (s->tile) {
+        hy__wgsl_put(o->w,
+                     "        xs[%uu + h] = codes[%uu + h / %uu * %uu + tile + h %% %uu];\n    }\n",
+                     at, o->mk->wr->m->q8_place[in->value], width, in->units, width);
+    } else {
+        hy__wgsl_put(o->w, "        xs[%uu + h] = codes[%uu + h];\n    }\n", at,
+                     o->mk->wr->m->q8_place[in->value]);
+    }
 }
 
 static void put_load_q8(const one *o, const shape *s, const hy__mm_input *in)
 {
     hy__wgsl *w = o->w;
+    if (o->mk->wr->m->q8_place[in->value] != UINT32_MAX) {
+        put_load_codes(o, s, in);
+        return;
+    }
     if (w->subgroup >= 8) {
         put_load_q8_by_shuffles(o, s, in);
         return;
@@ -413,6 +458,39 @@ static void put_parameters(const one *o, const shape *s, const char *before, con
     }
 }
 
+/* The result of a job that is left in 8 bits: number in the epilogue, UINT32_MAX: none. */
+static uint32_t q8_result(const one *o, const hy__mm_job *j)
+{
+    const hy__gpu_writer *wr = o->mk->wr;
+    for (uint32_t i = 0; i < wr->x->epilogue.n; i++) {
+        const hy__expr *e = &wr->x->epilogue.exprs[i];
+        if (e->root && j->only[i] && j->rows % 32 == 0 && j->chunk_rows % 32 == 0 &&
+            hy__gpu_wants_q8(wr, e->value)) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
+/* Rows of a turn, which are whole blocks of 32, from `staged`. */
+static void put_q8_rows(const one *o, const hy__mm_job *j, const shape *s, hy__id value)
+{
+    const uint32_t each = o->lanes / s->lanes, blocks = j->rows / 32;
+    char at[80];
+    hy__wgsl_use(o->w, HY__BUFFER_codes);
+    hy__wgsl_put(o->w,
+                 "        workgroupBarrier();\n        {\n"
+                 "        let v = staged[min(lane, %uu)];\n"
+                 "        let n = select(0u, 1u, turn * %uu + 4u * lane < %uu);\n"
+                 "        let g = select(%uu, lane, n == 1u);\n",
+                 each / 4 - 1, each, hy__mm_rows(j, o->p->chunk), each / 4);
+    snprintf(at, sizeof at, "%uu + turn * %uu", hy__gpu_q8_place(o->mk->wr) +
+                                                    o->p->chunk * j->chunk_rows / 32, each / 32);
+    hy__gpu_put_q8(o->w, "g", each / 4, "codes", at, blocks);
+    hy__wgsl_put(o->w, "        }\n");
+    o->mk->wr->m->q8_place[value] = hy__gpu_q8_place(o->mk->wr);
+}
+
 /* The rows of a turn: their weights are in PREFIX0 on if they are held. */
 static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const char *held)
 {
@@ -449,8 +527,16 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         hy__wgsl_put(w, "        let v%u = sum_%u(lane, acc%u);\n", j->anchors[k], s->lanes, k);
     }
+    const uint32_t q8 = s->q8;
+    if (q8 != UINT32_MAX && s->groups != s->sets) {
+        hy__wgsl_put(w, "        workgroupBarrier();\n"); /* the last ones were read */
+    }
     hy__wgsl_put(w, "        if (there) {\n");
     hy__wgsl_body(w, &o->mk->et, HY__ALL_PARTS);
+    if (q8 != UINT32_MAX) {
+        hy__wgsl_put(w, "        staged[lane / %uu][lane / %uu %% 4u] = v%u;\n", 4 * s->lanes,
+                     s->lanes, q8);
+    }
     for (uint32_t i = 0; o->joined && i < o->mk->wr->x->epilogue.n; i++) {
         const hy__expr *e = &o->mk->wr->x->epilogue.exprs[i];
         if (e->root && j->only[i]) {
@@ -458,6 +544,9 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
         }
     }
     hy__wgsl_put(w, "        }\n");
+    if (q8 != UINT32_MAX) {
+        put_q8_rows(o, j, s, o->mk->wr->x->epilogue.exprs[q8].value);
+    }
 }
 
 static void put_job(const one *o, const hy__mm_job *j, uint32_t number)
@@ -500,20 +589,26 @@ static void put_job(const one *o, const hy__mm_job *j, uint32_t number)
 static void put_shared(const one *o)
 {
     hy__wgsl *w = o->w;
-    uint32_t written = 0, vecs = 1;
+    uint32_t written = 0, vecs = 1, staged = 0;
     bool q8 = false;
     hy__wgsl_total(w);
     for (uint32_t k = o->p->first; k < o->p->end; k++) {
         const hy__mm_job *j = &o->mk->jobs[k];
         hy__gpu_write_sum(o->mk->wr, w, o->shapes[k - o->p->first].lanes, &written);
         vecs = HY_MAX(vecs, HY_MIN(j->vecs, o->shared));
+        if (o->shapes[k - o->p->first].q8 != UINT32_MAX) {
+            staged = HY_MAX(staged, o->lanes / o->shapes[k - o->p->first].lanes / 4);
+        }
         for (uint32_t i = 0; i < j->n_inputs; i++) {
             q8 |= j->input[i].unit == 0;
         }
     }
     hy__wgsl_put(w, "var<workgroup> xs: array<vec4<u32>, %u>;\n", vecs);
-    if (q8) {
-        hy__mm_put_quantize(w);
+    if (staged > 0) {
+        hy__wgsl_put(w, "var<workgroup> staged: array<vec4<f32>, %u>;\n", staged);
+    }
+    if (q8 || staged > 0) {
+        hy__gpu_put_quantize(w);
         if (w->subgroup < 8) {
             hy__gpu_write_pairs(o->mk->wr, w);
         }
@@ -614,33 +709,44 @@ static void put_main(const one *o, hy__gpu_dispatch *d)
     d->groups = begin;
 }
 
+static hy_status write_one(one *o)
+{
+    hy__gpu_writer *wr = o->mk->wr;
+    const hy__mm_piece *p = o->p;
+    hy__gpu_dispatch d = {.cols = wr->p->cols, .attention = UINT32_MAX};
+    uint32_t kernel;
+    HY_TRY(choose_lanes(o));
+    mark_stored(o);
+    for (uint32_t k = p->first; k < p->end; k++) {
+        hy__mm_window(o->mk, &o->mk->jobs[k], p->chunk, &d);
+    }
+    wr->window = d.window;
+    hy__gpu_begin(wr, o->w, o->lanes);
+    o->w->fresh = true;
+    hy__mm_put_formats(o->mk, o->w, o->mk->jobs + p->first, p->end - p->first);
+    if (o->mk->prologue.n_ops > 0) {
+        hy__wgsl_functions(o->w, &o->mk->pt, wr->m->wide);
+    }
+    hy__wgsl_functions(o->w, &o->mk->et, false);
+    put_shared(o);
+    for (uint32_t k = p->first; k < p->end; k++) {
+        put_job(o, &o->mk->jobs[k], k - p->first);
+    }
+    put_main(o, &d);
+    HY_TRY(hy__gpu_add_kernel(wr, o->w, &kernel));
+    return hy__gpu_add_dispatch(wr, o->w, kernel, "main", &d);
+}
+
 hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p)
 {
     hy__gpu_writer *wr = mk->wr;
-    const uint32_t memory = HY_MIN(wr->m->gpu.caps.workgroup_bytes, (uint32_t)MOST_BYTES);
-    hy__gpu_dispatch d = {.cols = wr->p->cols, .attention = UINT32_MAX};
     hy__wgsl w;
-    one o = {.mk = mk, .w = &w, .p = p, .lanes = wr->m->lanes, .shared = (memory - FLOOR_BYTES) / 16};
-    uint32_t kernel;
-    HY_TRY(choose_shapes(&o));
-    for (uint32_t k = p->first; k < p->end; k++) {
-        hy__mm_window(mk, &mk->jobs[k], p->chunk, &d);
-    }
-    wr->window = d.window;
-    hy__gpu_begin(wr, &w, o.lanes);
-    w.fresh = true;
-    hy__mm_put_formats(mk, &w, mk->jobs + p->first, p->end - p->first);
-    if (mk->prologue.n_ops > 0) {
-        hy__wgsl_functions(&w, &mk->pt, wr->m->wide);
-    }
-    hy__wgsl_functions(&w, &mk->et, false);
-    put_shared(&o);
-    for (uint32_t k = p->first; k < p->end; k++) {
-        put_job(&o, &mk->jobs[k], k - p->first);
-    }
-    put_main(&o, &d);
-    HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
-    return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
+    one o = {.mk = mk, .w = &w, .p = p, .lanes = wr->m->lanes, .shared = shared_vecs(wr->m)};
+    o.stored = hy__calloc(&wr->m->env, (size_t)wr->x->epilogue.n + 1, sizeof *o.stored, wr->err);
+    const hy_status status = o.stored ? write_one(&o) : HY_E_NOMEM;
+    mk->et.stored = NULL;
+    hy__free(&wr->m->env, o.stored);
+    return status;
 }
 
 /* ---- in a kernel of heads */
@@ -674,7 +780,7 @@ static bool fits(hy__mm_joined *j, uint32_t channels, uint32_t n)
     for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
         hy__mm_job *job = &j->mk.jobs[k];
         shape *s = &j->o.shapes[k];
-        *s = (shape){.lanes = j->o.lanes / n, .ahead = true};
+        *s = (shape){.lanes = j->o.lanes / n, .ahead = true, .q8 = UINT32_MAX};
         s->raws = raws_of(&j->o, job, s->lanes);
         s->sets = s->groups = channels / n;
         raws += s->raws;
@@ -711,7 +817,7 @@ hy_status hy__mm_join(hy__gpu_writer *wr, hy__wgsl *w, uint32_t heads, uint32_t 
     const hy__tree *t = &wr->x->epilogue;
     j->piece = (hy__mm_piece){.end = j->mk.n_jobs};
     j->o = (one){.mk = &j->mk, .w = w, .p = &j->piece, .lanes = w->lanes, .joined = true};
-    j->o.shared = (HY_MIN(wr->m->gpu.caps.workgroup_bytes, (uint32_t)MOST_BYTES) - FLOOR_BYTES) / 16;
+    j->o.shared = shared_vecs(wr->m);
     j->stored = hy__calloc(&wr->m->env, (size_t)t->n + 1, sizeof *j->stored, wr->err);
     if (!j->stored) {
         hy__mm_joined_destroy(j);
@@ -775,7 +881,7 @@ void hy__mm_joined_functions(hy__mm_joined *j)
         }
     }
     if (q8) {
-        hy__mm_put_quantize(w);
+        hy__gpu_put_quantize(w);
         if (w->subgroup < 8) {
             hy__gpu_write_pairs(j->mk.wr, w);
         }

@@ -81,6 +81,25 @@ static void put_ops(const wkv *h, const hy__wgsl_regs *r)
     }
 }
 
+/* A result in 8 bits, by way of workgroup memory: expression i in the first subgroup's registers. */
+static void put_q8(const wkv *h, const hy__wgsl_regs *r, uint32_t i, hy__id value)
+{
+    hy__wgsl *w = h->w;
+    char at[64];
+    hy__wgsl_use(w, HY__BUFFER_codes);
+    for (uint32_t e = 0; e < r->each; e++) {
+        hy__wgsl_put(w,
+                     "    if (lane < %uu) { let c = at + %uu; staged[c / 4u][c %% 4u] = %s; }\n",
+                     w->subgroup, e * r->stride, hy__wgsl_register(r, i, e).text);
+    }
+    hy__wgsl_put(w, "    workgroupBarrier();\n    {\n        let v = staged[min(lane, %uu)];\n",
+                 h->n / 4 - 1);
+    snprintf(at, sizeof at, "%uu + id.x * %uu", hy__gpu_q8_place(h->wr), h->n / 32);
+    hy__gpu_put_q8(w, "lane", h->n / 4, "codes", at, h->wr->m->g->values[value].n / 32);
+    hy__wgsl_put(w, "    }\n");
+    h->wr->m->q8_place[value] = hy__gpu_q8_place(h->wr);
+}
+
 /* What is read elsewhere, by the first subgroup. */
 static void put_stores(const wkv *h, const hy__wgsl_regs *r)
 {
@@ -88,6 +107,11 @@ static void put_stores(const wkv *h, const hy__wgsl_regs *r)
     for (uint32_t i = 0; i < t->n; i++) {
         const bool stored = t->exprs[i].kind == HY__EXPR_OP &&
                             (r->t->stored ? r->t->stored[i] : t->exprs[i].root);
+        if (stored && r == &h->e && h->n % 32 == 0 &&
+            hy__gpu_wants_q8(h->wr, t->exprs[i].value)) {
+            put_q8(h, r, i, t->exprs[i].value);
+            continue;
+        }
         for (uint32_t e = 0; stored && e < r->each; e++) {
             hy__wgsl_use(h->w, HY__BUFFER_arena);
             hy__wgsl_put(h->w, "    if (lane < %uu) { arena[%s + %s] = %s; }\n", h->w->subgroup,
@@ -180,6 +204,8 @@ static void put_functions(const wkv *h)
     hy__wgsl_put(w, "    return s;\n}\n");
     hy__wgsl_put(w, "var<workgroup> y: array<f32, %u>;\nvar<workgroup> xv: array<f32, %u>;\n", h->n,
                  h->n);
+    hy__wgsl_put(w, "var<workgroup> staged: array<vec4<f32>, %u>;\n", h->n / 4);
+    hy__gpu_put_quantize(w);
     for (uint32_t k = 0; k < 6; k++) {
         if (k != V) {
             hy__wgsl_put(w, "var<workgroup> %s: array<vec4<f32>, %u>;\n", names[k], h->n / 4);
@@ -241,6 +267,11 @@ static void put_main(const wkv *h)
     put_ops(h, &h->e);
     put_stores(h, &h->e);
     const bool bare = h->e.t->l->n_ops == 0;
+    if (bare && h->n % 32 == 0 && hy__gpu_wants_q8(h->wr, h->node->out)) {
+        put_q8(h, &h->e, 0, h->node->out);
+        hy__wgsl_put(w, "}\n");
+        return;
+    }
     for (uint32_t e = 0; bare && e < h->e.each; e++) {
         hy__wgsl_use(w, HY__BUFFER_arena);
         hy__wgsl_put(w, "    if (lane < %uu) { arena[%s + %s] = er0_%u; }\n", w->subgroup,

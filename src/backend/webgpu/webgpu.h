@@ -112,6 +112,11 @@ typedef struct hy__gpu_model {
     uint32_t workers;   /* invocations that run at once, roughly */
     uint32_t lanes;     /* of a workgroup that multiplies with one column */
     bool wide;          /* kernels of one token read vectors and states by fours */
+    /* Values that steps of one token hand over in 8 bits, as matrices read them: [n_values] whether
+     * that is wanted, and the vec4 of `codes` where they are; UINT32_MAX: they are in the arena. */
+    bool *q8_wanted;
+    uint32_t *q8_place;
+    uint32_t q8_vecs; /* most vec4 of such a value, which alternate between three places */
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
     uint64_t tokens;    /* evaluated so far, also ahead and in vain */
 } hy__gpu_model;
@@ -164,6 +169,17 @@ void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t
 void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w);
 void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block,
                           bool *scales);
+/* In steps of one token: statements behind `var v: vec4<f32>`, of group `g` of four channels, that
+ * bring blocks of 32 into 8 bits, eight neighbouring invocations each, and write those of the first
+ * n groups to `to`: block b begins at vec4 at + b, its planes `width` apart.  All invocations run
+ * them. */
+void hy__gpu_put_q8(hy__wgsl *w, const char *g, uint32_t n, const char *to, const char *at,
+                    uint32_t width);
+/* Functions that these need; once. */
+void hy__gpu_put_quantize(hy__wgsl *w);
+/* Whether the phase is to leave value `id` in 8 bits; then it does so and says it by q8_place. */
+bool hy__gpu_wants_q8(const hy__gpu_writer *wr, hy__id id);
+uint32_t hy__gpu_q8_place(const hy__gpu_writer *wr);
 /* Whether a phase's result is read outside of it. */
 bool hy__gpu_leaves(const hy__gpu_writer *wr, hy__id id);
 /* Value `id` at a channel and column, for an anchor: of the prologue, or of an earlier phase. */
