@@ -230,6 +230,7 @@ static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispa
         e.size = s->codes_bytes;
         break;
     case HY__BUFFER_cache:
+    case HY__BUFFER_cache4:
         e.buffer = s->cache;
         e.size = s->cache_bytes;
         break;

@@ -491,6 +491,12 @@ hy_status hy__gpu_write_attention(hy__gpu_writer *wr)
     const hy__graph *g = wr->m->g;
     const hy__node *node = &g->nodes[wr->p->first + wr->p->n_prologue];
     heads h = {.wr = wr, .node = node, .lanes = 64};
+    const hy__gpu_dispatch all = {.cols = HY__PER_T};
+    bool done = false;
+    HY_TRY(hy__gpu_write_attend_lanes(wr, &all, &done));
+    if (done) {
+        return HY_OK;
+    }
     hy_status status = begin_heads(&h, wr->err);
     if (status == HY_OK) {
         /* The queries are read from the arena. */

@@ -129,23 +129,6 @@ static hy_status choose_shapes(one *o)
     return HY_OK;
 }
 
-/* Workgroups are larger where their rows would not be whole blocks of a result in 8 bits. */
-static hy_status choose_lanes(one *o)
-{
-    HY_TRY(choose_shapes(o));
-    bool whole = true;
-    for (uint32_t k = o->p->first; k < o->p->end; k++) {
-        whole &= o->shapes[k - o->p->first].q8 != UINT32_MAX ||
-                 q8_result(o, &o->mk->jobs[k]) == UINT32_MAX;
-    }
-    if (!whole && 2 * o->lanes <= o->mk->wr->m->gpu.caps.invocations) {
-        o->lanes *= 2;
-        o->raws = 0;
-        return choose_shapes(o);
-    }
-    return HY_OK;
-}
-
 /* What of the epilogue goes to the arena. */
 static void mark_stored(one *o)
 {
@@ -715,7 +698,7 @@ static hy_status write_one(one *o)
     const hy__mm_piece *p = o->p;
     hy__gpu_dispatch d = {.cols = wr->p->cols, .attention = UINT32_MAX};
     uint32_t kernel;
-    HY_TRY(choose_lanes(o));
+    HY_TRY(choose_shapes(o));
     mark_stored(o);
     for (uint32_t k = p->first; k < p->end; k++) {
         hy__mm_window(o->mk, &o->mk->jobs[k], p->chunk, &d);

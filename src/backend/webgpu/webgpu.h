@@ -152,6 +152,9 @@ hy_status hy__gpu_write_wkv7(hy__gpu_writer *wr);
 /* WKV-7 of one token by lanes of subgroups, together with the phase of matrices `before` it, or
  * alone (NULL).  *done: false if it cannot be done so, then nothing was written (text_wkv.c). */
 hy_status hy__gpu_write_wkv7_lanes(hy__gpu_writer *wr, const hy__gpu_writer *before, bool *done);
+/* Attention of one token and all in front of it in a dispatch for the steps of `range`, by lanes of
+ * subgroups; *done as above (text_attend.c). */
+hy_status hy__gpu_write_attend_lanes(hy__gpu_writer *wr, const hy__gpu_dispatch *range, bool *done);
 hy_status hy__gpu_write_attention(hy__gpu_writer *wr);
 /* A prologue or epilogue alone, results to the arena; nothing if it is empty. */
 hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
