@@ -53,10 +53,12 @@ static void put_inputs(const attend *a)
         }
     }
     for (uint32_t k = 0; k < 3; k++) {
+        /* By lanes of their own where there are enough, so that nothing is waited for twice. */
+        const uint32_t pairs = HY_MAX(a->dim / 2, 32u), begin = 3 * pairs <= LANES ? k * pairs : 0;
         hy__wgsl_put(w,
-                     "    for (var j = lane; j < %uu; j += %uu) {\n"
+                     "    for (var j = (lane + %uu) %% %uu; j < %uu; j += %uu) {\n"
                      "        let c = %s * %uu + 2u * j;\n        let pair = vec2<f32>(%s, ",
-                     a->dim / 2, LANES, k == 0 ? "head" : "kv", a->dim,
+                     LANES - begin, LANES, a->dim / 2, LANES, k == 0 ? "head" : "kv", a->dim,
                      hy__gpu_value(a->wr, w, &a->pt, a->node->in[k], "c", "t").text);
         hy__wgsl_put(w, "%s);\n",
                      hy__gpu_value(a->wr, w, &a->pt, a->node->in[k], "c + 1u", "t").text);
@@ -90,39 +92,53 @@ static void put_eight(const attend *a, const char *name, const char *raw)
                  name, raw, raw, name, raw, raw);
 }
 
+/* Raw keys and values of a lane's positions from `begin` on: variables rk and rv. */
+static void put_reads(const attend *a, const char *begin)
+{
+    for (uint32_t n = 0; n < AT_ONCE; n++) {
+        hy__wgsl_put(a->w,
+                     "    {\n        let at = (min(%s + group + %uu, max(pos, 1u) - 1u) * %uu + kv * "
+                     "%uu) / 8u + part;\n",
+                     begin, n * a->groups, a->nk, a->dim);
+        hy__wgsl_put(a->w,
+                     "        rk%u = cache4[%s / 4u + at];\n"
+                     "        rv%u = cache4[%s / 4u + at];\n    }\n",
+                     n, cache_of(a, 0).text, n, cache_of(a, 1).text);
+    }
+}
+
 static void put_loop(const attend *a)
 {
     hy__wgsl *w = a->w;
-    hy__wgsl_put(w, "    for (var i0 = 0u; i0 < pos; i0 += %uu) {\n", AT_ONCE * a->groups);
+    hy__wgsl_put(w, "    for (var begin = 0u; begin < pos; begin += %uu) {\n",
+                 AT_ONCE * a->groups);
     for (uint32_t n = 0; n < AT_ONCE; n++) {
-        hy__wgsl_put(w,
-                     "        let i%u = i0 + group + %uu;\n"
-                     "        let at%u = (min(i%u, pos - 1u) * %uu + kv * %uu) / 8u + part;\n"
-                     "        let rk%u = cache4[%s / 4u + at%u];\n"
-                     "        let rv%u = cache4[%s / 4u + at%u];\n",
-                     n, n * a->groups, n, n, a->nk, a->dim, n, cache_of(a, 0).text, n, n,
-                     cache_of(a, 1).text, n);
+        hy__wgsl_put(w, "        let k%u = rk%u;\n        let v%u = rv%u;\n", n, n, n, n);
     }
+    char next[40];
+    snprintf(next, sizeof next, "begin + %uu", AT_ONCE * a->groups);
+    put_reads(a, next);
     for (uint32_t n = 0; n < AT_ONCE; n++) {
         char raw[8], name[8];
-        snprintf(raw, sizeof raw, "rk%u", n);
+        snprintf(raw, sizeof raw, "k%u", n);
         snprintf(name, sizeof name, "k%u", n);
         put_eight(a, name, raw);
         hy__wgsl_put(w,
-                     "        let s%u = select(-3.0e38, across(dot(qa, k%ua) + dot(qb, k%ub)), i%u "
-                     "< pos);\n",
-                     n, n, n, n);
+                     "        let there%u = begin + group + %uu < pos;\n"
+                     "        let s%u = select(-3.0e38, across(dot(qa, k%ua) + dot(qb, k%ub)), "
+                     "there%u);\n",
+                     n, n * a->groups, n, n, n, n);
     }
     hy__wgsl_put(w, "        let top = max(most, max(max(s0, s1), max(s2, s3)));\n"
                     "        let scale = exp(max(most - top, -80.0));\n"
                     "        norm *= scale;\n        ya *= scale;\n        yb *= scale;\n");
     for (uint32_t n = 0; n < AT_ONCE; n++) {
         char raw[8], name[8];
-        snprintf(raw, sizeof raw, "rv%u", n);
+        snprintf(raw, sizeof raw, "v%u", n);
         snprintf(name, sizeof name, "v%u", n);
         put_eight(a, name, raw);
         hy__wgsl_put(w,
-                     "        let e%u = select(0.0, exp(max(s%u - top, -80.0)), i%u < pos);\n"
+                     "        let e%u = select(0.0, exp(max(s%u - top, -80.0)), there%u);\n"
                      "        norm += e%u;\n        ya += e%u * v%ua;\n        yb += e%u * v%ub;\n",
                      n, n, n, n, n, n, n, n);
     }
@@ -217,6 +233,10 @@ static void put_kernel(const attend *a)
                  "    let kv = head / %uu;\n    let group = lane / %uu;\n"
                  "    let part = lane %% %uu;\n",
                  LANES, a->shared, a->each, a->each);
+    for (uint32_t n = 0; n < AT_ONCE; n++) {
+        hy__wgsl_put(w, "    var rk%u: vec4<u32>;\n    var rv%u: vec4<u32>;\n", n, n);
+    }
+    put_reads(a, "0u");
     put_inputs(a);
     for (int k = 0; k < 3; k++) {
         for (int half = 0; half < 2; half++) {

@@ -13,7 +13,8 @@
 #include "text_matmul.h"
 
 enum {
-    MOST_RAWS = 20,     /* vec4 of weights that an invocation holds */
+    MOST_RAWS = 16,     /* vec4 of weights that an invocation holds, of its only rows */
+    MOST_NEXT = 10,     /* of the next rows, while others are multiplied */
     FLOOR_BYTES = 4096, /* of workgroup memory, beside inputs */
     MOST_BYTES = 36864  /* of workgroup memory: more, and fewer workgroups run at once */
 };
@@ -26,6 +27,8 @@ typedef struct shape {
     uint32_t tile;   /* units of the only input that are in workgroup memory at once; 0: all */
     uint32_t sets;   /* groups of rows that a workgroup computes together */
     uint32_t groups; /* workgroups */
+    uint32_t turns;  /* sets of a workgroup, one after the other */
+    uint32_t run;    /* turns whose rows are whole blocks of 32 */
     uint32_t q8;     /* result that is left in 8 bits: number in the epilogue, UINT32_MAX: none */
 } shape;
 
@@ -75,27 +78,49 @@ static uint32_t raws_of(const one *o, const hy__mm_job *j, uint32_t lanes)
 
 static uint32_t q8_result(const one *o, const hy__mm_job *j);
 
-/* Invocations for a row: at least 8, so that they read whole lines of memory, and so many that all
- * workgroups have as much to read and can hold it in registers. */
+/* Invocations for a row, a power of two: at least 8, so that they read whole lines of memory.  The
+ * most with which all rows are computed at once by a job's share of the workgroups, and if there are
+ * none, as few as can read ahead. */
 static uint32_t lanes_of(const one *o, const hy__mm_job *j, uint64_t share)
 {
-    uint32_t lanes = 1, units = 1;
+    const uint32_t rows = hy__mm_rows(j, o->p->chunk);
+    uint32_t units = 1, once = 0, next = 0, lanes = 1;
     for (uint32_t k = 0; k < j->n_inputs; k++) {
         units = HY_MAX(units, j->input[k].units);
     }
-    while (lanes < o->lanes && lanes < units &&
-           (lanes < 8 || o->lanes / lanes * j->bytes > share + share / 4 ||
-            raws_of(o, j, lanes) > MOST_RAWS)) {
-        lanes *= 2;
+    for (; lanes < o->lanes && lanes < units; lanes *= 2) {
+        const uint32_t raws = raws_of(o, j, lanes), each = o->lanes / lanes;
+        const uint64_t sets = (rows + each - 1) / each;
+        if (lanes < 8) {
+            continue;
+        }
+        /* Few registers: more workgroups at once. */
+        once = raws <= MOST_RAWS && 16 * sets <= (raws > MOST_NEXT ? 17 : 22) * share ? lanes : once;
+        next = next == 0 && raws <= MOST_NEXT ? lanes : next;
     }
-    return lanes;
+    return once ? once : next ? next : lanes;
+}
+
+/* Rows of a result in 8 bits are computed by one workgroup, whole blocks of 32 of them. */
+static void choose_q8(const one *o, const hy__mm_job *j, shape *s)
+{
+    const uint32_t each = o->lanes / s->lanes;
+    s->run = each < 32 ? 32 / each : 1;
+    const bool whole = s->turns == 1 ? s->run == 1 : s->groups > 0;
+    s->q8 = whole ? q8_result(o, j) : UINT32_MAX;
+    if (s->q8 != UINT32_MAX && s->turns % s->run != 0) {
+        s->turns = (s->turns + s->run - 1) / s->run * s->run;
+        s->groups = (s->sets + s->turns - 1) / s->turns;
+    }
 }
 
 static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, shape *s)
 {
     const uint32_t rows = hy__mm_rows(j, o->p->chunk);
     const uint64_t workers = o->mk->wr->m->workers / o->lanes;
-    s->lanes = lanes_of(o, j, all_bytes / workers);
+    const uint64_t share =
+        HY_MAX(workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1), (uint64_t)1);
+    s->lanes = lanes_of(o, j, share);
     s->raws = raws_of(o, j, s->lanes);
     if (j->vecs > o->shared) {
         if (j->n_inputs > 1) {
@@ -105,13 +130,14 @@ static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, s
         const hy__mm_input *in = &j->input[0];
         s->tile = o->shared / (in->unit == 0 ? HY__MM_Q8_VECS : in->unit / 4) / 32 * 32;
     }
-    s->ahead = s->tile == 0 && s->raws <= MOST_RAWS;
     const uint32_t each = o->lanes / s->lanes;
-    s->q8 = each % 32 == 0 ? q8_result(o, j) : UINT32_MAX;
     s->sets = (rows + each - 1) / each;
-    const uint64_t share = HY_MAX(workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1), 1u);
-    const uint64_t turns = HY_MAX((s->sets + share / 2) / share, 1u);
-    s->groups = (uint32_t)((s->sets + turns - 1) / turns);
+    s->turns = 16 * (uint64_t)s->sets <= 22 * share
+                   ? 1
+                   : (uint32_t)HY_MIN((s->sets + share / 2) / share, (uint64_t)s->sets);
+    s->ahead = s->tile == 0 && s->raws <= (s->turns == 1 ? MOST_RAWS : MOST_NEXT);
+    s->groups = (s->sets + s->turns - 1) / s->turns;
+    choose_q8(o, j, s);
     return HY_OK;
 }
 
@@ -458,18 +484,19 @@ static uint32_t q8_result(const one *o, const hy__mm_job *j)
 /* Rows of a turn, which are whole blocks of 32, from `staged`. */
 static void put_q8_rows(const one *o, const hy__mm_job *j, const shape *s, hy__id value)
 {
-    const uint32_t each = o->lanes / s->lanes, blocks = j->rows / 32;
+    const uint32_t rows = o->lanes / s->lanes * s->run, blocks = j->rows / 32;
     char at[80];
     hy__wgsl_use(o->w, HY__BUFFER_codes);
     hy__wgsl_put(o->w,
-                 "        workgroupBarrier();\n        {\n"
+                 "        if (turn %% %uu == %uu) {\n        workgroupBarrier();\n"
                  "        let v = staged[min(lane, %uu)];\n"
-                 "        let n = select(0u, 1u, turn * %uu + 4u * lane < %uu);\n"
-                 "        let g = select(%uu, lane, n == 1u);\n",
-                 each / 4 - 1, each, hy__mm_rows(j, o->p->chunk), each / 4);
-    snprintf(at, sizeof at, "%uu + turn * %uu", hy__gpu_q8_place(o->mk->wr) +
-                                                    o->p->chunk * j->chunk_rows / 32, each / 32);
-    hy__gpu_put_q8(o->w, "g", each / 4, "codes", at, blocks);
+                 "        let there = turn / %uu * %uu + 4u * lane < %uu;\n"
+                 "        let g = select(%uu, lane, there);\n",
+                 s->run, s->run - 1, rows / 4 - 1, s->run, rows, hy__mm_rows(j, o->p->chunk),
+                 rows / 4);
+    snprintf(at, sizeof at, "%uu + turn / %uu * %uu",
+             hy__gpu_q8_place(o->mk->wr) + o->p->chunk * j->chunk_rows / 32, s->run, rows / 32);
+    hy__gpu_put_q8(o->w, "g", rows / 4, "codes", at, blocks);
     hy__wgsl_put(o->w, "        }\n");
     o->mk->wr->m->q8_place[value] = hy__gpu_q8_place(o->mk->wr);
 }
@@ -511,14 +538,17 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
         hy__wgsl_put(w, "        let v%u = sum_%u(lane, acc%u);\n", j->anchors[k], s->lanes, k);
     }
     const uint32_t q8 = s->q8;
-    if (q8 != UINT32_MAX && s->groups != s->sets) {
-        hy__wgsl_put(w, "        workgroupBarrier();\n"); /* the last ones were read */
+    if (q8 != UINT32_MAX && s->turns > s->run) {
+        /* The last ones were read. */
+        hy__wgsl_put(w, "        if (turn %% %uu == 0u) { workgroupBarrier(); }\n", s->run);
     }
     hy__wgsl_put(w, "        if (there) {\n");
     hy__wgsl_body(w, &o->mk->et, HY__ALL_PARTS);
     if (q8 != UINT32_MAX) {
-        hy__wgsl_put(w, "        staged[lane / %uu][lane / %uu %% 4u] = v%u;\n", 4 * s->lanes,
-                     s->lanes, q8);
+        hy__wgsl_put(w,
+                     "        let slot = turn %% %uu * %uu + lane / %uu;\n"
+                     "        staged[slot / 4u][slot %% 4u] = v%u;\n",
+                     s->run, each, s->lanes, q8);
     }
     for (uint32_t i = 0; o->joined && i < o->mk->wr->x->epilogue.n; i++) {
         const hy__expr *e = &o->mk->wr->x->epilogue.exprs[i];
@@ -536,7 +566,7 @@ static void put_job(const one *o, const hy__mm_job *j, uint32_t number)
 {
     hy__wgsl *w = o->w;
     const shape *s = &o->shapes[number];
-    const bool once = s->groups == s->sets;
+    const bool once = s->turns == 1;
     hy__wgsl_put(w, "\nfn job%u(wg: u32, lane: u32", number);
     put_parameters(o, s, "pre", ": vec4<u32>");
     hy__wgsl_put(w, ") {\n");
@@ -554,10 +584,10 @@ static void put_job(const one *o, const hy__mm_job *j, uint32_t number)
     for (uint32_t i = 0; s->ahead && i < s->raws; i++) {
         hy__wgsl_put(w, "    var next%u = pre%u;\n", i, i);
     }
-    hy__wgsl_put(w, "    for (var turn = wg; turn < %uu; turn += %uu) {\n", s->sets, s->groups);
+    hy__wgsl_put(w, "    for (var k = 0u; k < %uu; k++) {\n        let turn = wg * %uu + k;\n",
+                 s->turns, s->turns);
     if (s->ahead) {
-        char turn[32];
-        snprintf(turn, sizeof turn, "turn + %uu", s->groups);
+        const char *const turn = "turn + 1u";
         for (uint32_t i = 0; i < s->raws; i++) {
             hy__wgsl_put(w, "        let now%u = next%u;\n", i, i);
         }
@@ -580,7 +610,8 @@ static void put_shared(const one *o)
         hy__gpu_write_sum(o->mk->wr, w, o->shapes[k - o->p->first].lanes, &written);
         vecs = HY_MAX(vecs, HY_MIN(j->vecs, o->shared));
         if (o->shapes[k - o->p->first].q8 != UINT32_MAX) {
-            staged = HY_MAX(staged, o->lanes / o->shapes[k - o->p->first].lanes / 4);
+            const shape *s = &o->shapes[k - o->p->first];
+            staged = HY_MAX(staged, o->lanes / s->lanes * s->run / 4);
         }
         for (uint32_t i = 0; i < j->n_inputs; i++) {
             q8 |= j->input[i].unit == 0;
@@ -631,7 +662,7 @@ static void put_prefetch(const one *o)
         put_branch(o, k, begin);
         if (s->ahead) {
             char turn[32];
-            snprintf(turn, sizeof turn, "id.x - %uu", begin);
+            snprintf(turn, sizeof turn, "(id.x - %uu) * %uu", begin, s->turns);
             hy__mm_put_planes(o->mk, o->w, j, o->p->chunk);
             hy__wgsl_put(o->w, "        let sub = lane %% %uu;\n", s->lanes);
             put_raws(o, j, s, turn, "pre");
@@ -766,6 +797,7 @@ static bool fits(hy__mm_joined *j, uint32_t channels, uint32_t n)
         *s = (shape){.lanes = j->o.lanes / n, .ahead = true, .q8 = UINT32_MAX};
         s->raws = raws_of(&j->o, job, s->lanes);
         s->sets = s->groups = channels / n;
+        s->turns = s->run = 1;
         raws += s->raws;
         for (uint32_t i = 0; i < job->n_inputs; i++) {
             job->input[i].at += j->vecs;
