@@ -16,30 +16,13 @@ static void put_nibbles(const uint8_t codes[B], uint8_t *to)
     }
 }
 
-/* Bit 4 of 32 codes: bit i of a little-endian word is that of element i. */
-static void put_fifth_bits(const uint8_t codes[B], uint8_t *to)
+/* Bit `shift` of each of 32 bytes: bit i of a little-endian word is that of byte i. */
+static void put_bits(const uint8_t bytes[B], uint32_t shift, uint8_t *to)
 {
     for (size_t i = 0; i < 4; i++) {
-        uint32_t bits = 0;
-        for (size_t k = 0; k < 8; k++) {
-            bits |= (uint32_t)(codes[8 * i + k] >> 4 & 1) << k;
-        }
-        to[i] = (uint8_t)bits;
-    }
-}
-
-/* Bits 4 and 5 of 32 codes, a word for each half: in byte j, bits 2 k and 2 k + 1 are those of
- * element 4 k + j. */
-static void put_high_pairs(const uint8_t codes[B], uint8_t *to)
-{
-    for (size_t half = 0; half < 2; half++) {
-        for (size_t j = 0; j < 4; j++) {
-            uint32_t bits = 0;
-            for (size_t k = 0; k < 4; k++) {
-                bits |= (uint32_t)(codes[16 * half + 4 * k + j] >> 4 & 3) << (2 * k);
-            }
-            to[4 * half + j] = (uint8_t)bits;
-        }
+        const uint64_t bits = hy__load_u64(bytes + 8 * i) >> shift & UINT64_C(0x0101010101010101);
+        /* Bit 8 k goes to bit 56 + k; no two products meet. */
+        to[i] = (uint8_t)(bits * UINT64_C(0x0102040810204080) >> 56);
     }
 }
 
@@ -114,29 +97,33 @@ static void pack_Q5_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__
         memcpy(planes[1] + 16 * b, row, 16);
         for (size_t s = 0; s < 8; s++) {
             codes_of_k(row + 48, s, codes);
-            for (size_t i = 0; i < B; i++) {
-                codes[i] = (uint8_t)(codes[i] | (row[16 + i] >> s & 1) << 4);
-            }
             put_nibbles(codes, planes[0] + 128 * b + 16 * s);
-            put_fifth_bits(codes, planes[2] + 32 * b + 4 * s);
+            put_bits(row + 16, (uint32_t)s, planes[2] + 32 * b + 4 * s);
         }
     }
 }
 
+/* Eight codes at a time.  Bits 4 and 5 of 32 codes become a word for each half: in byte j, bits 2 k
+ * and 2 k + 1 are those of element 4 k + j. */
 static void pack_Q6_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
 {
-    uint8_t codes[B];
     for (size_t b = 0; b < n / 256; b++, row += 210) {
         memcpy(planes[1] + 16 * b, row + 192, 16);
         memcpy(planes[3] + 2 * b, row + 208, 2);
         for (size_t s = 0; s < 8; s++) {
             const uint8_t *low = row + s / 4 * 64 + s % 2 * B, *high = row + 128 + s / 4 * B;
-            const uint32_t low_shift = s % 4 / 2 * 4, high_shift = s % 4 * 2;
-            for (size_t i = 0; i < B; i++) {
-                codes[i] = (uint8_t)((low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4);
+            uint8_t *nibbles = planes[0] + 128 * b + 16 * s, *pairs = planes[2] + 64 * b + 8 * s;
+            uint64_t four[4], two[4];
+            for (size_t i = 0; i < 4; i++) {
+                four[i] =
+                    hy__load_u64(low + 8 * i) >> (s % 4 / 2 * 4) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+                two[i] = hy__load_u64(high + 8 * i) >> (s % 4 * 2) & UINT64_C(0x0303030303030303);
             }
-            put_nibbles(codes, planes[0] + 128 * b + 16 * s);
-            put_high_pairs(codes, planes[2] + 64 * b + 8 * s);
+            for (size_t i = 0; i < 2; i++) {
+                hy__store_u64(nibbles + 8 * i, four[i] | four[2 + i] << 4);
+                const uint64_t both = two[2 * i] | two[2 * i + 1] << 4;
+                hy__store_u32(pairs + 4 * i, (uint32_t)(both | both >> 30));
+            }
         }
     }
 }
