@@ -18,9 +18,10 @@
 typedef struct hy__backend_model_opts {
     const char *cpu_level; /* as in hy_model_opts; read by the CPU backend alone */
     const char *webgpu_lib, *webgpu_dir, *gpu_mask; /* as in hy_model_opts; WebGPU backend */
-    bool no_sparse;        /* zeros of activations are multiplied like all else; CPU backend */
-    bool mapped;           /* the weights lie in file mappings: hy__advise_drop is allowed */
-    hy_progress progress;  /* or NULL: told the bytes of weights that are ready */
+    const char *kernel_cache;
+    bool no_sparse;       /* zeros of activations are multiplied like all else; CPU backend */
+    bool mapped;          /* the weights lie in file mappings: hy__advise_drop is allowed */
+    hy_progress progress; /* or NULL: told the bytes of weights that are ready */
     void *progress_user;
 } hy__backend_model_opts;
 
@@ -90,10 +91,10 @@ typedef struct hy__backend {
     uint64_t (*spared_bytes)(const void *session, uint32_t phase);
 
     /* Steps that the backend takes without the host, drawing the tokens itself; NULL: it cannot.
-     * begin: tokens [n] are those so far and the one to be evaluated next; HY_E_UNSUPPORTED: not with
-     * this sampler.  submit: n <= HY__MOST_AHEAD more steps; at most two batches are on their way.
-     * collect: what the steps of the oldest batch drew.  rewind: the state is again what it was
-     * before the batch that was collected last. */
+     * begin: tokens [n] are those so far and the one to be evaluated next; HY_E_UNSUPPORTED: not
+     * with this sampler.  submit: n <= HY__MOST_AHEAD more steps; at most two batches are on their
+     * way. collect: what the steps of the oldest batch drew.  rewind: the state is again what it
+     * was before the batch that was collected last. */
     hy_status (*ahead_begin)(void *session, const hy_sampler *sampler, uint64_t sampler_id,
                              const hy_token *tokens, size_t n, hy_error *err);
     hy_status (*ahead_submit)(void *session, uint32_t n, hy_error *err);

@@ -1,6 +1,6 @@
 /* os.h: what the library asks of the operating system beside hy_env, one implementation per system:
- * the blocking primitive of the thread pool, how many cores there are, and what they can do, and
- * libraries that are opened while running. */
+ * the blocking primitive of the thread pool, how many cores there are, and what they can do,
+ * folders, and libraries that are opened while running. */
 #ifndef HY_BASE_OS_H
 #define HY_BASE_OS_H
 
@@ -23,6 +23,13 @@ uint32_t hy__cores(const char *root, const bool *allowed, uint32_t n);
 
 /* Instructions that only the system can tell of: those of AArch64, as for hy__cpu_features. */
 uint32_t hy__os_cpu_features(void);
+
+/* Makes a folder that only this user can enter, and those above it that are missing.  False: it is
+ * not there and cannot be made. */
+bool hy__folder_make(const char *path);
+/* Deletes the oldest of a folder's files whose names begin with `prefix` until the others have at
+ * most `most` bytes.  What fails is left as it is. */
+void hy__folder_trim(const hy_env *env, const char *path, const char *prefix, uint64_t most);
 
 /* A shared library, by path or by a name that the system looks for.  NULL with the system's reason
  * in `why` if it cannot be opened.  Its symbols stay its own. */

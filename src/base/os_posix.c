@@ -15,6 +15,7 @@
 
 #include "os.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -235,6 +236,102 @@ static void os_remove(void *user, const char *path)
     (void)unlink(path);
 }
 
+/* ---- folders */
+
+enum { MOST_PATH = 4096 };
+
+bool hy__folder_make(const char *path)
+{
+    char part[MOST_PATH];
+    struct stat st;
+    const size_t len = strlen(path);
+    if (len == 0 || len >= sizeof part) {
+        return false;
+    }
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] == '/' || i == len) {
+            memcpy(part, path, i);
+            part[i] = '\0';
+            (void)mkdir(part, 0700); /* whether it is there is asked below */
+        }
+    }
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+typedef struct old_file {
+    char *name;
+    uint64_t bytes;
+    struct timespec time; /* of its last change */
+} old_file;
+
+typedef struct old_files {
+    old_file *files;
+    size_t n, cap;
+    uint64_t bytes;
+} old_files;
+
+static int by_age(const void *a, const void *b)
+{
+    const struct timespec *x = &((const old_file *)a)->time, *y = &((const old_file *)b)->time;
+    const bool same = x->tv_sec == y->tv_sec;
+    return same ? (x->tv_nsec > y->tv_nsec) - (x->tv_nsec < y->tv_nsec)
+                : (x->tv_sec > y->tv_sec) - (x->tv_sec < y->tv_sec);
+}
+
+/* False: no memory. */
+static bool add_file(const hy_env *env, old_files *all, const char *name, const struct stat *st)
+{
+    if (all->n == all->cap) {
+        const size_t cap = 2 * all->cap + 64;
+        old_file *more = hy__realloc(env, all->files, cap, sizeof *more, NULL);
+        if (!more) {
+            return false;
+        }
+        all->files = more;
+        all->cap = cap;
+    }
+    old_file *f = &all->files[all->n];
+    f->name = hy__strndup(env, name, strlen(name), NULL);
+    f->bytes = (uint64_t)st->st_size;
+#if defined(__APPLE__)
+    f->time = st->st_mtimespec;
+#else
+    f->time = st->st_mtim;
+#endif
+    all->n += f->name != NULL;
+    all->bytes += f->bytes;
+    return f->name != NULL;
+}
+
+void hy__folder_trim(const hy_env *env, const char *path, const char *prefix, uint64_t most)
+{
+    DIR *folder = opendir(path);
+    old_files all = {0};
+    const struct dirent *entry;
+    bool room = true;
+    while (folder && room && (entry = readdir(folder)) != NULL) {
+        struct stat st;
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+            fstatat(dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode)) {
+            room = add_file(env, &all, entry->d_name, &st);
+        }
+    }
+    if (all.bytes > most) {
+        qsort(all.files, all.n, sizeof *all.files, by_age);
+    }
+    for (size_t i = 0; i < all.n; i++) {
+        if (all.bytes > most && unlinkat(dirfd(folder), all.files[i].name, 0) == 0) {
+            all.bytes -= all.files[i].bytes;
+        }
+        hy__free(env, all.files[i].name);
+    }
+    hy__free(env, all.files);
+    if (folder) {
+        closedir(folder);
+    }
+}
+
 /* ---- clock */
 
 static uint64_t os_clock(void *user)
@@ -390,7 +487,7 @@ uint32_t hy__os_cpu_features(void)
 
 #endif
 
-enum { MOST_CPUS = 8192, MOST_PATH = 4096 };
+enum { MOST_CPUS = 8192 };
 
 /* A file below root by its pieces; NULL if there is none. */
 static FILE *open_below(const char *root, const char *folder, const char *path, size_t len,

@@ -131,6 +131,7 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
                                             .webgpu_lib = opts->webgpu_lib,
                                             .webgpu_dir = opts->webgpu_dir,
                                             .gpu_mask = opts->gpu_mask,
+                                            .kernel_cache = opts->kernel_cache,
                                             .no_sparse = opts->no_sparse,
                                             .mapped = hy__gguf_is_mapped(m->gguf),
                                             .progress = opts->progress,

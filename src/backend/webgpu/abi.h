@@ -390,6 +390,7 @@ typedef struct WGPUQuerySetDescriptor {
 /* ---- extras of one library */
 
 enum {
+    HY__DAWN_STYPE_CACHE = 0x00050007,     /* WGPUSType of hy__dawn_cache */
     HY__DAWN_STYPE_TOGGLES = 0x0005000a,   /* WGPUSType of hy__dawn_toggles */
     HY__NATIVE_FEATURE_SUBGROUP = 0x30021, /* wgpu-native's WGPUFeatureName of subgroup operations */
     HY__NATIVE_FEATURE_IMMEDIATES = 0x30001,
@@ -412,5 +413,26 @@ typedef struct hy__dawn_toggles {
     size_t n_disabled;
     char const *const *disabled;
 } hy__dawn_toggles;
+
+/* Chained to devices of Dawn: where it keeps what it has compiled.  A load without room (value_bytes 0) asks for the
+ * bytes; 0: there is nothing.  Dawn's own threads call both. */
+typedef size_t (*hy__dawn_load)(size_t key_bytes, uint8_t const *key, size_t value_bytes, uint8_t *value, void *u1,
+                                void *u2);
+typedef void (*hy__dawn_store)(size_t key_bytes, uint8_t const *key, size_t value_bytes, uint8_t const *value, void *u1,
+                               void *u2);
+typedef struct hy__dawn_cache {
+    WGPUChainedStruct chain;
+    WGPUStringView isolation;
+    struct {
+        WGPUChainedStruct *nextInChain;
+        hy__dawn_load callback;
+        void *userdata1, *userdata2;
+    } load;
+    struct {
+        WGPUChainedStruct *nextInChain;
+        hy__dawn_store callback;
+        void *userdata1, *userdata2;
+    } store;
+} hy__dawn_cache;
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "halyard/compiler.h"
 #include "probe.h"
 
 /* What every WebGPU device has (the "core" limits of the specification). */
@@ -61,8 +62,7 @@ hy_status hy__gpu_mask_parse(const char *names, uint32_t *mask, hy_error *err)
 
 /* ---- errors */
 
-/* In one line: the libraries draw their errors over several. */
-static void keep_text(char *to, size_t cap, WGPUStringView text)
+void hy__gpu_keep_text(char *to, size_t cap, WGPUStringView text)
 {
     const size_t len = !text.data ? 0 : text.length == SIZE_MAX ? strlen(text.data) : text.length;
     size_t n = 0;
@@ -78,12 +78,30 @@ static void keep_text(char *to, size_t cap, WGPUStringView text)
     to[n > 0 && to[n - 1] == ' ' ? n - 1 : n] = '\0';
 }
 
+/* wgpu-native tells errors to the thread that made the call, which may be one that compiles: for
+ * the message whoever comes first. */
+static atomic_flag messages = ATOMIC_FLAG_INIT;
+
+static void lock_messages(void)
+{
+    while (atomic_flag_test_and_set(&messages)) {
+        HY_PAUSE();
+    }
+}
+
+static void unlock_messages(void)
+{
+    atomic_flag_clear(&messages);
+}
+
 static void take_loss(hy__gpu *gpu, WGPUStringView message)
 {
+    lock_messages();
     if (!gpu->lost) {
         gpu->lost = true;
-        keep_text(gpu->message, sizeof gpu->message, message);
+        hy__gpu_keep_text(gpu->message, sizeof gpu->message, message);
     }
+    unlock_messages();
 }
 
 /* wgpu-native may tell of a loss only as an error of the next call. */
@@ -103,11 +121,16 @@ static void on_error(WGPUDevice const *device, WGPUErrorType type, WGPUStringVie
     char text[sizeof gpu->message];
     (void)device;
     (void)u2;
-    keep_text(text, sizeof text, message);
-    if (!tells_loss(gpu, text) && !gpu->failed && !gpu->lost) {
+    hy__gpu_keep_text(text, sizeof text, message);
+    if (tells_loss(gpu, text)) {
+        return;
+    }
+    lock_messages();
+    if (!gpu->failed && !gpu->lost) {
         gpu->failed = type;
         memcpy(gpu->message, text, sizeof text);
     }
+    unlock_messages();
 }
 
 static void on_lost(WGPUDevice const *device, WGPUDeviceLostReason reason, WGPUStringView message,
@@ -137,10 +160,15 @@ void hy__gpu_lose(hy__gpu *gpu, const char *why)
 
 hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err)
 {
-    if (gpu->lost) {
-        return hy__fail(err, HY_E_DEVICE_LOST, "the GPU was lost: %s", gpu->message);
+    if (!gpu->lost && !gpu->failed) {
+        return HY_OK;
     }
-    return gpu->failed ? fail_as(gpu->failed, "WebGPU", gpu->message, err) : HY_OK;
+    lock_messages();
+    const hy_status status =
+        gpu->lost ? hy__fail(err, HY_E_DEVICE_LOST, "the GPU was lost: %s", gpu->message)
+                  : fail_as(gpu->failed, "WebGPU", gpu->message, err);
+    unlock_messages();
+    return status;
 }
 
 /* ---- scopes: errors of the calls between push and pop */
@@ -158,10 +186,10 @@ static void on_scope(WGPUPopErrorScopeStatus status, WGPUErrorType type, WGPUStr
     (void)u2;
     report->done = true;
     report->type = status == WGPUPopErrorScopeStatus_Success ? type : WGPUErrorType_Unknown;
-    keep_text(report->message, sizeof report->message, message);
+    hy__gpu_keep_text(report->message, sizeof report->message, message);
 }
 
-static hy_status pop_scope(hy__gpu *gpu, const char *what, hy_error *err)
+hy_status hy__gpu_pop_scope(hy__gpu *gpu, const char *what, hy_error *err)
 {
     scope_report report = {.type = WGPUErrorType_Unknown};
     const WGPUPopErrorScopeCallbackInfo info = {
@@ -195,7 +223,7 @@ static void on_adapter(WGPURequestAdapterStatus status, WGPUAdapter adapter, WGP
     r->done = true;
     r->status = status;
     r->adapter = adapter;
-    keep_text(r->message, sizeof r->message, message);
+    hy__gpu_keep_text(r->message, sizeof r->message, message);
 }
 
 static void on_device(WGPURequestDeviceStatus status, WGPUDevice device, WGPUStringView message,
@@ -206,7 +234,7 @@ static void on_device(WGPURequestDeviceStatus status, WGPUDevice device, WGPUStr
     r->done = true;
     r->status = status;
     r->device = device;
-    keep_text(r->message, sizeof r->message, message);
+    hy__gpu_keep_text(r->message, sizeof r->message, message);
 }
 
 static const char *const dawn_enabled[] = {"allow_unsafe_apis", "vulkan_enable_f16_on_nvidia",
@@ -259,6 +287,32 @@ static hy_status find_adapter(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *e
     return HY_OK;
 }
 
+/* ---- compiled kernels, for Dawn */
+
+static size_t load_kernel(size_t key_bytes, uint8_t const *key, size_t bytes, uint8_t *value,
+                          void *cache, void *u2)
+{
+    (void)u2;
+    /* Dawn from before July 2026 has other functions in these places, and means this one by
+     * "store": the first argument is then an address. */
+    return key_bytes < 1 << 28 ? hy__gpu_cache_load(cache, key, key_bytes, value, bytes) : 0;
+}
+
+static void store_kernel(size_t key_bytes, uint8_t const *key, size_t bytes, uint8_t const *value,
+                         void *cache, void *u2)
+{
+    (void)u2;
+    hy__gpu_cache_store(cache, key, key_bytes, value, bytes);
+}
+
+static hy__dawn_cache dawn_cache(hy__gpu *gpu)
+{
+    return (hy__dawn_cache){.chain = {.sType = HY__DAWN_STYPE_CACHE},
+                            .isolation = hy__gpu_text("halyard"),
+                            .load = {.callback = load_kernel, .userdata1 = &gpu->cache},
+                            .store = {.callback = store_kernel, .userdata1 = &gpu->cache}};
+}
+
 /* ---- what the adapter can do */
 
 static bool has(const WGPUSupportedFeatures *f, WGPUFeatureName name)
@@ -275,7 +329,7 @@ static void take_info(hy__gpu *gpu)
 {
     WGPUAdapterInfo info = {0};
     if (gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
-        keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
+        hy__gpu_keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
         gpu->caps.backend = info.backendType;
         gpu->caps.type = info.adapterType;
         gpu->caps.subgroup_min = info.subgroupMinSize;
@@ -351,6 +405,8 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
     const size_t n = take_features(gpu, mask, wanted);
     HY_TRY(take_limits(gpu, mask, &limits, err));
     request r = {0};
+    hy__dawn_cache cache = dawn_cache(gpu);
+    chain->chain.next = gpu->cache.folder ? &cache.chain : NULL;
     const WGPUDeviceDescriptor desc = {
         .nextInChain = gpu->lib.flavour == HY__GPU_DAWN ? &chain->chain : NULL,
         .requiredFeatureCount = n,
@@ -380,6 +436,7 @@ hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env
 {
     hy__dawn_toggles chain = toggles();
     *gpu = (hy__gpu){.env = *env};
+    hy__gpu_cache_open(&gpu->cache, env, opts->cache);
     hy_status status = hy__gpu_lib_open(&gpu->lib, opts->lib, opts->folder, err);
     if (status == HY_OK) {
         hy__gpu_lib_name(&gpu->lib, gpu->caps.library, sizeof gpu->caps.library);
@@ -417,6 +474,7 @@ void hy__gpu_close(hy__gpu *gpu)
         lib->InstanceRelease(gpu->instance);
     }
     hy__gpu_lib_close(&gpu->lib);
+    hy__gpu_cache_close(&gpu->cache);
     *gpu = (hy__gpu){.env = gpu->env};
 }
 
@@ -439,8 +497,8 @@ hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, co
     gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
     gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_OutOfMemory);
     WGPUBuffer buffer = gpu->lib.DeviceCreateBuffer(gpu->device, &desc);
-    hy_status status = pop_scope(gpu, what, err);
-    const hy_status valid = pop_scope(gpu, what, status == HY_OK ? err : NULL);
+    hy_status status = hy__gpu_pop_scope(gpu, what, err);
+    const hy_status valid = hy__gpu_pop_scope(gpu, what, status == HY_OK ? err : NULL);
     status = status == HY_OK ? valid : status;
     if (status == HY_OK && !buffer) {
         status = hy__fail(err, HY_E_NOMEM, "%s: the GPU is out of memory", what);
@@ -461,33 +519,57 @@ void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer)
     }
 }
 
-typedef struct map_report {
-    bool done;
-    WGPUMapAsyncStatus status;
-    char message[200];
-} map_report;
-
 static void on_map(WGPUMapAsyncStatus status, WGPUStringView message, void *u1, void *u2)
 {
-    map_report *const report = u1;
+    hy__gpu_mapping *const mapping = u1;
     (void)u2;
-    report->done = true;
-    report->status = status;
-    keep_text(report->message, sizeof report->message, message);
+    mapping->done = true;
+    mapping->status = status;
+    hy__gpu_keep_text(mapping->message, sizeof mapping->message, message);
+}
+
+static void begin_map(hy__gpu *gpu, WGPUBuffer buffer, WGPUMapMode mode, size_t bytes,
+                      hy__gpu_mapping *mapping)
+{
+    *mapping = (hy__gpu_mapping){0};
+    const WGPUBufferMapCallbackInfo info = {
+        .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_map, .userdata1 = mapping};
+    mapping->future = gpu->lib.BufferMapAsync(buffer, mode, 0, bytes, info);
+}
+
+static hy_status end_map(hy__gpu *gpu, hy__gpu_mapping *mapping, hy_error *err)
+{
+    hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, mapping->future, &mapping->done);
+    HY_TRY(hy__gpu_check(gpu, err));
+    if (!mapping->done || mapping->status != WGPUMapAsyncStatus_Success) {
+        return hy__fail(err, HY_E_INTERNAL, "GPU memory cannot be mapped: %s", mapping->message);
+    }
+    return HY_OK;
+}
+
+void hy__gpu_map_begin(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping)
+{
+    begin_map(gpu, buffer, WGPUMapMode_Write, bytes, mapping);
+}
+
+hy_status hy__gpu_map_end(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping,
+                          void **data, hy_error *err)
+{
+    /* wgpu-native waits for everything that was submitted, or looks what is done. */
+    if (!mapping->done && gpu->lib.flavour == HY__GPU_WGPU) {
+        hy__gpu_lib_poll(&gpu->lib, gpu->instance, gpu->device);
+    }
+    HY_TRY(end_map(gpu, mapping, err));
+    *data = gpu->lib.BufferGetMappedRange(buffer, 0, bytes);
+    return *data ? HY_OK : hy__fail(err, HY_E_INTERNAL, "GPU memory cannot be written");
 }
 
 hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, void *data, size_t bytes, hy_error *err)
 {
+    hy__gpu_mapping mapping;
     HY_TRY(hy__gpu_check(gpu, err));
-    map_report report = {0};
-    const WGPUBufferMapCallbackInfo info = {
-        .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_map, .userdata1 = &report};
-    const WGPUFuture future = gpu->lib.BufferMapAsync(buffer, WGPUMapMode_Read, 0, bytes, info);
-    hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, &report.done);
-    HY_TRY(hy__gpu_check(gpu, err));
-    if (!report.done || report.status != WGPUMapAsyncStatus_Success) {
-        return hy__fail(err, HY_E_INTERNAL, "GPU memory cannot be read: %s", report.message);
-    }
+    begin_map(gpu, buffer, WGPUMapMode_Read, bytes, &mapping);
+    HY_TRY(end_map(gpu, &mapping, err));
     const void *const from = gpu->lib.BufferGetConstMappedRange(buffer, 0, bytes);
     if (from) {
         memcpy(data, from, bytes);
@@ -542,7 +624,7 @@ hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t us
         desc.nextInChain = (WGPUChainedStruct *)(void *)(uintptr_t)&source.chain;
         gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
         *out = gpu->lib.DeviceCreateShaderModule(gpu->device, &desc);
-        status = pop_scope(gpu, label, err);
+        status = hy__gpu_pop_scope(gpu, label, err);
     }
     hy__buf_finish(&gpu->env, &text);
     if (status != HY_OK && *out) {
@@ -563,7 +645,7 @@ hy_status hy__gpu_pipeline(hy__gpu *gpu, WGPUShaderModule module, const char *en
     HY_TRY(hy__gpu_check(gpu, err));
     gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
     *out = gpu->lib.DeviceCreateComputePipeline(gpu->device, &desc);
-    const hy_status status = pop_scope(gpu, label, err);
+    const hy_status status = hy__gpu_pop_scope(gpu, label, err);
     if (status != HY_OK && *out) {
         gpu->lib.ComputePipelineRelease(*out);
         *out = NULL;

@@ -10,6 +10,7 @@
 #ifndef HY_BACKEND_WEBGPU_DEVICE_H
 #define HY_BACKEND_WEBGPU_DEVICE_H
 
+#include "cache.h"
 #include "lib.h"
 
 /* What must not be used although the adapter has it: X(enum, name, what it leaves out). */
@@ -47,12 +48,14 @@ typedef struct hy__gpu_caps {
 typedef struct hy__gpu_opts {
     const char *lib, *folder; /* as for hy__gpu_lib_open */
     uint32_t mask;            /* HY__GPU_* */
+    const char *cache;        /* folder for compiled kernels (cache.h), or NULL */
 } hy__gpu_opts;
 
 typedef struct hy__gpu {
     hy_env env;
     hy__gpu_lib lib;
     hy__gpu_caps caps;
+    hy__gpu_cache cache;
     WGPUInstance instance;
     WGPUAdapter adapter;
     WGPUDevice device;
@@ -61,9 +64,9 @@ typedef struct hy__gpu {
     uint64_t readback_bytes;
     double ns_per_tick; /* of timestamps */
     uint64_t submits, dispatches;
-    bool lost;
-    WGPUErrorType failed; /* the first error, or 0 */
-    char message[300];    /* of it, or of the loss */
+    atomic_bool lost;
+    _Atomic(WGPUErrorType) failed; /* the first error, or 0 */
+    char message[300];             /* of it, or of the loss */
 } hy__gpu;
 
 /* HY_E_UNSUPPORTED: no library, no adapter, or one below the limits that WebGPU guarantees.  The
@@ -76,11 +79,28 @@ hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err);
 /* Gives the device up: whatever is asked of it from now on is HY_E_DEVICE_LOST with this sentence.
  */
 void hy__gpu_lose(hy__gpu *gpu, const char *why);
+/* Ends an error scope: the first error since it was pushed, as a status; `what` begins the
+ * sentence. */
+hy_status hy__gpu_pop_scope(hy__gpu *gpu, const char *what, hy_error *err);
+/* A text of the library in one line: it draws its errors over several. */
+void hy__gpu_keep_text(char *to, size_t cap, WGPUStringView text);
 
 /* Memory on the device, zeroed, a multiple of 4 bytes; HY_E_NOMEM with the number of bytes. */
 hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label,
                          WGPUBuffer *out, hy_error *err);
 void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer); /* NULL is fine */
+/* Asks for the beginning of a buffer with MapWrite; gives it, once the device no longer reads from
+ * it, for writing until BufferUnmap.  The mapping stays where it is until the device is closed,
+ * even where the buffer is freed before. */
+typedef struct hy__gpu_mapping {
+    WGPUFuture future;
+    bool done;
+    WGPUMapAsyncStatus status;
+    char message[200];
+} hy__gpu_mapping;
+void hy__gpu_map_begin(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping);
+hy_status hy__gpu_map_end(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping,
+                          void **data, hy_error *err);
 /* The beginning of a buffer with MapRead, once everything submitted is done. */
 hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, void *data, size_t bytes, hy_error *err);
 /* Any buffer with CopySrc; waits.  offset and bytes: multiples of 4. */

@@ -615,6 +615,32 @@ static hy_status make_layout(hy__gpu_model *m, hy__gpu_kernel *k, hy_error *err)
     return hy__gpu_check(&m->gpu, err);
 }
 
+/* The sampler's kernels are wanted right after the first step, and are among the largest.  A
+ * software adapter compiles slowly and is not what one draws tokens with: there they wait until
+ * they are needed. */
+static hy_status start_pipelines(hy__gpu_model *m, hy_error *err)
+{
+    const bool sampler = m->gpu.caps.type != WGPUAdapterType_CPU;
+    hy__free(&m->env, m->jobs);
+    m->jobs =
+        hy__calloc(&m->env, (size_t)m->n_entries + HY__GPU_SAMPLE_N_KERNELS, sizeof *m->jobs, err);
+    if (!m->jobs) {
+        return HY_E_NOMEM;
+    }
+    uint32_t n = 0;
+    for (; n < m->n_entries; n++) {
+        hy__gpu_entry *e = &m->entries[n];
+        const hy__gpu_kernel *k = &m->kernels[e->kernel];
+        m->jobs[n] = (hy__gpu_job){
+            .module = k->module, .layout = k->layout, .entry = e->name, .out = &e->pipeline};
+    }
+    if (sampler) {
+        HY_TRY(hy__gpu_sample_jobs(&m->gpu, &m->sample_kernels, m->jobs, &n, err));
+    }
+    hy__gpu_compile_begin(&m->compiling, &m->gpu, m->jobs, n);
+    return HY_OK;
+}
+
 hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err)
 {
     for (uint32_t i = 0; i < m->n_kernels; i++) {
@@ -625,13 +651,26 @@ hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err)
                               k->subgroups ? HY__GPU_USES_SUBGROUPS : 0, label, &k->module, err));
         HY_TRY(make_layout(m, k, err));
     }
-    for (uint32_t i = 0; i < m->n_entries; i++) {
-        hy__gpu_entry *e = &m->entries[i];
-        const hy__gpu_kernel *k = &m->kernels[e->kernel];
-        HY_TRY(
-            hy__gpu_pipeline(&m->gpu, k->module, e->name, k->layout, e->name, &e->pipeline, err));
-    }
-    return HY_OK;
+    return start_pipelines(m, err);
+}
+
+typedef struct waiting {
+    hy_progress progress;
+    void *user;
+    uint64_t bytes;
+} waiting;
+
+/* All bytes are there; nobody knows how long the rest takes. */
+static bool go_on(void *user)
+{
+    const waiting *w = user;
+    return w->progress(w->user, w->bytes, w->bytes);
+}
+
+hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
+{
+    waiting w = {opts->progress, opts->progress_user, hy__gpu_weights_bytes(m)};
+    return hy__gpu_compile_end(&m->compiling, w.progress ? go_on : NULL, &w, err);
 }
 
 static void finish_dispatches(hy__gpu_model *m, hy__gpu_program *p)
@@ -645,6 +684,7 @@ static void finish_dispatches(hy__gpu_model *m, hy__gpu_program *p)
 void hy__gpu_program_finish(hy__gpu_model *m)
 {
     const hy__gpu_lib *lib = &m->gpu.lib;
+    (void)hy__gpu_compile_end(&m->compiling, NULL, NULL, NULL);
     for (uint32_t i = 0; i < m->n_entries; i++) {
         if (m->entries[i].pipeline) {
             lib->ComputePipelineRelease(m->entries[i].pipeline);
@@ -667,6 +707,7 @@ void hy__gpu_program_finish(hy__gpu_model *m)
     hy__free(&m->env, m->q8_place);
     hy__free(&m->env, m->entries);
     hy__free(&m->env, m->kernels);
+    hy__free(&m->env, m->jobs);
     finish_dispatches(m, &m->decode);
     finish_dispatches(m, &m->prefill);
 }

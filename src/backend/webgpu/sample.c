@@ -250,25 +250,45 @@ static void kernel_range(bool greedy, size_t *first, size_t *end)
     *end = greedy ? HY__GPU_SAMPLE_make_keys : HY__GPU_SAMPLE_N_KERNELS;
 }
 
+static const char *const names[] = {
+#define NAME(name) #name,
+    HY__GPU_SAMPLE_KERNELS(NAME)
+#undef NAME
+};
+
+static hy_status make_module(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, hy_error *err)
+{
+    if (kernels->module) {
+        return HY_OK;
+    }
+    hy__gpu_sample_kernels_free(gpu, kernels);
+    return make_layout(gpu, kernels, err);
+}
+
 static hy_status make_kernels(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, bool greedy,
                               hy_error *err)
 {
-    static const char *const names[] = {
-#define NAME(name) #name,
-        HY__GPU_SAMPLE_KERNELS(NAME)
-#undef NAME
-    };
     size_t first, end;
-    if (!kernels->module) {
-        hy__gpu_sample_kernels_free(gpu, kernels);
-        HY_TRY(make_layout(gpu, kernels, err));
-    }
+    HY_TRY(make_module(gpu, kernels, err));
     kernel_range(greedy, &first, &end);
     for (size_t i = first; i < end; i++) {
         if (!kernels->pipelines[i]) {
             HY_TRY(hy__gpu_pipeline(gpu, kernels->module, names[i], kernels->layout, names[i],
                                     &kernels->pipelines[i], err));
         }
+    }
+    return HY_OK;
+}
+
+hy_status hy__gpu_sample_jobs(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, hy__gpu_job *jobs,
+                              uint32_t *n, hy_error *err)
+{
+    HY_TRY(make_module(gpu, kernels, err));
+    for (size_t i = 0; i < HY_COUNT(names); i++) {
+        jobs[(*n)++] = (hy__gpu_job){.module = kernels->module,
+                                     .layout = kernels->layout,
+                                     .entry = names[i],
+                                     .out = &kernels->pipelines[i]};
     }
     return HY_OK;
 }

@@ -8,7 +8,7 @@
 #ifndef HY_BACKEND_WEBGPU_SAMPLE_H
 #define HY_BACKEND_WEBGPU_SAMPLE_H
 
-#include "device.h"
+#include "compile.h"
 #include "session/sampler.h"
 
 /* The token of position p is ring[p % HY__GPU_RING]. */
@@ -55,6 +55,10 @@ typedef struct hy__gpu_sample_kernels {
     WGPUComputePipeline pipelines[HY__GPU_SAMPLE_N_KERNELS];
 } hy__gpu_sample_kernels;
 
+/* What has to be compiled for all of them: HY__GPU_SAMPLE_N_KERNELS jobs, put behind the *n of jobs
+ * that there are; *n is raised. */
+hy_status hy__gpu_sample_jobs(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, hy__gpu_job *jobs,
+                              uint32_t *n, hy_error *err);
 void hy__gpu_sample_kernels_free(hy__gpu *gpu, hy__gpu_sample_kernels *kernels);
 
 typedef struct hy__gpu_sample {

@@ -10,8 +10,8 @@ static void model_destroy(void *model)
         return;
     }
     const hy_env env = m->env;
-    hy__gpu_sample_kernels_free(&m->gpu, &m->sample_kernels);
     hy__gpu_program_finish(m);
+    hy__gpu_sample_kernels_free(&m->gpu, &m->sample_kernels);
     hy__gpu_weights_finish(m);
     hy__gpu_close(&m->gpu);
     hy__free(&env, m);
@@ -35,7 +35,8 @@ static bool reads_by_fours(const hy__gpu_model *m)
 
 static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
 {
-    hy__gpu_opts gpu = {.lib = opts->webgpu_lib, .folder = opts->webgpu_dir};
+    hy__gpu_opts gpu = {
+        .lib = opts->webgpu_lib, .folder = opts->webgpu_dir, .cache = opts->kernel_cache};
     HY_TRY(hy__gpu_mask_parse(opts->gpu_mask, &gpu.mask, err));
     HY_TRY(hy__gpu_open(&m->gpu, &gpu, &m->env, err));
     m->workers = workers_of(&m->gpu.caps);
@@ -43,8 +44,10 @@ static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy
     m->wide = reads_by_fours(m);
     HY_TRY(hy__gpu_weights_place(m, err));
     HY_TRY(hy__gpu_program_make(m, err));
+    HY_TRY(hy__gpu_weights_make(m, err));
     HY_TRY(hy__gpu_program_compile(m, err));
-    return hy__gpu_weights_load(m, opts, err);
+    HY_TRY(hy__gpu_weights_load(m, opts, err));
+    return hy__gpu_program_wait(m, opts, err);
 }
 
 static hy_status model_create(const hy__graph *g, const hy__fusion *f, const hy__exprs *x,

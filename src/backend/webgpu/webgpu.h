@@ -16,14 +16,20 @@
 #define HY_BACKEND_WEBGPU_WEBGPU_H
 
 #include "backend/backend.h"
-#include "device.h"
+#include "compile.h"
 #include "formats.h"
 #include "render/render.h"
 #include "sample.h"
 
 /* ---- weights (weights.c) */
 
-enum { HY__GPU_MOST_SLABS = 64 };
+enum { HY__GPU_MOST_SLABS = 64, HY__GPU_PIECES = 4 };
+
+/* Memory on its way: host and device have it in turn. */
+typedef struct hy__gpu_piece {
+    WGPUBuffer buffer;
+    hy__gpu_mapping mapping;
+} hy__gpu_piece;
 
 /* Where rows first to first + chunk_rows - 1 (fewer in the last one) of a matrix lie. */
 typedef struct hy__gpu_chunk {
@@ -99,7 +105,8 @@ typedef struct hy__gpu_model {
     WGPUBuffer slabs[HY__GPU_MOST_SLABS];
     uint64_t slab_bytes[HY__GPU_MOST_SLABS];
     uint32_t n_slabs;
-    uint64_t slab_limit; /* bytes */
+    uint64_t slab_limit;                  /* bytes */
+    hy__gpu_piece pieces[HY__GPU_PIECES]; /* of uploads; here, as a lost device may answer late */
     WGPUBuffer vectors;
     uint64_t vectors_bytes;
     uint64_t *vector_place; /* [n_values] element, UINT64_MAX: none */
@@ -109,6 +116,8 @@ typedef struct hy__gpu_model {
     uint32_t n_entries, cap_entries;
     hy__gpu_program decode, prefill;
     hy__gpu_sample_kernels sample_kernels;
+    hy__gpu_job *jobs; /* of `compiling`, and of the last one */
+    hy__gpu_compile compiling;
     uint32_t workers;   /* invocations that run at once, roughly */
     uint32_t lanes;     /* of a workgroup that multiplies with one column */
     bool wide;          /* kernels of one token read vectors and states by fours */
@@ -121,13 +130,20 @@ typedef struct hy__gpu_model {
     uint64_t tokens;    /* evaluated so far, also ahead and in vain */
 } hy__gpu_model;
 
-/* Decides where matrices lie; then the programs can be made; then uploads. */
+/* Decides where matrices lie; then the programs can be made.  On the device: makes the memory, and
+ * fills it. */
 hy_status hy__gpu_weights_place(hy__gpu_model *m, hy_error *err);
+hy_status hy__gpu_weights_make(hy__gpu_model *m, hy_error *err);
+uint64_t hy__gpu_weights_bytes(const hy__gpu_model *m); /* of matrices, in the file */
 hy_status hy__gpu_weights_load(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_weights_finish(hy__gpu_model *m);
 
+/* From the model to texts; from those to pipelines, which are being compiled when it returns (see
+ * compile.h for what may be done meanwhile); and waiting until they are.  The jobs are freed with
+ * the model. */
 hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
+hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
 
 /* ---- texts (text_matmul.c, text_heads.c): they add dispatches to a program */

@@ -2,13 +2,14 @@
  *
  * Matrices lie one behind another in slabs, buffers no larger than the limits of the device, in the
  * order in which a token reads them; one that is larger than what a kernel can bind is cut into
- * chunks of rows.  Rows are packed into a piece of staging memory that is written to the device and
- * used again.  Model creation only; one thread calls, all processors pack. */
+ * chunks of rows.  Rows are packed into pieces of memory that host and device share, and the device
+ * copies them from there while the next piece is packed.  Model creation only; one thread calls,
+ * all processors pack. */
 #include "webgpu.h"
 
 #include "quant/quant.h"
 
-enum { ALIGN = 256, STAGING = 16 << 20, MOST_THREADS = 64 };
+enum { ALIGN = 256, PIECE = 16 << 20, MOST_THREADS = 64 };
 
 /* ---- places */
 
@@ -155,127 +156,145 @@ typedef struct upload {
     const hy__backend_model_opts *opts;
     hy__pool *pool;
     uint32_t n_threads;
-    uint8_t *staging;
-    uint64_t done, all, unfinished;
+    uint8_t *packed; /* [n_threads][packed_bytes]: what a thread packs before it goes to a piece */
+    size_t packed_bytes;
+    float *decoded; /* [n_threads][n_decoded], of types that are decoded */
+    size_t n_decoded;
+    uint64_t piece_bytes;
+    uint32_t next; /* piece */
+    uint64_t done, all;
 } upload;
 
 typedef struct pack_job {
+    const upload *u;
     const hy__gpu_matrix *x;
     uint32_t first, rows; /* packed as a matrix of `rows` rows */
     uint8_t *to;
-    float *scratch; /* [threads][padded] */
-    hy_status *status;
+    atomic_int status; /* of any that failed */
 } pack_job;
 
+static size_t padded(const hy__gpu_matrix *x)
+{
+    return ((size_t)x->n + 31) / 32 * 32;
+}
+
+static uint64_t row_plane_bytes(const hy__gpu_matrix *x, uint32_t k)
+{
+    return x->format->planes[k] * (uint64_t)padded(x) / 256;
+}
+
+/* Rows that a thread takes at a time: they fit into its cache. */
+static uint32_t rows_of_thread(const hy__gpu_matrix *x)
+{
+    return (uint32_t)HY_MAX(65536 / (x->row_bytes + 1), (size_t)1);
+}
+
+/* Rows of a piece: planes then begin at multiples of 16.  Rows are never cut, however long. */
+static uint32_t rows_of_piece(const hy__gpu_matrix *x)
+{
+    const uint64_t row = hy__gpu_format_bytes(x->format, x->n, 64) / 64 + 1;
+    return (uint32_t)HY_MAX((PIECE - 1024) / row / 64 * 64, (uint64_t)64);
+}
+
+/* Memory shared with a device is often written well only in long stretches, and read badly: rows
+ * are packed elsewhere first. */
 static void pack_rows(void *arg, size_t begin, size_t end, uint32_t thread)
 {
-    const pack_job *j = arg;
+    pack_job *j = arg;
     const hy__gpu_matrix *x = j->x;
-    const size_t padded = ((size_t)x->n + 31) / 32 * 32;
-    const hy_status status =
-        hy__gpu_pack(x->format, x->type, x->rows + (j->first + begin) * x->row_bytes, x->row_bytes,
-                     x->n, j->rows, (uint32_t)begin, (uint32_t)(end - begin), j->to,
-                     j->scratch ? j->scratch + thread * padded : NULL, NULL);
+    const uint32_t n = (uint32_t)(end - begin);
+    uint8_t *packed = j->u->packed + thread * j->u->packed_bytes, *to = j->to;
+    if (x->n % HY__GPU_BLOCK != 0) {
+        memset(packed, 0, (size_t)hy__gpu_format_bytes(x->format, x->n, n));
+    }
+    const hy_status status = hy__gpu_pack(
+        x->format, x->type, x->rows + (j->first + begin) * x->row_bytes, x->row_bytes, x->n, n, 0,
+        n, packed, j->u->decoded ? j->u->decoded + thread * j->u->n_decoded : NULL, NULL);
     if (status != HY_OK) {
-        j->status[thread] = status;
+        atomic_store(&j->status, status);
+    }
+    for (uint32_t k = 0; k < HY__GPU_PLANES; k++) {
+        const uint64_t row = row_plane_bytes(x, k);
+        memcpy(to + row * begin, packed, (size_t)(row * n));
+        packed += hy__gpu_plane_bytes(x->format, x->n, n, k);
+        to += hy__gpu_plane_bytes(x->format, x->n, j->rows, k);
     }
 }
 
+/* The next piece, once the device has copied what was in it before. */
+static hy_status take_piece(upload *u, hy__gpu_piece **piece, void **data, hy_error *err)
+{
+    hy__gpu *gpu = &u->m->gpu;
+    hy__gpu_piece *p = &u->m->pieces[u->next];
+    u->next = (u->next + 1) % HY__GPU_PIECES;
+    *piece = p;
+    return hy__gpu_map_end(gpu, p->buffer, (size_t)u->piece_bytes, &p->mapping, data, err);
+}
+
 /* Planes of a part of a chunk's rows go to where they lie among those of the chunk. */
-static hy_status write_planes(upload *u, const hy__gpu_matrix *x, const hy__gpu_chunk *c,
-                              uint32_t chunk_rows, uint32_t first, uint32_t rows)
+static hy_status send_piece(upload *u, hy__gpu_piece *p, const hy__gpu_matrix *x,
+                            const hy__gpu_chunk *c, uint32_t chunk_rows, uint32_t first,
+                            uint32_t rows, hy_error *err)
 {
     hy__gpu *gpu = &u->m->gpu;
     uint64_t from = 0, to = c->offset;
+    gpu->lib.BufferUnmap(p->buffer);
+    WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
     for (uint32_t k = 0; k < HY__GPU_PLANES; k++) {
         const uint64_t bytes = hy__gpu_plane_bytes(x->format, x->n, rows, k);
-        const uint64_t before =
-            x->format->planes[k] * (((uint64_t)x->n + 31) / 32 * 32) / 256 * first;
         if (bytes > 0) {
-            gpu->lib.QueueWriteBuffer(gpu->queue, u->m->slabs[c->slab], to + before,
-                                      u->staging + from, (size_t)bytes);
+            gpu->lib.CommandEncoderCopyBufferToBuffer(encoder, p->buffer, from,
+                                                      u->m->slabs[c->slab],
+                                                      to + row_plane_bytes(x, k) * first, bytes);
         }
         from += bytes;
         to += hy__gpu_plane_bytes(x->format, x->n, chunk_rows, k);
     }
+    HY_TRY(hy__gpu_submit(gpu, encoder, err));
+    hy__gpu_map_begin(gpu, p->buffer, (size_t)u->piece_bytes, &p->mapping);
     return HY_OK;
 }
 
-/* The library keeps what was written until the device has it: it is waited for now and then. */
-static hy_status settle(upload *u, uint64_t bytes, hy_error *err)
+static hy_status tell(upload *u, uint64_t bytes, hy_error *err)
 {
     u->done += bytes;
-    u->unfinished += bytes;
-    if (u->unfinished >= 4 * (uint64_t)STAGING) {
-        u->unfinished = 0;
-        HY_TRY(hy__gpu_submit(
-            &u->m->gpu, u->m->gpu.lib.DeviceCreateCommandEncoder(u->m->gpu.device, NULL), err));
-        HY_TRY(hy__gpu_finish(&u->m->gpu, err));
-    }
-    if (u->opts->progress && !u->opts->progress(u->opts->progress_user, u->done, u->all)) {
-        return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
-    }
-    return hy__gpu_check(&u->m->gpu, err);
+    return !u->opts->progress || u->opts->progress(u->opts->progress_user, u->done, u->all)
+               ? HY_OK
+               : hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
 }
 
-/* Rows at a time: what fits into the staging memory, and planes then begin at multiples of 16. */
-static uint32_t rows_of_staging(const hy__gpu_matrix *x)
+/* Rows first to first + n - 1 of chunk c, which has `rows`. */
+static hy_status load_rows(upload *u, const hy__gpu_matrix *x, uint32_t c, uint32_t rows,
+                           uint32_t first, uint32_t n, hy_error *err)
 {
-    const uint64_t row = hy__gpu_format_bytes(x->format, x->n, 64) / 64 + 1;
-    return (uint32_t)HY_MAX((STAGING - 1024) / row / 64 * 64, (uint64_t)64);
-}
-
-/* Rows are never cut, however long they are. */
-static uint64_t staging_bytes(const hy__gpu_model *m)
-{
-    uint64_t most = STAGING;
-    for (uint32_t i = 0; i < m->g->n_values; i++) {
-        const hy__gpu_matrix *x = &m->matrices[i];
-        if (x->rows) {
-            most = HY_MAX(most, hy__gpu_format_bytes(x->format, x->n, rows_of_staging(x)));
-        }
+    hy__gpu_piece *piece;
+    void *data;
+    HY_TRY(take_piece(u, &piece, &data, err));
+    pack_job j = {.u = u, .x = x, .first = c * x->chunk_rows + first, .rows = n, .to = data};
+    atomic_init(&j.status, HY_OK);
+    hy__pool_run(u->pool, n, rows_of_thread(x), pack_rows, &j);
+    const hy_status status = (hy_status)atomic_load(&j.status);
+    if (status != HY_OK) {
+        return hy__fail(err, status, "rows of type %s cannot be decoded",
+                        hy_type_find((uint32_t)x->type)->name);
     }
-    return most;
-}
-
-static hy_status load_matrix(upload *u, hy__gpu_matrix *x, hy_error *err)
-{
-    const uint32_t threads = u->n_threads;
-    const size_t padded = ((size_t)x->n + 31) / 32 * 32;
-    hy_status statuses[MOST_THREADS] = {HY_OK};
-    float *scratch = NULL;
-    if (x->format->type != x->type) {
-        scratch = hy__alloc(&u->m->env, padded * threads, sizeof *scratch, err);
-        if (!scratch) {
-            return HY_E_NOMEM;
-        }
-    }
-    hy_status status = HY_OK;
-    const uint32_t most = rows_of_staging(x);
-    for (uint32_t c = 0; c < x->n_chunks && status == HY_OK; c++) {
-        const uint32_t row0 = c * x->chunk_rows, rows = HY_MIN(x->m - row0, x->chunk_rows);
-        for (uint32_t first = 0; first < rows && status == HY_OK; first += most) {
-            const uint32_t n = HY_MIN(rows - first, most);
-            const pack_job j = {x, row0 + first, n, u->staging, scratch, statuses};
-            memset(u->staging, 0, (size_t)hy__gpu_format_bytes(x->format, x->n, n));
-            hy__pool_run(u->pool, n, HY_MAX(65536 / (x->row_bytes + 1), (size_t)1), pack_rows,
-                         (void *)&j);
-            for (uint32_t t = 0; t < threads; t++) {
-                status = statuses[t] != HY_OK ? statuses[t] : status;
-            }
-            if (status == HY_OK) {
-                status = write_planes(u, x, &x->chunks[c], rows, first, n);
-            }
-            if (status == HY_OK) {
-                status = settle(u, n * (uint64_t)x->row_bytes, err);
-            }
-        }
-    }
+    HY_TRY(send_piece(u, piece, x, &x->chunks[c], rows, first, n, err));
     if (u->opts->mapped) {
-        hy__advise_drop(x->rows, x->m * x->row_bytes);
+        hy__advise_drop(x->rows + j.first * x->row_bytes, n * x->row_bytes);
     }
-    hy__free(&u->m->env, scratch);
-    return status;
+    return tell(u, n * (uint64_t)x->row_bytes, err);
+}
+
+static hy_status load_matrix(upload *u, const hy__gpu_matrix *x, hy_error *err)
+{
+    const uint32_t most = rows_of_piece(x);
+    for (uint32_t c = 0; c < x->n_chunks; c++) {
+        const uint32_t rows = HY_MIN(x->m - c * x->chunk_rows, x->chunk_rows);
+        for (uint32_t first = 0; first < rows; first += most) {
+            HY_TRY(load_rows(u, x, c, rows, first, HY_MIN(rows - first, most), err));
+        }
+    }
+    return HY_OK;
 }
 
 static hy_status load_vectors(upload *u, hy_error *err)
@@ -307,24 +326,73 @@ static hy_status load_vectors(upload *u, hy_error *err)
     return status;
 }
 
-static hy_status make_buffers(hy__gpu_model *m, hy_error *err)
+/* What the largest piece needs. */
+static uint64_t piece_bytes(const hy__gpu_model *m)
+{
+    uint64_t most = 16;
+    for (uint32_t i = 0; i < m->g->n_values; i++) {
+        const hy__gpu_matrix *x = &m->matrices[i];
+        if (x->rows) {
+            const uint32_t rows = HY_MIN(rows_of_piece(x), x->m);
+            most = HY_MAX(most, hy__gpu_format_bytes(x->format, x->n, rows));
+        }
+    }
+    return most;
+}
+
+hy_status hy__gpu_weights_make(hy__gpu_model *m, hy_error *err)
 {
     const WGPUBufferUsage usage = WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst;
     for (uint32_t i = 0; i < m->n_slabs; i++) {
         HY_TRY(hy__gpu_buffer(&m->gpu, HY_MAX(m->slab_bytes[i], (uint64_t)16), usage, "weights",
                               &m->slabs[i], err));
     }
-    return hy__gpu_buffer(&m->gpu, m->vectors_bytes, usage, "vectors", &m->vectors, err);
+    HY_TRY(hy__gpu_buffer(&m->gpu, m->vectors_bytes, usage, "vectors", &m->vectors, err));
+    for (uint32_t i = 0; i < HY__GPU_PIECES; i++) {
+        hy__gpu_piece *p = &m->pieces[i];
+        HY_TRY(hy__gpu_buffer(&m->gpu, piece_bytes(m),
+                              WGPUBufferUsage_MapWrite | WGPUBufferUsage_CopySrc, "uploads",
+                              &p->buffer, err));
+        hy__gpu_map_begin(&m->gpu, p->buffer, (size_t)piece_bytes(m), &p->mapping);
+    }
+    return HY_OK;
+}
+
+/* ---- all of it */
+
+uint64_t hy__gpu_weights_bytes(const hy__gpu_model *m)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < m->g->n_values; i++) {
+        sum += m->matrices[i].rows ? m->matrices[i].m * (uint64_t)m->matrices[i].row_bytes : 0;
+    }
+    return sum;
+}
+
+/* What the threads need for the largest rows. */
+static hy_status make_room(upload *u, hy_error *err)
+{
+    const hy__gpu_model *m = u->m;
+    for (uint32_t i = 0; i < m->g->n_values; i++) {
+        const hy__gpu_matrix *x = &m->matrices[i];
+        if (x->rows) {
+            const uint64_t packed = hy__gpu_format_bytes(x->format, x->n, rows_of_thread(x));
+            u->packed_bytes = HY_MAX(u->packed_bytes, (size_t)(packed + 63) / 64 * 64);
+            u->n_decoded =
+                x->format->type != x->type ? HY_MAX(u->n_decoded, padded(x)) : u->n_decoded;
+        }
+    }
+    u->packed = hy__alloc_aligned(&m->env, u->n_threads, u->packed_bytes, err);
+    if (u->packed && u->n_decoded > 0) {
+        u->decoded = hy__alloc(&m->env, u->n_decoded * u->n_threads, sizeof *u->decoded, err);
+    }
+    return u->packed && (u->decoded || u->n_decoded == 0) ? HY_OK : HY_E_NOMEM;
 }
 
 static hy_status load_all(upload *u, hy_error *err)
 {
     hy__gpu_model *m = u->m;
-    for (uint32_t i = 0; i < m->g->n_values; i++) {
-        if (m->matrices[i].rows) {
-            u->all += m->matrices[i].m * (uint64_t)m->matrices[i].row_bytes;
-        }
-    }
+    HY_TRY(make_room(u, err));
     HY_TRY(load_vectors(u, err));
     for (uint32_t i = 0; i < m->g->n_values; i++) {
         if (m->matrices[i].rows) {
@@ -334,23 +402,25 @@ static hy_status load_all(upload *u, hy_error *err)
     return hy__gpu_finish(&m->gpu, err);
 }
 
+static void free_pieces(hy__gpu_model *m)
+{
+    for (uint32_t i = 0; i < HY__GPU_PIECES; i++) {
+        hy__gpu_buffer_free(&m->gpu, m->pieces[i].buffer);
+        m->pieces[i].buffer = NULL;
+    }
+}
+
 hy_status hy__gpu_weights_load(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
 {
-    upload u = {.m = m, .opts = opts};
-    size_t staging;
-    HY_TRY(make_buffers(m, err));
-    HY_TRY(hy__size("the staging of weights", 1, staging_bytes(m), &staging, err));
-    u.staging = hy__alloc(&m->env, 1, staging, err);
-    if (!u.staging) {
-        return HY_E_NOMEM;
-    }
+    upload u = {
+        .m = m, .opts = opts, .all = hy__gpu_weights_bytes(m), .piece_bytes = piece_bytes(m)};
     u.n_threads = HY_MIN(hy_cpu_count(), (uint32_t)MOST_THREADS);
-    hy_status status = hy__pool_create(&m->env, u.n_threads, &u.pool, err);
-    if (status == HY_OK) {
-        status = load_all(&u, err);
-        hy__pool_destroy(u.pool);
-    }
-    hy__free(&m->env, u.staging);
+    HY_TRY(hy__pool_create(&m->env, u.n_threads, &u.pool, err));
+    const hy_status status = load_all(&u, err);
+    hy__pool_destroy(u.pool);
+    hy__free_aligned(&m->env, u.packed);
+    hy__free(&m->env, u.decoded);
+    free_pieces(m);
     return status;
 }
 
@@ -363,6 +433,7 @@ void hy__gpu_weights_finish(hy__gpu_model *m)
         hy__gpu_buffer_free(&m->gpu, m->slabs[i]);
     }
     hy__gpu_buffer_free(&m->gpu, m->vectors);
+    free_pieces(m);
     hy__free(&m->env, m->matrices);
     hy__free(&m->env, m->vector_place);
 }
