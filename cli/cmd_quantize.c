@@ -16,9 +16,10 @@ static void on_tensor(void *user, const char *name, uint32_t type_from, uint32_t
     report *r = user;
     const hy_type_info *from = hy_type_find(type_from);
     const hy_type_info *to = hy_type_find(type_to);
-    if (r->bar.shown && r->bar.last >= 0) {
+    if (r->bar.drawn) {
         fprintf(stderr, "\r\033[K");
-        r->bar.last = -1; /* the bar is drawn again below this line */
+        r->bar.drawn = false;
+        r->bar.drawn_ns = 0; /* the bar is drawn again below this line */
     }
     fprintf(stderr, "[%4zu] %-40s %8s -> %s\n", ++r->n, name, from ? from->name : "?",
             to ? to->name : "?");

@@ -33,6 +33,22 @@ static bool default_model(char *path, size_t cap)
     return false;
 }
 
+/* Where compiled kernels are kept: the option, or a folder of the user's caches; NULL: nowhere. */
+static const char *kernel_cache(const options *o, char *buf, size_t cap)
+{
+    const char *asked = OPT(o, KERNEL_CACHE)->s, *caches = getenv("XDG_CACHE_HOME");
+    if (asked) {
+        return strcmp(asked, "none") == 0 ? NULL : asked;
+    }
+    const bool named = caches && caches[0] == '/'; /* others do not count, says the convention */
+    caches = named ? caches : getenv("HOME");
+    if (!caches || !caches[0]) {
+        return NULL;
+    }
+    const int n = snprintf(buf, cap, "%s%s/halyard/kernels", caches, named ? "" : "/.cache");
+    return n > 0 && (size_t)n < cap ? buf : NULL;
+}
+
 int engine_load(engine *e, const options *o, bool needs_tokenizer)
 {
     e->o = o;
@@ -49,8 +65,10 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
         }
     }
     e->path = path;
+    char folder[1024];
     progress bar;
     progress_start(&bar, "loading");
+    bar.shown = bar.shown && !OPT(o, JSON)->on;
     hy_model_opts opts;
     memset(&opts, 0, sizeof opts);
     opts.size = sizeof opts;
@@ -61,6 +79,7 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     opts.webgpu_lib = OPT(o, WEBGPU_LIB)->s;
     opts.webgpu_dir = OPT(o, WEBGPU_DIR)->s ? OPT(o, WEBGPU_DIR)->s : getenv("HALYARD_WEBGPU");
     opts.gpu_mask = OPT(o, GPU_MASK)->s;
+    opts.kernel_cache = kernel_cache(o, folder, sizeof folder);
     opts.no_mmap = !OPT(o, MMAP)->on;
     opts.progress = progress_update;
     opts.progress_user = &bar;

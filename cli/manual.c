@@ -116,7 +116,8 @@ void manual_print(FILE *out)
 #undef X
     fputs(".SH ENVIRONMENT\n"
           "\\fBHALYARD_CPU\\fR stands for \\fB\\-\\-cpu\\-level\\fR, \\fBHALYARD_WEBGPU\\fR for "
-          "\\fB\\-\\-webgpu\\-dir\\fR, where the option is not given. The line editor of "
+          "\\fB\\-\\-webgpu\\-dir\\fR, where the option is not given; \\fBXDG_CACHE_HOME\\fR "
+          "and \\fBHOME\\fR lead to \\fB\\-\\-kernel\\-cache\\fR. The line editor of "
           "\\fBchat\\fR uses "
           "\\fBTERM\\fR and the locale (\\fBLC_ALL\\fR, \\fBLC_CTYPE\\fR, \\fBLANG\\fR).\n"
           ".SH EXAMPLES\n"

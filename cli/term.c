@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "options.h"
+#include "text.h"
 
 /* Lock-free atomics are what a signal handler may touch. */
 static _Atomic(hy_session *) cancelled_session;
@@ -277,31 +278,32 @@ bool term_parallel(uint32_t n, void (*work)(void *arg, uint32_t i), void *arg)
 
 void progress_start(progress *p, const char *title)
 {
-    p->title = title;
     const char *terminal = getenv("TERM");
+    *p = (progress){.title = title, .start_ns = term_now_ns()};
     p->shown = term_is_tty(stderr) && terminal && strcmp(terminal, "dumb") != 0;
-    p->last = -1;
 }
 
 bool progress_update(void *user, uint64_t done, uint64_t total)
 {
+    enum { PATIENCE = 500 * 1000 * 1000, PAUSE = 100 * 1000 * 1000 };
     progress *p = user;
-    const int percent = total ? (int)((double)done / (double)total * 100) : 0;
-    if (p->shown && percent != p->last) {
-        static const char full[] = "##############################";
-        const int n = percent < 0 ? 0 : percent > 100 ? 30 : percent * 30 / 100;
-        fprintf(stderr, "\r%s [%-30.*s] %3d %%", p->title, n, full, percent);
+    const uint64_t now = term_now_ns();
+    if (p->shown && now - p->start_ns >= PATIENCE && now - p->drawn_ns >= PAUSE) {
+        char bar[160];
+        text_progress(bar, sizeof bar, p->title, done, total, now - p->start_ns);
+        fprintf(stderr, "\r%s\033[K", bar);
         fflush(stderr);
-        p->last = percent;
+        p->drawn = true;
+        p->drawn_ns = now;
     }
     return !term_interrupted();
 }
 
 void progress_end(progress *p)
 {
-    if (p->shown && p->last >= 0) {
+    if (p->drawn) {
         fprintf(stderr, "\r\033[K");
         fflush(stderr);
     }
-    p->shown = false;
+    p->shown = p->drawn = false;
 }

@@ -56,11 +56,13 @@ bool term_program_folder(char *buf, size_t cap);
  * started (those started have ended). */
 bool term_parallel(uint32_t n, void (*work)(void *arg, uint32_t i), void *arg);
 
-/* A bar on standard error, shown only if that is a terminal that can take it back. */
+/* A bar on standard error, shown only if that is a terminal that can take it back, and only of what
+ * takes longer than half a second. */
 typedef struct progress {
     const char *title;
     bool shown;
-    int last; /* percent shown */
+    bool drawn;
+    uint64_t start_ns, drawn_ns;
 } progress;
 void progress_start(progress *p, const char *title);
 /* An hy_progress: user is the struct. False, to cancel, after Ctrl-C. */

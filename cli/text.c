@@ -196,3 +196,25 @@ char *bytes_text(uint64_t bytes, char *buf, size_t cap)
     snprintf(buf, cap, unit == 0 ? "%.0f %s" : "%.2f %s", value, units[unit]);
     return buf;
 }
+
+void text_progress(char *buf, size_t cap, const char *title, uint64_t done, uint64_t total,
+                   uint64_t ns)
+{
+    static const char full[] = "##############################";
+    const double part = total > 0 ? (double)(done < total ? done : total) / (double)total : 0;
+    const double left = part > 0 ? (double)ns * 1e-9 * (1 - part) / part : 0;
+    const int n =
+        snprintf(buf, cap, "%s [%-30.*s] %3d %%", title, (int)(30 * part), full, (int)(100 * part));
+    if (n <= 0 || (size_t)n >= cap) {
+        return;
+    }
+    if (part >= 1) {
+        snprintf(buf + n, cap - (size_t)n, ", finishing");
+    } else if (left > 0) {
+        const bool minutes = left > 99;
+        const double exact = minutes ? left / 60 : left;
+        const uint64_t whole = exact < 1e6 ? (uint64_t)exact : 1000000;
+        snprintf(buf + n, cap - (size_t)n, ", %llu %s left",
+                 (unsigned long long)(whole + (exact - (double)whole > 0.01)), minutes ? "min" : "s");
+    }
+}

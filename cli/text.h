@@ -45,4 +45,8 @@ bool text_add_visible(text *t, const char *data, size_t len);
 /* "18.60 MiB", "512 B". Returns buf. */
 char *bytes_text(uint64_t bytes, char *buf, size_t cap);
 
+/* "loading [###      ]  43 %, 2 s left", after `ns` nanoseconds. */
+void text_progress(char *buf, size_t cap, const char *title, uint64_t done, uint64_t total,
+                   uint64_t ns);
+
 #endif

@@ -1,4 +1,5 @@
-/* test_text.c: the small parts of the program: escapes, clean UTF-8, stop texts, best scores. */
+/* test_text.c: the small parts of the program: escapes, clean UTF-8, stop texts, best scores, bars.
+ */
 #include "support/support.h"
 
 #include <math.h>
@@ -153,12 +154,36 @@ static void test_scores(void **state)
     assert_float_equal(scores_median(shuffled, 2), 4, 1e-12);
 }
 
+static void test_progress(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t done, total, ns;
+        const char *text;
+    } cases[] = {
+        {0, 100, 700000000, "loading [                              ]   0 %"},
+        {43, 100, 1500000000, "loading [############                  ]  43 %, 2 s left"},
+        {1, 3, 1000000000, "loading [##########                    ]  33 %, 2 s left"},
+        {1, 300, 1000000000, "loading [                              ]   0 %, 5 min left"},
+        {99, 100, 1000000000, "loading [############################# ]  99 %, 1 s left"},
+        {100, 100, 1000000000, "loading [##############################] 100 %, finishing"},
+        {101, 100, 1000000000, "loading [##############################] 100 %, finishing"},
+        {5, 0, 1000000000, "loading [                              ]   0 %"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char buf[120];
+        text_progress(buf, sizeof buf, "loading", cases[i].done, cases[i].total, cases[i].ns);
+        assert_string_equal(buf, cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unescape),       cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_sizes),          cmocka_unit_test(test_stop),
         cmocka_unit_test(test_stop_in_pieces), cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests_name("cli_text", tests, NULL, NULL);
 }
