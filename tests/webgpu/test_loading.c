@@ -9,6 +9,7 @@
 #include "backend/webgpu/webgpu.h"
 #include "base/os.h"
 #include "model/model.h"
+#include "support/tiny_models.h"
 #include "support/webgpu.h"
 
 static const char tiny[] = "tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf";
@@ -488,6 +489,61 @@ static void loading_tells_and_stops(void **state)
     assert_memory_equal(mapped, read, sizeof mapped);
 }
 
+/* Embedding and output are larger than what can be bound at the floor: each lies in two parts. */
+static void large_matrices_are_cut(void **state)
+{
+    enum { ROWS = 270000 };
+    hy__gpu *const gpu = gpu_of(state);
+    hy_error err;
+    size_t len;
+    const tiny_shape shape = {
+        .c = 128, .f = 128, .n_layer = 1, .head_size = 64, .rank = 32, .rows = ROWS};
+    void *bytes = tiny_file(TINY_RWKV7, &shape, &len);
+    const hy_model_opts opts[] = {{.size = sizeof *opts, .backend = "ref"},
+                                  {.size = sizeof *opts,
+                                   .backend = "webgpu",
+                                   .webgpu_lib = hy__gpu_names[gpu->lib.flavour],
+                                   .webgpu_dir = webgpu_folder(),
+                                   .gpu_mask = "floor"}};
+    float *logits[2];
+    for (size_t i = 0; i < HY_COUNT(opts); i++) {
+        static const hy_token tokens[] = {1, ROWS - 1};
+        hy_model *m;
+        hy_session *s;
+        hy_step step;
+        assert_ok(hy_model_load_memory(bytes, len, &opts[i], NULL, &m, &err), &err);
+        if (i == 1) {
+            const hy__gpu_model *g = m->backend_model;
+            uint32_t cut = 0;
+            for (uint32_t k = 0; k < g->g->n_values; k++) {
+                cut += g->matrices[k].n_chunks > 1;
+            }
+            assert_int_equal(cut, 2);
+        }
+        assert_ok(hy_session_create(m, NULL, &s, &err), &err);
+        assert_ok(hy_session_append(s, tokens, HY_COUNT(tokens), &err), &err);
+        assert_ok(hy_session_step(s, &step, &err), &err);
+        logits[i] = malloc(ROWS * sizeof *logits[i]);
+        assert_non_null(logits[i]);
+        memcpy(logits[i], hy_session_logits(s, 0), ROWS * sizeof *logits[i]);
+        hy_session_destroy(s);
+        hy_model_destroy(m);
+    }
+    double sum = 0, off = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        const double d = (double)logits[1][i] - (double)logits[0][i];
+        sum += (double)logits[0][i] * (double)logits[0][i];
+        off += d * d;
+        assert_true(d * d < 1e-4);
+    }
+    print_message("largest model: mean square %.3g, of the differences %.3g\n", sum / ROWS,
+                  off / ROWS);
+    assert_true(off < 1e-6 * sum);
+    free(logits[0]);
+    free(logits[1]);
+    free(bytes);
+}
+
 /* ---- running */
 
 static int run_general(void)
@@ -507,7 +563,7 @@ static int run_library(hy__gpu *gpu, const char *library)
         WITH_DEVICE(kernels_compile_beside_uploads),  WITH_DEVICE(one_bad_kernel_is_an_error),
         WITH_DEVICE(kernels_compile_without_threads), WITH_DEVICE(waiting_can_be_cancelled),
         WITH_DEVICE(all_kernels_of_the_sampler),      WITH_DEVICE(a_second_load_compiles_less),
-        WITH_DEVICE(loading_tells_and_stops),
+        WITH_DEVICE(loading_tells_and_stops),         WITH_DEVICE(large_matrices_are_cut),
     };
 #undef WITH_DEVICE
     return cmocka_run_group_tests_name(library, tests, NULL, NULL);

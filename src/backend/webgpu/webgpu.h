@@ -23,7 +23,7 @@
 
 /* ---- weights (weights.c) */
 
-enum { HY__GPU_MOST_SLABS = 64, HY__GPU_PIECES = 4 };
+enum { HY__GPU_MOST_SLABS = 256, HY__GPU_PIECES = 4 };
 
 /* Memory on its way: host and device have it in turn. */
 typedef struct hy__gpu_piece {
