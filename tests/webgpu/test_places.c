@@ -107,10 +107,10 @@ static void rwkv7(file *f, const shape *s)
         const char *name, *key;
         uint64_t rank;
         hy_type type;
-    } low[] = {{"w", "decay", rank(c, 0.5, 1.8), HY_TYPE_F32},
-               {"a", "iclr", rank(c, 0.5, 1.8), HY_TYPE_F16},
-               {"v", "value_residual_mix", rank(c, 0.5, 1.3), HY_TYPE_F16},
-               {"g", "gate", rank(c, 0.8, 0.6), HY_TYPE_F16}};
+    } low[] = {{"w", "decay", rank(s->c, 0.5, 1.8), HY_TYPE_F32},
+               {"a", "iclr", rank(s->c, 0.5, 1.8), HY_TYPE_F16},
+               {"v", "value_residual_mix", rank(s->c, 0.5, 1.3), HY_TYPE_F16},
+               {"g", "gate", rank(s->c, 0.8, 0.6), HY_TYPE_F16}};
     key_u32(f, a, ".context_length", 1 << 20);
     key_u32(f, a, ".embedding_length", s->c);
     key_u32(f, a, ".block_count", s->layers);

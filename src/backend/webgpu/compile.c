@@ -20,15 +20,17 @@ static void on_pipeline(WGPUCreatePipelineAsyncStatus status, WGPUComputePipelin
     hy__gpu_keep_text(j->message, sizeof j->message, message);
     j->status = status;
     j->done = true;
+    j->in->n_done++;
 }
 
-static void start_dawn(hy__gpu_compile *c)
+static void begin_dawn(hy__gpu_compile *c)
 {
-    for (uint32_t i = 0; i < c->n_jobs; i++) {
+    for (uint32_t i = c->next; i < c->n_jobs && i < c->n_done + c->most; i = ++c->next) {
         hy__gpu_job *j = &c->jobs[i];
         const WGPUComputePipelineDescriptor desc = describe(j);
         const WGPUCreateComputePipelineAsyncCallbackInfo info = {
-            .mode = hy__gpu_lib_mode(&c->gpu->lib), .callback = on_pipeline, .userdata1 = j};
+            .mode = WGPUCallbackMode_AllowProcessEvents, .callback = on_pipeline, .userdata1 = j};
+        j->in = c;
         j->future = c->gpu->lib.DeviceCreateComputePipelineAsync(c->gpu->device, &desc, info);
     }
 }
@@ -38,7 +40,7 @@ static hy_status wait_dawn(hy__gpu_compile *c, bool (*go_on)(void *user), void *
     enum { PATIENCE = 50 * 1000 * 1000 }; /* ns between questions */
     hy__gpu *const gpu = c->gpu;
     hy_status status = HY_OK;
-    for (uint32_t i = 0; i < c->n_jobs; i++) {
+    for (uint32_t i = 0; i < c->next; i++) {
         hy__gpu_job *j = &c->jobs[i];
         while (!j->done) {
             const bool ask = go_on && status == HY_OK;
@@ -55,6 +57,9 @@ static hy_status wait_dawn(hy__gpu_compile *c, bool (*go_on)(void *user), void *
         }
         if (status == HY_OK && !gpu->lost && j->status != WGPUCreatePipelineAsyncStatus_Success) {
             status = hy__fail(err, HY_E_INTERNAL, "%s: %s", j->entry, j->message);
+        }
+        if (status == HY_OK) {
+            begin_dawn(c);
         }
     }
     return status;
@@ -88,11 +93,8 @@ static void start_threads(hy__gpu_compile *c)
     for (size_t i = 0; i < HY_COUNT(filters); i++) {
         c->gpu->lib.DevicePushErrorScope(c->gpu->device, filters[i]);
     }
-    atomic_init(&c->next, 0);
-    /* One fewer than there are cores; the caller has work of its own.  Without threads the end does
-     * all of it. */
-    const uint32_t most = HY_MIN(HY_MIN(hy_cpu_count(), c->n_jobs), HY__GPU_COMPILE_THREADS + 1u);
-    for (c->n_threads = 0; c->n_threads + 1 < most; c->n_threads++) {
+    /* The last one is the caller, which comes later.  Without threads it does all of the work. */
+    for (c->n_threads = 0; c->n_threads + 1 < HY_MIN(c->most, c->n_jobs); c->n_threads++) {
         if (env->thread_start(env->user, work, c, &c->threads[c->n_threads], NULL) != HY_OK) {
             break;
         }
@@ -128,10 +130,21 @@ void hy__gpu_compile_begin(hy__gpu_compile *c, hy__gpu *gpu, hy__gpu_job *jobs, 
     c->gpu = gpu;
     c->jobs = jobs;
     c->n_jobs = n;
+    c->most = HY_MIN(HY_MAX(hy_cpu_count(), 2u), HY__GPU_COMPILE_THREADS + 1u);
+    c->n_done = 0;
+    atomic_init(&c->next, 0);
     if (gpu->lib.DeviceCreateComputePipelineAsync) {
-        start_dawn(c);
+        begin_dawn(c);
     } else {
         start_threads(c);
+    }
+}
+
+void hy__gpu_compile_poll(hy__gpu_compile *c)
+{
+    if (c->gpu && c->gpu->lib.DeviceCreateComputePipelineAsync) {
+        hy__gpu_lib_poll(&c->gpu->lib, c->gpu->instance, c->gpu->device);
+        begin_dawn(c);
     }
 }
 

@@ -258,6 +258,7 @@ static hy_status send_piece(upload *u, hy__gpu_piece *p, const hy__gpu_matrix *x
 static hy_status tell(upload *u, uint64_t bytes, hy_error *err)
 {
     u->done += bytes;
+    hy__gpu_compile_poll(&u->m->compiling);
     return !u->opts->progress || u->opts->progress(u->opts->progress_user, u->done, u->all)
                ? HY_OK
                : hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
