@@ -78,11 +78,32 @@ static void codes_of_k(const uint8_t *qs, size_t s, uint8_t codes[B])
     }
 }
 
+/* A factor as f16; what does not fit becomes the largest number. */
+static void put_factor(float x, uint8_t *to)
+{
+    const uint16_t half = hy__f32_to_f16(x);
+    hy__store_u16(to, (half & 0x7fff) == 0x7c00 ? (uint16_t)(half - 1) : half);
+}
+
+/* Factors and offsets of the sub-blocks of Q4_K and Q5_K, multiplied out: kernels would spend as
+ * much on six bits as on the products. */
+static void put_factors_of_k(const uint8_t *block, uint8_t *to)
+{
+    const float d = hy__f16_to_f32(hy__load_u16(block));
+    const float dmin = hy__f16_to_f32(hy__load_u16(block + 2));
+    for (size_t s = 0; s < 8; s++) {
+        uint32_t scale, min;
+        hy__q45_scale_min(block + 4, s, &scale, &min);
+        put_factor(d * (float)scale, to + 4 * s);
+        put_factor(dmin * (float)min, to + 4 * s + 2);
+    }
+}
+
 static void pack_Q4_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
 {
     uint8_t codes[B];
     for (size_t b = 0; b < n / 256; b++, row += 144) {
-        memcpy(planes[1] + 16 * b, row, 16);
+        put_factors_of_k(row, planes[1] + 32 * b);
         for (size_t s = 0; s < 8; s++) {
             codes_of_k(row + 16, s, codes);
             put_nibbles(codes, planes[0] + 128 * b + 16 * s);
@@ -94,7 +115,7 @@ static void pack_Q5_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__
 {
     uint8_t codes[B];
     for (size_t b = 0; b < n / 256; b++, row += 176) {
-        memcpy(planes[1] + 16 * b, row, 16);
+        put_factors_of_k(row, planes[1] + 32 * b);
         for (size_t s = 0; s < 8; s++) {
             codes_of_k(row + 48, s, codes);
             put_nibbles(codes, planes[0] + 128 * b + 16 * s);
@@ -108,8 +129,10 @@ static void pack_Q5_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__
 static void pack_Q6_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
 {
     for (size_t b = 0; b < n / 256; b++, row += 210) {
-        memcpy(planes[1] + 16 * b, row + 192, 16);
-        memcpy(planes[3] + 2 * b, row + 208, 2);
+        const float d = hy__f16_to_f32(hy__load_u16(row + 208));
+        for (size_t i = 0; i < 16; i++) {
+            put_factor(d * (float)(int8_t)row[192 + i], planes[1] + 32 * b + 2 * i);
+        }
         for (size_t s = 0; s < 8; s++) {
             const uint8_t *low = row + s / 4 * 64 + s % 2 * B, *high = row + 128 + s / 4 * B;
             uint8_t *nibbles = planes[0] + 128 * b + 16 * s, *pairs = planes[2] + 64 * b + 8 * s;
@@ -140,25 +163,26 @@ static void pack_F16(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__G
 
 /* ---- the list */
 
-/* X(type, codes, halves, offset, vec4 of a raw block, bytes of the planes for 256 elements) */
+/* X(type, codes, halves, offset, vec4 and words of a raw block, bytes of the planes for 256
+ * elements) */
 #define FORMATS(X)                                                                                 \
-    X(Q4_0, true, false, true, 2, 128, 16, 0, 0)                                                      \
-    X(Q4_1, true, false, true, 2, 128, 32, 0, 0)                                                      \
-    X(Q5_0, true, false, true, 2, 128, 16, 32, 0)                                                     \
-    X(Q5_1, true, false, true, 2, 128, 32, 32, 0)                                                     \
-    X(Q8_0, true, false, false, 3, 256, 16, 0, 0)                                                     \
-    X(Q4_K, true, false, true, 2, 128, 16, 0, 0)                                                      \
-    X(Q5_K, true, false, true, 3, 128, 16, 32, 0)                                                     \
-    X(Q6_K, true, true, true, 2, 128, 16, 64, 2)                                                      \
-    X(F32, false, false, false, 1, 1024, 0, 0, 0)                                                     \
-    X(F16, false, false, false, 1, 512, 0, 0, 0)                                                      \
-    X(BF16, false, false, false, 1, 512, 0, 0, 0)
+    X(Q4_0, true, false, true, 2, 5, 128, 16, 0)                                                   \
+    X(Q4_1, true, false, true, 2, 5, 128, 32, 0)                                                   \
+    X(Q5_0, true, false, true, 2, 6, 128, 16, 32)                                                  \
+    X(Q5_1, true, false, true, 2, 6, 128, 32, 32)                                                  \
+    X(Q8_0, true, false, false, 3, 9, 256, 16, 0)                                                  \
+    X(Q4_K, true, false, true, 2, 5, 128, 32, 0)                                                   \
+    X(Q5_K, true, false, true, 2, 6, 128, 32, 32)                                                  \
+    X(Q6_K, true, true, true, 2, 7, 128, 32, 64)                                                   \
+    X(F32, false, false, false, 1, 4, 1024, 0, 0)                                                  \
+    X(F16, false, false, false, 1, 4, 512, 0, 0)                                                   \
+    X(BF16, false, false, false, 1, 4, 512, 0, 0)
 #define pack_BF16 pack_F16
 
 static const hy__gpu_format formats[] = {
-#define FORMAT(name, codes, halves, offset, vecs, p0, p1, p2, p3)                                        \
-    {HY_TYPE_##name, #name,  hy__kernel_format_##name, codes,           halves,                    \
-     offset,         vecs,   {p0, p1, p2, p3},         pack_##name},
+#define FORMAT(name, codes, halves, offset, vecs, words, p0, p1, p2)                               \
+    {HY_TYPE_##name, #name, hy__kernel_format_##name, codes,        halves, offset,                \
+     vecs,           words, {p0, p1, p2},             pack_##name},
     FORMATS(FORMAT)
 #undef FORMAT
 };

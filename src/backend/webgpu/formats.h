@@ -3,7 +3,8 @@
  * A row is cut into blocks of 32 elements (the last one padded with zeros).  A format keeps the
  * parts of its blocks in planes: plane k of a matrix holds part k of all blocks, row after row, so
  * that neighbouring invocations read neighbouring memory.  All planes together have the bytes of
- * the file's rows, except where noted.
+ * the file's rows, but the factors of K types: those are multiplied out and stored as f16, 4 bytes a
+ * block.
  *
  * Numbers, of formats with codes: element i of a block is w = a * u - c, u a signed integer of 8
  * bits, with a and c for each half of the block; activations are quantized to 8 bits in blocks of
@@ -32,7 +33,7 @@ typedef struct hy__gpu_format {
     bool codes;
     bool halves;                     /* a or c differ between the halves of a block */
     bool offset;                     /* c is not zero */
-    uint32_t raw_vecs;               /* vec4<u32> that are read of a block */
+    uint32_t raw_vecs, raw_words;    /* vec4<u32> of a raw block; words of them that are used */
     uint32_t planes[HY__GPU_PLANES]; /* bytes for 256 elements; 0: no such plane */
     /* One row of n elements, a multiple of 32 or of the type's block if that is larger; planes[k]:
      * where the row begins in plane k. */

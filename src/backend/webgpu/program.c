@@ -192,19 +192,13 @@ void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes)
     w->known_user = wr;
 }
 
-void hy__gpu_write_format(hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_format *f, bool *block,
-                          bool *scales)
+void hy__gpu_write_format(hy__wgsl *w, const hy__gpu_format *f, bool *block)
 {
-    (void)wr;
     hy__wgsl_use(w, HY__BUFFER_weights);
     hy__wgsl_use(w, HY__BUFFER_words);
     if (f->codes && !*block) {
         *block = true;
         hy__wgsl_text_append(w, hy__kernel_block);
-    }
-    if (strstr(f->wgsl, "k_scales(") && !*scales) {
-        *scales = true;
-        hy__wgsl_text_append(w, hy__kernel_k_scales);
     }
     hy__wgsl_text_append(w, f->wgsl);
     if (f->codes) {

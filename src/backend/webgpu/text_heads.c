@@ -38,14 +38,14 @@ static hy_status write_table(hy__gpu_writer *wr, const hy__node *node, uint32_t 
     const hy__gpu_matrix *x = &wr->m->matrices[node->in[0]];
     const uint32_t row0 = chunk * x->chunk_rows, rows = HY_MIN(x->m - row0, x->chunk_rows);
     const uint32_t blocks = (x->n + 31) / 32;
-    bool block = false, scales = false;
+    bool block = false;
     hy__gpu_dispatch d = {
         .groups = (blocks + 63) / 64, .cols_each = 1, .cols = HY__PER_T, .attention = UINT32_MAX};
     hy__wgsl w;
     hy__gpu_matrix_window(wr->m, x, chunk, &d);
     wr->window = d.window;
     hy__gpu_begin(wr, &w, 64);
-    hy__gpu_write_format(wr, &w, x->format, &block, &scales);
+    hy__gpu_write_format(&w, x->format, &block);
     hy__wgsl_use(&w, HY__BUFFER_tokens);
     hy__wgsl_use(&w, HY__BUFFER_step);
     hy__wgsl_use(&w, HY__BUFFER_arena);

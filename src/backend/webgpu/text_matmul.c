@@ -207,7 +207,7 @@ static const char dot_by_bytes[] =
 
 void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs)
 {
-    bool blocks = false, scales = false;
+    bool blocks = false;
     for (size_t i = 0; hy__gpu_format_at(i); i++) {
         const hy__gpu_format *f = hy__gpu_format_at(i);
         bool used = false;
@@ -217,7 +217,7 @@ void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_
             }
         }
         if (used) {
-            hy__gpu_write_format(mk->wr, w, f, &blocks, &scales);
+            hy__gpu_write_format(w, f, &blocks);
         }
     }
     if (blocks) {

@@ -13,8 +13,9 @@
 #include "text_matmul.h"
 
 enum {
-    MOST_RAWS = 16,     /* vec4 of weights that an invocation holds, of its only rows */
-    MOST_NEXT = 10,     /* of the next rows, while others are multiplied */
+    MOST_RAWS = 64,     /* words of weights that an invocation holds, of its only rows */
+    MOST_NEXT = 40,     /* of the next rows, while others are multiplied */
+    MOST_JOINED = 80,   /* in a kernel of heads, whose workgroups are few */
     FLOOR_BYTES = 4096, /* of workgroup memory, beside inputs */
     MOST_BYTES = 36864  /* of workgroup memory: more, and fewer workgroups run at once */
 };
@@ -76,6 +77,16 @@ static uint32_t raws_of(const one *o, const hy__mm_job *j, uint32_t lanes)
     return n;
 }
 
+/* Words that are used of them. */
+static uint32_t words_of(const one *o, const hy__mm_job *j, uint32_t lanes)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < j->n_anchors; k++) {
+        n += steps_of(j, k, lanes) * format_of(o, j, k)->raw_words;
+    }
+    return n;
+}
+
 static uint32_t q8_result(const one *o, const hy__mm_job *j);
 
 /* Invocations for a row, a power of two: at least 8, so that they read whole lines of memory.  The
@@ -89,14 +100,14 @@ static uint32_t lanes_of(const one *o, const hy__mm_job *j, uint64_t share)
         units = HY_MAX(units, j->input[k].units);
     }
     for (; lanes < o->lanes && lanes < units; lanes *= 2) {
-        const uint32_t raws = raws_of(o, j, lanes), each = o->lanes / lanes;
+        const uint32_t words = words_of(o, j, lanes), each = o->lanes / lanes;
         const uint64_t sets = (rows + each - 1) / each;
         if (lanes < 8) {
             continue;
         }
         /* Few registers: more workgroups at once. */
-        once = raws <= MOST_RAWS && 16 * sets <= (raws > MOST_NEXT ? 17 : 22) * share ? lanes : once;
-        next = next == 0 && raws <= MOST_NEXT ? lanes : next;
+        once = words <= MOST_RAWS && 16 * sets <= (words > MOST_NEXT ? 17 : 22) * share ? lanes : once;
+        next = next == 0 && words <= MOST_NEXT ? lanes : next;
     }
     return once ? once : next ? next : lanes;
 }
@@ -135,7 +146,8 @@ static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, s
     s->turns = 16 * (uint64_t)s->sets <= 22 * share
                    ? 1
                    : (uint32_t)HY_MIN((s->sets + share / 2) / share, (uint64_t)s->sets);
-    s->ahead = s->tile == 0 && s->raws <= (s->turns == 1 ? MOST_RAWS : MOST_NEXT);
+    s->ahead = s->tile == 0 &&
+               words_of(o, j, s->lanes) <= (uint32_t)(s->turns == 1 ? MOST_RAWS : MOST_NEXT);
     s->groups = (s->sets + s->turns - 1) / s->turns;
     choose_q8(o, j, s);
     return HY_OK;
@@ -789,7 +801,7 @@ static bool read_elsewhere(const hy__gpu_model *m, uint32_t heads, hy__id value)
 
 static bool fits(hy__mm_joined *j, uint32_t channels, uint32_t n)
 {
-    uint32_t raws = 0;
+    uint32_t words = 0;
     hy__gpu_dispatch d = {0};
     for (uint32_t k = 0; k < j->mk.n_jobs; k++) {
         hy__mm_job *job = &j->mk.jobs[k];
@@ -798,7 +810,7 @@ static bool fits(hy__mm_joined *j, uint32_t channels, uint32_t n)
         s->raws = raws_of(&j->o, job, s->lanes);
         s->sets = s->groups = channels / n;
         s->turns = s->run = 1;
-        raws += s->raws;
+        words += words_of(&j->o, job, s->lanes);
         for (uint32_t i = 0; i < job->n_inputs; i++) {
             job->input[i].at += j->vecs;
         }
@@ -813,7 +825,7 @@ static bool fits(hy__mm_joined *j, uint32_t channels, uint32_t n)
             }
         }
     }
-    return raws <= MOST_RAWS && j->vecs <= j->o.shared / 2;
+    return words <= MOST_JOINED && j->vecs <= j->o.shared / 2;
 }
 
 hy_status hy__mm_join(hy__gpu_writer *wr, hy__wgsl *w, uint32_t heads, uint32_t channels,

@@ -5,11 +5,9 @@ fn high_pairs(bits: u32) -> vec4<u32> {
 
 fn raw_Q6_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>(weights[at.x + i],
-        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i / 2u], words[at.w + i / 16u]));
+        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i], 0u));
 }
 fn unpack_Q6_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let scales = raw[1].z >> (i % 2u * 16u);
-    let s = vec2<i32>(bitcast<i32>(scales << 24u) >> 24u, bitcast<i32>(scales << 16u) >> 24u);
-    let a = half_of(raw[1].w, i / 8u) * vec2<f32>(s);
+    let a = unpack2x16float(raw[1].z);
     return Block(low_nibbles(raw[0]) | high_pairs(raw[1].x), high_nibbles(raw[0]) | high_pairs(raw[1].y), a, 32.0 * a);
 }

@@ -4,9 +4,6 @@
 const char hy__kernel_block[] = {
 #include "block.wgsl.inc"
 };
-const char hy__kernel_k_scales[] = {
-#include "k_scales.wgsl.inc"
-};
 const char hy__kernel_format_Q4_0[] = {
 #include "format_Q4_0.wgsl.inc"
 };

@@ -3,7 +3,6 @@
 #define HY_BACKEND_WEBGPU_KERNELS_KERNELS_H
 
 extern const char hy__kernel_block[];
-extern const char hy__kernel_k_scales[];
 extern const char hy__kernel_format_Q4_0[];
 extern const char hy__kernel_format_Q4_1[];
 extern const char hy__kernel_format_Q5_0[];
