@@ -3,7 +3,8 @@
 
 Starts the program anew for each round, prompt and all, and takes the time until the first byte of the answer; the memory
 at that moment (of its own, and pages of the model file), and the largest at the end.  --cold drops the file from the
-page cache before each round, as far as the system follows (nobody else may have it mapped).
+page cache before each round, as far as the system follows (nobody else may have it mapped).  --cold-kernels keeps no
+compiled kernels, neither Halyard's nor (NVIDIA, Mesa) the driver's.
 """
 import argparse
 import os
@@ -13,6 +14,8 @@ import time
 from measure import HALYARD, File, fail, median, need_program, table
 
 PROMPT = "The sea was calm that morning, and the old man sat down in front of his boat."
+
+NO_DRIVER_CACHE = {"__GL_SHADER_DISK_CACHE": "0", "MESA_SHADER_CACHE_DISABLE": "true"}
 
 
 def arguments():
@@ -26,6 +29,8 @@ def arguments():
     a.add_argument("-r", "--rounds", type=int, default=5, metavar="N")
     a.add_argument("-p", "--prompt", default=PROMPT, metavar="TEXT")
     a.add_argument("--cold", action="store_true", help="the file is not in the page cache")
+    a.add_argument("--backend", metavar="NAME", help="Halyard's, in place of its own choice")
+    a.add_argument("--cold-kernels", action="store_true", help="compile the kernels of a GPU anew")
     return a.parse_args()
 
 
@@ -78,6 +83,11 @@ def main():
     rest = ["-m", o.model, "-p", o.prompt, "-n", str(o.n_predict), "-t", str(o.threads), "-c", str(o.ctx_size),
             "--temp", "0"]
     programs = {"halyard": [need_program(o.halyard), "run", *rest, "--no-display-prompt", "--ignore-eos"]}
+    if o.backend:
+        programs["halyard"] += ["--backend", o.backend]
+    if o.cold_kernels:
+        programs["halyard"] += ["--kernel-cache", "none"]
+    environment = dict(os.environ, **NO_DRIVER_CACHE) if o.cold_kernels else None
     if o.llama_completion:
         programs["llama.cpp"] = [need_program(o.llama_completion), *rest, "-no-cnv", "--no-display-prompt", "--ignore-eos"]
     file = File(o.model)
@@ -86,7 +96,7 @@ def main():
         for name, command in programs.items():
             if o.cold:
                 drop_from_cache(o.model)
-            results[name].append(once(command))
+            results[name].append(once(command, environment))
     rows = []
     for name, rounds in results.items():
         seconds, own, pages, peak = zip(*rounds)
