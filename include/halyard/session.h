@@ -31,7 +31,7 @@ typedef struct hy_session_opts {
 } hy_session_opts;
 
 /* Errors: HY_E_NOMEM, HY_E_THREAD, HY_E_ARG, HY_E_LIMIT, HY_E_UNSUPPORTED (a cache type that the
- * backend does not have). */
+ * backend does not have), HY_E_DEVICE_LOST (and the GPU cannot be opened again). */
 HY_API HY_CHECK hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts,
                                             hy_session **out, hy_error *err);
 HY_API void hy_session_destroy(hy_session *s);
@@ -53,7 +53,9 @@ typedef struct hy_step {
 
 /* Evaluates at most n_batch pending tokens.  Without pending tokens: HY_OK, done 0, and the logits
  * stay. Errors: HY_E_CANCELLED (hy_session_cancel was called; the tokens are still pending),
- * HY_E_NUMERIC, HY_E_NOMEM. */
+ * HY_E_NUMERIC, HY_E_NOMEM.  A GPU that is lost on the way is opened again and the session rebuilt:
+ * the same tokens come, later, and hy_env.log gets a warning; HY_E_DEVICE_LOST is for one that stays
+ * away, or is lost more than three times within a minute, and a later step tries again. */
 HY_API HY_CHECK hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err);
 
 /* With all_logits: steps from now on leave rows only of positions `first` and later, and save the
@@ -86,7 +88,7 @@ HY_API void hy_session_reset(hy_session *s);
 
 /* ---- state as a value: position, tokens, recurrent state or KV cache, mirostat's mu, last logits.
  * A state is immutable, may be shared by threads, and outlives its session; its model must outlive
- * it. */
+ * it.  A session on a GPU keeps the memory of the state that it was restored from last. */
 typedef struct hy_state hy_state;
 
 /* Of the evaluated tokens; pending ones are not part of it. */

@@ -19,6 +19,7 @@ typedef struct hy__backend_model_opts {
     const char *cpu_level; /* as in hy_model_opts; read by the CPU backend alone */
     const char *webgpu_lib, *webgpu_dir, *gpu_mask; /* as in hy_model_opts; WebGPU backend */
     const char *kernel_cache;
+    bool hardware; /* nobody named the backend: no GPU that is made of software */
     bool no_sparse;       /* zeros of activations are multiplied like all else; CPU backend */
     bool mapped;          /* the weights lie in file mappings: hy__advise_drop is allowed */
     hy_progress progress; /* or NULL: told the bytes of weights that are ready */
@@ -65,11 +66,17 @@ typedef struct hy__backend {
     hy_type cache_types[HY__MOST_CACHE_TYPES];
     uint32_t n_cache_types;
     bool profiles; /* whether steps run phase by phase and call `profile` */
+    bool traces;   /* whether steps can call `trace` */
     /* Whether it runs the operation, on a matrix of this type where it reads one. */
     bool (*supports)(hy__opcode op, hy_type type);
     /* Whether it runs a phase as one; the operations of the others come as phases of their own.
      * NULL: every phase. */
     hy__takes_fn takes;
+
+    /* Whether what it needs may be there, where nobody named it: quick, and without a trace if not;
+     * HY_E_UNSUPPORTED says what is missing.  model_create still may find that it is not, and says
+     * HY_E_NOT_FOUND if there is nothing to say.  NULL: it runs on every machine. */
+    hy_status (*look)(const hy__backend_model_opts *opts, hy_error *err);
 
     /* Prepares the weights. graph, fusion, trees and plan outlive the result, opts need not. */
     hy_status (*model_create)(const hy__graph *g, const hy__fusion *f, const hy__exprs *x,
@@ -106,6 +113,10 @@ typedef struct hy__backend {
     hy_status (*state_read)(void *session, uint64_t n_pos, float *data, hy_error *err);
     hy_status (*state_write)(void *session, uint64_t n_pos, const float *data, hy_error *err);
 
+    /* After HY_E_DEVICE_LOST, which every entry of the session then returns: makes it usable again;
+     * its state is anything, its options are as before.  NULL: nothing can be lost. */
+    hy_status (*revive)(void *session, hy_error *err);
+
     const hy__backend_gpu *gpu; /* NULL: it is none for GPUs */
 } hy__backend;
 
@@ -115,8 +126,11 @@ typedef struct hy__backend {
 #undef HY_BACKEND
 #undef HY_BACKEND_ABSENT
 
-/* By name; NULL or "auto": the first that can run.  HY_E_UNSUPPORTED says why not, HY_E_NOT_FOUND
- * lists the names. */
+/* By name.  HY_E_UNSUPPORTED says why not, HY_E_NOT_FOUND lists the names. */
 hy_status hy__backend_find(const char *name, const hy__backend **out, hy_error *err);
+/* The one that is taken where none is named: the first for which `look` is fine, from that on that
+ * follows `after` (NULL: all).  HY_E_NOT_FOUND, too: an option is wrong. */
+hy_status hy__backend_choose(const hy__backend *after, const hy__backend_model_opts *opts,
+                             const hy__backend **out, hy_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* os.h: what the library asks of the operating system beside hy_env, one implementation per system:
- * the blocking primitive of the thread pool, how many cores there are, and what they can do,
+ * the blocking primitive of the thread pool, locks, how many cores there are, and what they can do,
  * folders, and libraries that are opened while running. */
 #ifndef HY_BASE_OS_H
 #define HY_BASE_OS_H
@@ -15,6 +15,13 @@ void hy__gate_destroy(const hy_env *env, hy__gate *g);       /* NULL is fine */
 unsigned hy__gate_ticket(hy__gate *g);
 void hy__gate_wait(hy__gate *g, unsigned ticket);
 void hy__gate_post(hy__gate *g); /* wakes everyone */
+
+/* A lock, for one thread at a time; not to be taken again by the thread that has it. */
+typedef struct hy__lock hy__lock;
+hy__lock *hy__lock_create(const hy_env *env, hy_error *err); /* NULL: HY_E_NOMEM */
+void hy__lock_destroy(const hy_env *env, hy__lock *l);       /* NULL is fine */
+void hy__lock_take(hy__lock *l);
+void hy__lock_leave(hy__lock *l);
 
 /* Cores to which the processors marked in allowed[n] belong (processors that share a core count
  * once), but not more than the control group of this process grants; at least 1.  `root` stands in

@@ -444,6 +444,39 @@ void hy__gate_post(hy__gate *g)
     pthread_mutex_unlock(&g->mutex);
 }
 
+struct hy__lock {
+    pthread_mutex_t mutex;
+};
+
+hy__lock *hy__lock_create(const hy_env *env, hy_error *err)
+{
+    hy__lock *l = hy__calloc(env, 1, sizeof *l, err);
+    if (l && pthread_mutex_init(&l->mutex, NULL) != 0) {
+        hy__fail(err, HY_E_NOMEM, "out of memory: a mutex");
+        hy__free(env, l);
+        return NULL;
+    }
+    return l;
+}
+
+void hy__lock_destroy(const hy_env *env, hy__lock *l)
+{
+    if (l) {
+        pthread_mutex_destroy(&l->mutex);
+        hy__free(env, l);
+    }
+}
+
+void hy__lock_take(hy__lock *l)
+{
+    pthread_mutex_lock(&l->mutex);
+}
+
+void hy__lock_leave(hy__lock *l)
+{
+    pthread_mutex_unlock(&l->mutex);
+}
+
 /* ---- machine */
 
 #if defined(__aarch64__) && defined(__linux__)

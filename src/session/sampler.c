@@ -18,6 +18,7 @@ typedef hy__candidate candidate;
 
 struct hy_sampler {
     hy_env env;
+    atomic_uint holders;
     uint64_t id;
     hy_sampler_opts opts; /* defaults filled in; logit_bias is not used */
     double log_min_p;     /* natural logarithm */
@@ -259,6 +260,7 @@ hy_status hy_sampler_create(const hy_sampler_opts *opts, const hy_tokenizer *t, 
     }
     static atomic_uint_least64_t last_id;
     s->env = resolved;
+    atomic_init(&s->holders, 1);
     s->id = (uint64_t)atomic_fetch_add(&last_id, 1) + 1;
     s->opts = o;
     s->log_min_p = o.min_p > 0 ? hy__log(o.min_p) : 0.0;
@@ -275,9 +277,21 @@ hy_status hy_sampler_create(const hy_sampler_opts *opts, const hy_tokenizer *t, 
     return HY_OK;
 }
 
+const hy_sampler *hy__sampler_hold(const hy_sampler *s)
+{
+    /* What is const to the caller is still ours to count. */
+    atomic_fetch_add(&((hy_sampler *)(uintptr_t)s)->holders, 1);
+    return s;
+}
+
+void hy__sampler_drop(const hy_sampler *s)
+{
+    hy_sampler_destroy((hy_sampler *)(uintptr_t)s);
+}
+
 void hy_sampler_destroy(hy_sampler *s)
 {
-    if (s) {
+    if (s && atomic_fetch_sub(&s->holders, 1) == 1) {
         const hy_env env = s->env;
         hy__free(&env, s->bias);
         hy__free(&env, s->allowed);

@@ -27,6 +27,10 @@ typedef struct hy__sampler_view {
 
 hy__sampler_view hy__sampler_look(const hy_sampler *s);
 
+/* Keeps a sampler until hy__sampler_drop, also when its owner destroys it. */
+const hy_sampler *hy__sampler_hold(const hy_sampler *s);
+void hy__sampler_drop(const hy_sampler *s); /* NULL is fine */
+
 /* How many candidates top_k leaves of a vocabulary, when the chain begins with it. */
 uint32_t hy__sampler_top_k(const hy_sampler_opts *opts, uint32_t n_vocab);
 

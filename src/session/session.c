@@ -174,6 +174,7 @@ hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_s
         hy_session_destroy(s);
         return status;
     }
+    hy__kept_begin(s, NULL);
     *out = s;
     return HY_OK;
 }
@@ -185,6 +186,8 @@ void hy_session_destroy(hy_session *s)
     }
     const hy_env *env = &s->model->env;
     s->model->backend->session_destroy(s->backend);
+    hy__ahead_finish(s);
+    hy__kept_finish(s);
     hy__free(env, s->tokens);
     hy__free(env, s->logits);
     hy__free(env, s);
@@ -287,40 +290,49 @@ hy_status hy_session_step(hy_session *s, hy_step *step, hy_error *err)
     if (atomic_exchange(&s->cancel, false)) {
         return hy__fail(err, HY_E_CANCELLED, "cancelled before the step");
     }
+    HY_TRY(hy__kept_ready(s, err));
     HY_TRY(hy__ahead_step(s, &done, err));
     if (done) {
         s->n_logits = 1;
         *step = (hy_step){.done = 1, .n_logits = 1};
         return HY_OK;
     }
-    return hy__session_step(s, s->n_pending, step, err);
+    const hy__backend *b = s->model->backend;
+    const size_t most = b->step_tokens ? b->step_tokens(s->backend) : s->opts.n_batch;
+    const uint32_t n = (uint32_t)HY_MIN(s->n_pending, most), rows = rows_of_step(s, n);
+    *step = (hy_step){.pending = s->n_pending};
+    HY_TRY(hy__session_evaluate(
+        s, n, n == s->n_pending ? HY_MAX(rows, !s->opts.all_logits) : rows, false, err));
+    *step = (hy_step){.done = n, .n_logits = s->n_logits, .pending = s->n_pending};
+    return HY_OK;
 }
 
-hy_status hy__session_step(hy_session *s, size_t wanted, hy_step *step, hy_error *err)
+hy_status hy__session_evaluate(hy_session *s, uint32_t n, uint32_t n_out, bool again, hy_error *err)
 {
+    static const atomic_bool never = false;
     const hy_model *m = s->model;
-    const size_t most =
-        m->backend->step_tokens ? m->backend->step_tokens(s->backend) : s->opts.n_batch;
-    const uint32_t n = (uint32_t)HY_MIN(wanted, most);
-    *step = (hy_step){.pending = s->n_pending, .n_logits = s->n_logits};
     const hy__step_args args = {
         .tokens = s->tokens + s->n_done,
         .n = n,
-        .n_out = n == wanted ? HY_MAX(rows_of_step(s, n), !s->opts.all_logits) : rows_of_step(s, n),
+        .n_out = n_out,
         .pos = s->n_done,
         .logits = s->logits,
-        .cancel = &s->cancel,
-        .trace = s->trace,
+        .cancel = again ? &never : &s->cancel,
+        .trace = again ? NULL : s->trace,
         .trace_user = s->trace_user,
-        .profile = s->profile,
+        .profile = again ? NULL : s->profile,
         .profile_user = s->profile_user,
     };
+    HY_TRY(hy__kept_reserve(s, err));
     s->n_logits = 0; /* the buffer is being overwritten */
-    step->n_logits = 0;
-    hy_status status = m->backend->step(s->backend, &args, err);
+    hy_status status;
+    do {
+        status = hy__kept_refresh(s, err);
+        status = status == HY_OK ? m->backend->step(s->backend, &args, err) : status;
+    } while (status != HY_OK && hy__kept_revive(s, &status, err));
     if (status == HY_OK) {
-        status = check_finite(s->logits, (size_t)args.n_out * m->info.n_vocab, m->info.n_vocab,
-                              s->n_done + n - args.n_out, err);
+        status = check_finite(s->logits, (size_t)n_out * m->info.n_vocab, m->info.n_vocab,
+                              s->n_done + n - n_out, err);
     }
     if (status == HY_E_CANCELLED) {
         atomic_store(&s->cancel, false);
@@ -331,8 +343,8 @@ hy_status hy__session_step(hy_session *s, size_t wanted, hy_step *step, hy_error
     m->backend->commit(s->backend);
     s->n_done += n;
     s->n_pending -= n;
-    s->n_logits = args.n_out;
-    *step = (hy_step){.done = n, .n_logits = args.n_out, .pending = s->n_pending};
+    s->n_logits = n_out;
+    hy__kept_step(s, n);
     return HY_OK;
 }
 
@@ -358,15 +370,15 @@ const float *hy_session_logits(const hy_session *s, uint32_t row)
 hy_status hy_session_sample(hy_session *s, const hy_sampler *sampler, hy_token *out, hy_error *err)
 {
     *out = HY_TOKEN_NONE;
+    if (s->n_logits > 0 && hy__ahead_sample(s, sampler, out)) {
+        return HY_OK;
+    }
+    HY_TRY(settle(s, true, err));
     if (s->n_logits == 0) {
         return hy__fail(
             err, HY_E_ARG,
             "there are no logits to sample from: tokens must be appended and stepped first");
     }
-    if (hy__ahead_sample(s, sampler, out)) {
-        return HY_OK;
-    }
-    HY_TRY(settle(s, true, err));
     HY_TRY(hy_sampler_pick(sampler, hy_session_logits(s, s->n_logits - 1), s->model->info.n_vocab,
                            s->tokens, s->n_done, s->n_done, &s->mu, out, err));
     hy__ahead_sampled(s, sampler, *out);
@@ -375,17 +387,22 @@ hy_status hy_session_sample(hy_session *s, const hy_sampler *sampler, hy_token *
 
 void hy_session_reset(hy_session *s)
 {
-    s->ahead = (hy__ahead){0};
-    /* Zeroing a state that exists cannot fail. */
-    (void)s->model->backend->state_write(s->backend, 0, NULL, NULL);
+    hy__ahead_finish(s);
+    /* Zeroing a state that exists cannot fail; one that was lost is made again by the next step. */
+    const bool lost = s->model->backend->state_write(s->backend, 0, NULL, NULL) != HY_OK;
     s->n_done = s->n_pending = 0;
     s->n_logits = 0;
     s->mu = 0;
+    hy__kept_begin(s, NULL);
+    s->kept.stale = lost;
 }
 
 hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user, hy_error *err)
 {
-    (void)err; /* every backend that makes sessions can show everything */
+    if (trace && !s->model->backend->traces) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "backend %s shows no intermediate values",
+                        s->model->backend->name);
+    }
     s->trace = trace;
     s->trace_user = user;
     return HY_OK;
@@ -413,13 +430,25 @@ uint64_t hy_session_spared_bytes(const hy_session *s, uint32_t phase)
 
 /* ---- state */
 
+static hy_status read_state(hy_session *s, hy_state *state, hy_error *err)
+{
+    hy_status status = hy__kept_ready(s, err);
+    while (status == HY_OK) {
+        status = s->model->backend->state_read(s->backend, s->n_done, state->data, err);
+        if (status == HY_OK || !hy__kept_revive(s, &status, err)) {
+            break;
+        }
+    }
+    return status;
+}
+
 hy_status hy_session_snapshot(const hy_session *s, hy_state **out, hy_error *err)
 {
     hy_state *state;
     *out = NULL;
     HY_TRY(settle(s, true, err));
     HY_TRY(hy__state_create(s->model, s->n_done, s->n_logits > 0, &state, err));
-    const hy_status status = s->model->backend->state_read(s->backend, s->n_done, state->data, err);
+    const hy_status status = read_state((hy_session *)(uintptr_t)s, state, err);
     if (status != HY_OK) {
         hy_state_destroy(state);
         return status;
@@ -455,8 +484,12 @@ hy_status hy_session_restore(hy_session *s, const hy_state *state, hy_error *err
                         (unsigned long long)state->n_tokens, s->opts.n_ctx);
     }
     HY_TRY(reserve(s, (size_t)state->n_tokens, err));
-    s->ahead = (hy__ahead){0};
-    HY_TRY(s->model->backend->state_write(s->backend, state->n_tokens, state->data, err));
+    hy_status status;
+    do {
+        status = s->model->backend->state_write(s->backend, state->n_tokens, state->data, err);
+    } while (status != HY_OK && hy__kept_revive(s, &status, err));
+    HY_TRY(status);
+    hy__ahead_finish(s);
     if (state->n_tokens > 0) {
         memcpy(s->tokens, state->tokens, (size_t)state->n_tokens * sizeof *s->tokens);
     }
@@ -467,6 +500,7 @@ hy_status hy_session_restore(hy_session *s, const hy_state *state, hy_error *err
     if (s->n_logits) {
         memcpy(s->logits, state->logits, (size_t)state->n_logits * sizeof *s->logits);
     }
+    hy__kept_begin(s, state);
     return HY_OK;
 }
 

@@ -8,9 +8,21 @@
 
 /* ---- values */
 
+const hy_state *hy__state_hold(const hy_state *state)
+{
+    /* What is const to the caller is still ours to count. */
+    atomic_fetch_add(&((hy_state *)(uintptr_t)state)->holders, 1);
+    return state;
+}
+
+void hy__state_drop(const hy_state *state)
+{
+    hy_state_destroy((hy_state *)(uintptr_t)state);
+}
+
 void hy_state_destroy(hy_state *state)
 {
-    if (!state) {
+    if (!state || atomic_fetch_sub(&state->holders, 1) != 1) {
         return;
     }
     const hy_env env = state->env;
@@ -46,6 +58,7 @@ hy_status hy__state_create(const hy_model *m, uint64_t n_tokens, bool logits, hy
         return HY_E_NOMEM;
     }
     s->env = m->env;
+    atomic_init(&s->holders, 1);
     s->fingerprint = m->info.fingerprint;
     s->recurrent = m->plan.recurrent;
     s->per_position = m->plan.per_position;

@@ -54,16 +54,21 @@ void webgpu_or_skip(void)
     }
 }
 
+hy_model_opts webgpu_model_opts(void)
+{
+    return (hy_model_opts){.size = sizeof(hy_model_opts),
+                           .backend = "webgpu",
+                           .webgpu_lib = wanted(),
+                           .webgpu_dir = webgpu_folder()};
+}
+
 hy_model *webgpu_model(const char *path, const char *mask, const char *no_fuse)
 {
     hy_model *m = NULL;
     hy_error err;
-    const hy_model_opts opts = {.size = sizeof opts,
-                                .backend = "webgpu",
-                                .webgpu_lib = wanted(),
-                                .webgpu_dir = webgpu_folder(),
-                                .gpu_mask = mask,
-                                .no_fuse = no_fuse};
+    hy_model_opts opts = webgpu_model_opts();
+    opts.gpu_mask = mask;
+    opts.no_fuse = no_fuse;
     assert_ok(hy_model_load(path, &opts, NULL, &m, &err), &err);
     assert_string_equal(hy_model_backend(m), "webgpu");
     return m;

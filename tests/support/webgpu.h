@@ -20,5 +20,7 @@ int webgpu_look(void **state);
 void webgpu_or_skip(void);
 /* A model on the backend. */
 hy_model *webgpu_model(const char *path, const char *mask, const char *no_fuse);
+/* Options with which models come to the backend. */
+hy_model_opts webgpu_model_opts(void);
 
 #endif

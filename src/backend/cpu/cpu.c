@@ -66,6 +66,7 @@ const hy__backend hy__backend_cpu = {
     .cache_types = {HY_TYPE_F16, HY_TYPE_F32, HY_TYPE_Q8_0},
     .n_cache_types = 3,
     .profiles = true,
+    .traces = true,
     .supports = supports,
     .model_create = model_create,
     .model_destroy = model_destroy,

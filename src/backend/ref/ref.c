@@ -327,6 +327,7 @@ const hy__backend hy__backend_ref = {
     .name = "ref",
     .cache_types = {HY_TYPE_F32},
     .n_cache_types = 1,
+    .traces = true,
     .supports = supports,
     .model_create = model_create,
     .model_destroy = model_destroy,

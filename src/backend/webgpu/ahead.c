@@ -44,7 +44,7 @@ hy_status hy__gpu_ahead_begin(void *session, const hy_sampler *sampler, uint64_t
 {
     hy__gpu_session *s = session;
     hy__gpu_model *m = s->model;
-    HY_TRY(hy__gpu_check(&m->gpu, err));
+    HY_TRY(hy__gpu_session_check(s, err));
     if (s->ahead.sampler_id != sampler_id || !s->ahead.has_sampler) {
         hy__gpu_sample_destroy(&m->gpu, &s->ahead.sample);
         s->ahead.has_sampler = false;
@@ -74,7 +74,7 @@ hy_status hy__gpu_ahead_submit(void *session, uint32_t n, hy_error *err)
     hy__gpu *gpu = &s->model->gpu;
     const hy__gpu_lib *lib = &gpu->lib;
     const uint32_t slot = s->ahead.submitted % 2;
-    HY_TRY(hy__gpu_check(gpu, err));
+    HY_TRY(hy__gpu_session_check(s, err));
     WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
     if (s->model->p->recurrent > 0) {
         lib->CommandEncoderCopyBufferToBuffer(encoder, s->state[s->current], 0,
@@ -110,6 +110,7 @@ hy_status hy__gpu_ahead_collect(void *session, hy_token *out, hy_error *err)
     hy__gpu_session *s = session;
     const uint32_t slot = s->ahead.collected % 2, n = s->ahead.steps[slot];
     uint32_t words[READ_BYTES / 4];
+    HY_TRY(hy__gpu_session_check(s, err));
     HY_TRY(hy__gpu_map(&s->model->gpu, s->ahead.read[slot], words, 16 + 4 * (size_t)n, err));
     s->ahead.collected++;
     if (words[3] == HY__GPU_FAILED_NUMBER) {
@@ -127,7 +128,7 @@ hy_status hy__gpu_ahead_rewind(void *session, hy_error *err)
 {
     hy__gpu_session *s = session;
     hy__gpu *gpu = &s->model->gpu;
-    HY_TRY(hy__gpu_check(gpu, err));
+    HY_TRY(hy__gpu_session_check(s, err));
     if (s->model->p->recurrent == 0) {
         return HY_OK;
     }

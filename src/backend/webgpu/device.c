@@ -2,6 +2,7 @@
  * in both libraries. */
 #include "device.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "halyard/compiler.h"
@@ -18,6 +19,8 @@ enum {
     FLOOR_ALIGN = 256,
     MOST_BUFFER = 1 << 30 /* larger buffers are trouble on some drivers */
 };
+
+hy__gpu_faults hy__gpu_faults_at_opening;
 
 /* ---- masks */
 
@@ -114,15 +117,20 @@ static bool tells_loss(hy__gpu *gpu, const char *message)
     return false;
 }
 
+/* Callbacks of a device may come as late as with the release of its last buffer. */
+static bool is_of(const hy__gpu *gpu, const void *serial)
+{
+    return gpu->serial == (uintptr_t)serial;
+}
+
 static void on_error(WGPUDevice const *device, WGPUErrorType type, WGPUStringView message, void *u1,
                      void *u2)
 {
     hy__gpu *const gpu = u1;
     char text[sizeof gpu->message];
     (void)device;
-    (void)u2;
     hy__gpu_keep_text(text, sizeof text, message);
-    if (tells_loss(gpu, text)) {
+    if (!is_of(gpu, u2) || tells_loss(gpu, text)) {
         return;
     }
     lock_messages();
@@ -138,17 +146,18 @@ static void on_lost(WGPUDevice const *device, WGPUDeviceLostReason reason, WGPUS
 {
     hy__gpu *const gpu = u1;
     (void)device;
-    (void)u2;
-    if (reason != WGPUDeviceLostReason_FailedCreation) {
+    if (is_of(gpu, u2) && reason != WGPUDeviceLostReason_FailedCreation) {
         take_loss(gpu, message);
     }
 }
 
+/* Leaves room behind the sentence: those who know more add to it. */
 static hy_status fail_as(WGPUErrorType type, const char *what, const char *message, hy_error *err)
 {
     const hy_status status = type == WGPUErrorType_OutOfMemory ? HY_E_NOMEM : HY_E_INTERNAL;
-    return hy__fail(err, status, "%s%s: %s", what,
-                    status == HY_E_NOMEM ? ": the GPU is out of memory" : "", message);
+    return hy__fail(err, status, "%s%s: %.*s", what,
+                    status == HY_E_NOMEM ? ": the GPU is out of memory" : "",
+                    status == HY_E_NOMEM ? 120 : 300, message);
 }
 
 void hy__gpu_lose(hy__gpu *gpu, const char *why)
@@ -156,6 +165,12 @@ void hy__gpu_lose(hy__gpu *gpu, const char *why)
     /* First, so that the sentence is not that of the library. */
     take_loss(gpu, hy__gpu_text(why));
     gpu->lib.DeviceDestroy(gpu->device);
+}
+
+/* Whether what a test asked for happens now. */
+static bool is_due(uint64_t *countdown)
+{
+    return *countdown > 0 && --*countdown == 0;
 }
 
 hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err)
@@ -268,8 +283,23 @@ static hy_status make_instance(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *
                : hy__fail(err, HY_E_UNSUPPORTED, "%s makes no WebGPU instance", gpu->caps.library);
 }
 
-static hy_status find_adapter(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *err)
+static void take_info(hy__gpu *gpu)
 {
+    WGPUAdapterInfo info = {0};
+    if (gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
+        hy__gpu_keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
+        gpu->caps.backend = info.backendType;
+        gpu->caps.type = info.adapterType;
+        gpu->caps.subgroup_min = info.subgroupMinSize;
+        gpu->caps.subgroup_max = info.subgroupMaxSize;
+        gpu->lib.AdapterInfoFreeMembers(info);
+    }
+}
+
+static hy_status find_adapter(hy__gpu *gpu, const hy__gpu_opts *opts, hy__dawn_toggles *chain,
+                              hy_error *err)
+{
+    const hy_status none = opts->hardware ? HY_E_NOT_FOUND : HY_E_UNSUPPORTED;
     request r = {0};
     const WGPURequestAdapterOptions options = {
         .nextInChain = gpu->lib.flavour == HY__GPU_DAWN ? &chain->chain : NULL,
@@ -280,10 +310,15 @@ static hy_status find_adapter(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *e
     const WGPUFuture future = gpu->lib.InstanceRequestAdapter(gpu->instance, &options, info);
     hy__gpu_lib_wait(&gpu->lib, gpu->instance, NULL, future, &r.done);
     if (!r.done || r.status != WGPURequestAdapterStatus_Success || !r.adapter) {
-        return hy__fail(err, HY_E_UNSUPPORTED, "%s finds no GPU: %s", gpu->caps.library,
+        return hy__fail(err, none, "%s finds no GPU: %s", gpu->caps.library,
                         r.message[0] ? r.message : "no adapter");
     }
     gpu->adapter = r.adapter;
+    take_info(gpu);
+    if (opts->hardware && gpu->caps.type == WGPUAdapterType_CPU && !gpu->faults.as_hardware) {
+        return hy__fail(err, none, "%s finds no GPU but one made of software: %s",
+                        gpu->caps.library, gpu->caps.adapter);
+    }
     return HY_OK;
 }
 
@@ -323,19 +358,6 @@ static bool has(const WGPUSupportedFeatures *f, WGPUFeatureName name)
         }
     }
     return false;
-}
-
-static void take_info(hy__gpu *gpu)
-{
-    WGPUAdapterInfo info = {0};
-    if (gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
-        hy__gpu_keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
-        gpu->caps.backend = info.backendType;
-        gpu->caps.type = info.adapterType;
-        gpu->caps.subgroup_min = info.subgroupMinSize;
-        gpu->caps.subgroup_max = info.subgroupMaxSize;
-        gpu->lib.AdapterInfoFreeMembers(info);
-    }
 }
 
 /* The features to ask for: those that kernels can use and no mask leaves out. */
@@ -401,12 +423,12 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
 {
     WGPUFeatureName wanted[3];
     WGPULimits limits;
-    take_info(gpu);
     const size_t n = take_features(gpu, mask, wanted);
     HY_TRY(take_limits(gpu, mask, &limits, err));
     request r = {0};
     hy__dawn_cache cache = dawn_cache(gpu);
     chain->chain.next = gpu->cache.folder ? &cache.chain : NULL;
+    void *const serial = (void *)(uintptr_t)gpu->serial;
     const WGPUDeviceDescriptor desc = {
         .nextInChain = gpu->lib.flavour == HY__GPU_DAWN ? &chain->chain : NULL,
         .requiredFeatureCount = n,
@@ -414,8 +436,10 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
         .requiredLimits = &limits,
         .deviceLostCallbackInfo = {.mode = WGPUCallbackMode_AllowSpontaneous,
                                    .callback = on_lost,
-                                   .userdata1 = gpu},
-        .uncapturedErrorCallbackInfo = {.callback = on_error, .userdata1 = gpu}};
+                                   .userdata1 = gpu,
+                                   .userdata2 = serial},
+        .uncapturedErrorCallbackInfo = {
+            .callback = on_error, .userdata1 = gpu, .userdata2 = serial}};
     const WGPURequestDeviceCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_device, .userdata1 = &r};
     const WGPUFuture future = gpu->lib.AdapterRequestDevice(gpu->adapter, &desc, info);
@@ -434,8 +458,11 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
 
 hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env, hy_error *err)
 {
+    static atomic_uintptr_t last_serial;
     hy__dawn_toggles chain = toggles();
-    *gpu = (hy__gpu){.env = *env};
+    *gpu = (hy__gpu){.env = *env, .serial = atomic_fetch_add(&last_serial, 1) + 1,
+                     .faults = hy__gpu_faults_at_opening};
+    hy__gpu_faults_at_opening = (hy__gpu_faults){0};
     hy__gpu_cache_open(&gpu->cache, env, opts->cache);
     hy_status status = hy__gpu_lib_open(&gpu->lib, opts->lib, opts->folder, err);
     if (status == HY_OK) {
@@ -443,7 +470,7 @@ hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env
         status = make_instance(gpu, &chain, err);
     }
     if (status == HY_OK) {
-        status = find_adapter(gpu, &chain, err);
+        status = find_adapter(gpu, opts, &chain, err);
     }
     if (status == HY_OK) {
         status = make_device(gpu, opts->mask, &chain, err);
@@ -503,6 +530,10 @@ hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, co
     if (status == HY_OK && !buffer) {
         status = hy__fail(err, HY_E_NOMEM, "%s: the GPU is out of memory", what);
     }
+    if (status == HY_OK && is_due(&gpu->faults.no_memory)) {
+        status = fail_as(WGPUErrorType_OutOfMemory, what, "a test took it", err);
+    }
+    gpu->full = status == HY_E_NOMEM;
     if (status != HY_OK) {
         hy__gpu_buffer_free(gpu, buffer);
         return status;
@@ -657,12 +688,18 @@ hy_status hy__gpu_pipeline(hy__gpu *gpu, WGPUShaderModule module, const char *en
 
 hy_status hy__gpu_submit(hy__gpu *gpu, WGPUCommandEncoder encoder, hy_error *err)
 {
+    if (is_due(&gpu->faults.lost_before)) {
+        hy__gpu_lose(gpu, "a test took it away");
+    }
     WGPUCommandBuffer commands = gpu->lib.CommandEncoderFinish(encoder, NULL);
     gpu->lib.CommandEncoderRelease(encoder);
     const hy_status status = hy__gpu_check(gpu, err);
     if (status == HY_OK) {
         gpu->lib.QueueSubmit(gpu->queue, 1, &commands);
         gpu->submits++;
+        if (is_due(&gpu->faults.lost_behind)) {
+            gpu->lib.DeviceDestroy(gpu->device);
+        }
     }
     if (commands) {
         gpu->lib.CommandBufferRelease(commands);

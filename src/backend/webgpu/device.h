@@ -49,7 +49,17 @@ typedef struct hy__gpu_opts {
     const char *lib, *folder; /* as for hy__gpu_lib_open */
     uint32_t mask;            /* HY__GPU_* */
     const char *cache;        /* folder for compiled kernels (cache.h), or NULL */
+    bool hardware;            /* a GPU that is made of software is none; none is HY_E_NOT_FOUND */
 } hy__gpu_opts;
+
+/* What tests let go wrong, once: the how-manieth submit or buffer from now on; 0: none. */
+typedef struct hy__gpu_faults {
+    uint64_t lost_before; /* the submit before which the device is lost */
+    uint64_t lost_behind; /* the submit whose work is lost with the device */
+    uint64_t no_memory;   /* the buffer that does not fit any more */
+    bool as_hardware;     /* a GPU that is made of software counts as one that is not */
+} hy__gpu_faults;
+extern hy__gpu_faults hy__gpu_faults_at_opening; /* of the next device that is opened */
 
 typedef struct hy__gpu {
     hy_env env;
@@ -64,6 +74,9 @@ typedef struct hy__gpu {
     uint64_t readback_bytes;
     double ns_per_tick; /* of timestamps */
     uint64_t submits, dispatches;
+    uint64_t serial; /* no other device of this process has it: an earlier one may have been here */
+    hy__gpu_faults faults;
+    bool full; /* a buffer did not fit */
     atomic_bool lost;
     _Atomic(WGPUErrorType) failed; /* the first error, or 0 */
     char message[300];             /* of it, or of the loss */
@@ -85,7 +98,8 @@ hy_status hy__gpu_pop_scope(hy__gpu *gpu, const char *what, hy_error *err);
 /* A text of the library in one line: it draws its errors over several. */
 void hy__gpu_keep_text(char *to, size_t cap, WGPUStringView text);
 
-/* Memory on the device, zeroed, a multiple of 4 bytes; HY_E_NOMEM with the number of bytes. */
+/* Memory on the device, zeroed, a multiple of 4 bytes; HY_E_NOMEM with the number of bytes, and
+ * gpu->full. */
 hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label,
                          WGPUBuffer *out, hy_error *err);
 void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer); /* NULL is fine */

@@ -118,7 +118,7 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
     if (atomic_load_explicit(args->cancel, memory_order_relaxed)) {
         return hy__fail(err, HY_E_CANCELLED, "cancelled");
     }
-    HY_TRY(hy__gpu_check(gpu, err));
+    HY_TRY(hy__gpu_session_check(s, err));
     if (args->profile) {
         HY_TRY(prepare_times(s, err));
     }

@@ -155,6 +155,7 @@ hy_status hy__gpu_measure_read(void *model, double *bytes_per_second, hy_error *
     reader r = {.gpu = &m->gpu};
     double ns = 0;
     *bytes_per_second = 0;
+    hy__lock_take(m->lock);
     hy_status status = prepare(&r, err);
     if (status == HY_OK) {
         status = run(&r, r.fill, 4096, 1, &ns, err);
@@ -166,5 +167,6 @@ hy_status hy__gpu_measure_read(void *model, double *bytes_per_second, hy_error *
         *bytes_per_second = HY_MAX(*bytes_per_second, speed);
     }
     release(&r);
+    hy__lock_leave(m->lock);
     return status;
 }

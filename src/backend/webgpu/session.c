@@ -68,24 +68,28 @@ static hy_status place_caches(hy__gpu_session *s, hy_error *err)
 
 /* ---- cosines and sines of all positions */
 
-static hy_status make_angles(hy__gpu_session *s, hy_error *err)
+static hy_status place_angles(hy__gpu_session *s, hy_error *err)
 {
     const hy__graph *g = s->model->g;
     uint64_t n = 0;
+    size_t bytes;
     for (uint32_t i = 1; i < g->n_values; i++) {
         if (g->values[i].kind == HY__CONST) {
             s->angles_at[i] = n;
             n += (uint64_t)g->values[i].n * s->opts.n_ctx;
         }
     }
-    size_t bytes;
     HY_TRY(hy__size("the angles of all positions", HY_MAX(n, (uint64_t)2), 8, &bytes, err));
     s->angles_bytes = bytes;
+    return HY_OK;
+}
+
+static hy_status make_angles(hy__gpu_session *s, hy_error *err)
+{
+    const hy__graph *g = s->model->g;
+    const size_t bytes = (size_t)s->angles_bytes;
     HY_TRY(hy__gpu_buffer(&s->model->gpu, bytes, storage, "angles", &s->angles, err));
-    if (n == 0) {
-        return HY_OK;
-    }
-    float *all = hy__alloc(&g->env, 1, bytes, err);
+    float *all = hy__calloc(&g->env, 1, bytes, err);
     if (!all) {
         return HY_E_NOMEM;
     }
@@ -243,7 +247,7 @@ static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispa
 }
 
 static hy_status make_groups(hy__gpu_session *s, const hy__gpu_program *p, WGPUBuffer places,
-                             WGPUBindGroup **out, hy_error *err)
+                             WGPUBindGroup **out, uint32_t *n_groups, hy_error *err)
 {
     hy__gpu_model *m = s->model;
     WGPUBindGroup *groups = hy__calloc(&m->env, 2 * (size_t)p->n + 1, sizeof *groups, err);
@@ -251,6 +255,7 @@ static hy_status make_groups(hy__gpu_session *s, const hy__gpu_program *p, WGPUB
     if (!groups) {
         return HY_E_NOMEM;
     }
+    *n_groups = 2 * p->n;
     for (uint32_t parity = 0; parity < 2; parity++) {
         uint64_t at = 0;
         for (uint32_t i = 0; i < p->n; i++) {
@@ -285,6 +290,7 @@ static hy_status make_memory(hy__gpu_session *s, hy_error *err)
     }
     HY_TRY(choose_batch(s, err));
     HY_TRY(place_caches(s, err));
+    HY_TRY(place_angles(s, err));
     s->state_bytes = HY_MAX(4 * m->p->recurrent, (uint64_t)16);
     s->arena_one_bytes = arena_bytes(s, 1);
     const struct {
@@ -311,8 +317,22 @@ static hy_status make_memory(hy__gpu_session *s, hy_error *err)
     HY_TRY(make_angles(s, err));
     HY_TRY(make_places(s, &m->decode, &s->decode_places, err));
     HY_TRY(make_places(s, &m->prefill, &s->prefill_places, err));
-    HY_TRY(make_groups(s, &m->decode, s->decode_places, &s->groups[0], err));
-    return make_groups(s, &m->prefill, s->prefill_places, &s->groups[1], err);
+    HY_TRY(make_groups(s, &m->decode, s->decode_places, &s->groups[0], &s->n_groups[0], err));
+    return make_groups(s, &m->prefill, s->prefill_places, &s->groups[1], &s->n_groups[1], err);
+}
+
+static hy_status make(hy__gpu_session *s, hy_error *err)
+{
+    hy__gpu_model *m = s->model;
+    const hy_status status = make_memory(s, err);
+    const uint64_t bytes = s->arena_bytes + s->arena_one_bytes + 2 * s->state_bytes +
+                           s->codes_bytes + s->cache_bytes + s->angles_bytes;
+    s->generation = m->generation;
+    return hy__gpu_advise(&m->gpu, status, err,
+                          "the session needs %llu bytes of GPU memory beside %llu of the model: choose a "
+                          "smaller context, fewer tokens a step, a smaller model, or the cpu "
+                          "backend",
+                          (unsigned long long)bytes, (unsigned long long)hy__gpu_memory_bytes(m));
 }
 
 hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void **out,
@@ -326,7 +346,10 @@ hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void
     }
     s->model = m;
     s->opts = *opts;
-    const hy_status status = make_memory(s, err);
+    hy_status status = hy__gpu_model_revive(m, err);
+    if (status == HY_OK) {
+        status = make(s, err);
+    }
     if (status != HY_OK) {
         hy__gpu_session_destroy(s);
         return status;
@@ -335,9 +358,9 @@ hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void
     return HY_OK;
 }
 
-static void free_groups(hy__gpu_session *s, WGPUBindGroup *groups, const hy__gpu_program *p)
+static void free_groups(hy__gpu_session *s, WGPUBindGroup *groups, uint32_t n)
 {
-    for (uint32_t i = 0; groups && i < 2 * p->n; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         if (groups[i]) {
             s->model->gpu.lib.BindGroupRelease(groups[i]);
         }
@@ -345,15 +368,12 @@ static void free_groups(hy__gpu_session *s, WGPUBindGroup *groups, const hy__gpu
     hy__free(&s->model->env, groups);
 }
 
-void hy__gpu_session_destroy(void *session)
+/* Everything but what the session was created with. */
+static void unmake(hy__gpu_session *s)
 {
-    hy__gpu_session *s = session;
-    if (!s) {
-        return;
-    }
     hy__gpu_model *m = s->model;
-    free_groups(s, s->groups[0], &m->decode);
-    free_groups(s, s->groups[1], &m->prefill);
+    free_groups(s, s->groups[0], s->n_groups[0]);
+    free_groups(s, s->groups[1], s->n_groups[1]);
     const WGPUBuffer buffers[] = {
         s->arena,          s->arena_one,      s->state[0],       s->state[1],       s->codes,
         s->cache,          s->angles,         s->tokens,         s->step,
@@ -368,7 +388,39 @@ void hy__gpu_session_destroy(void *session)
     }
     hy__free(&m->env, s->cache_at);
     hy__free(&m->env, s->angles_at);
-    hy__free(&m->env, s);
+    *s = (hy__gpu_session){.model = m, .opts = s->opts};
+}
+
+void hy__gpu_session_destroy(void *session)
+{
+    hy__gpu_session *s = session;
+    if (s) {
+        unmake(s);
+        hy__free(&s->model->env, s);
+    }
+}
+
+hy_status hy__gpu_session_check(hy__gpu_session *s, hy_error *err)
+{
+    HY_TRY(hy__gpu_check(&s->model->gpu, err));
+    return s->generation == s->model->generation
+               ? HY_OK
+               : hy__fail(err, HY_E_DEVICE_LOST, "the GPU was lost while others used it");
+}
+
+hy_status hy__gpu_session_revive(void *session, hy_error *err)
+{
+    hy__gpu_session *s = session;
+    HY_TRY(hy__gpu_model_revive(s->model, err));
+    if (s->generation == s->model->generation) {
+        return HY_OK;
+    }
+    unmake(s);
+    const hy_status status = make(s, err);
+    if (status != HY_OK) {
+        unmake(s);
+    }
+    return status;
 }
 
 uint32_t hy__gpu_step_tokens(const void *session)
@@ -427,6 +479,7 @@ hy_status hy__gpu_state_read(void *session, uint64_t n_pos, float *data, hy_erro
 {
     hy__gpu_session *s = session;
     const size_t n = (size_t)s->model->p->recurrent;
+    HY_TRY(hy__gpu_session_check(s, err));
     if (n > 0) {
         HY_TRY(hy__gpu_read(&s->model->gpu, s->state[s->current], 0, data, 4 * n, err));
     }
@@ -438,7 +491,7 @@ hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, 
     hy__gpu_session *s = session;
     hy__gpu *gpu = &s->model->gpu;
     const size_t n = (size_t)s->model->p->recurrent;
-    HY_TRY(hy__gpu_check(gpu, err));
+    HY_TRY(hy__gpu_session_check(s, err));
     if (!data) {
         WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
         gpu->lib.CommandEncoderClearBuffer(encoder, s->state[s->current], 0, s->state_bytes);

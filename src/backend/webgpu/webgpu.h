@@ -10,12 +10,16 @@
  * have an arena of their own, so that their places are known when kernels are written.  Recurrent state is read from
  * one buffer and written to another; commit changes their roles.
  *
- * A model's device belongs to one thread at a time: sessions of one model must not be stepped by
- * two threads at once, and are not: every entry takes the model's lock. */
+ * A model's device belongs to one thread at a time: every entry (webgpu.c) takes the model's lock.
+ *
+ * A device that was lost is opened again by the first session that revives: it remakes what the
+ * model has on it, and counts its generation up; the other sessions then are of an earlier one, and
+ * remake what they have when they revive. */
 #ifndef HY_BACKEND_WEBGPU_WEBGPU_H
 #define HY_BACKEND_WEBGPU_WEBGPU_H
 
 #include "backend/backend.h"
+#include "base/os.h"
 #include "compile.h"
 #include "formats.h"
 #include "render/render.h"
@@ -100,6 +104,13 @@ typedef struct hy__gpu_model {
     const hy__fusion *f;
     const hy__exprs *x;
     const hy__plan *p;
+    hy__lock *lock;
+    char lib_path[256]; /* the library that was opened */
+    uint32_t mask;      /* as in hy__gpu_opts */
+    char *kernel_cache; /* as in hy__backend_model_opts, or NULL */
+    bool mapped;        /* the same */
+    uint64_t generation; /* devices that it had before */
+    /* From here on: what is made for a device, and again for the next one. */
     hy__gpu gpu;
     hy__gpu_matrix *matrices; /* [n_values] */
     WGPUBuffer slabs[HY__GPU_MOST_SLABS];
@@ -129,6 +140,15 @@ typedef struct hy__gpu_model {
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
     uint64_t tokens;    /* evaluated so far, also ahead and in vain */
 } hy__gpu_model;
+
+/* If the device was lost: opens it again and remakes everything on it.  HY_E_DEVICE_LOST: that
+ * failed, and may be tried again. */
+hy_status hy__gpu_model_revive(hy__gpu_model *m, hy_error *err);
+/* Where the GPU's memory was full: what can be done about it is added to the sentence. */
+hy_status hy__gpu_advise(hy__gpu *gpu, hy_status status, hy_error *err, const char *fmt, ...)
+    HY_PRINTF(4, 5);
+/* Bytes of GPU memory that the model takes. */
+uint64_t hy__gpu_memory_bytes(const hy__gpu_model *m);
 
 /* Decides where matrices lie; then the programs can be made.  On the device: makes the memory, and
  * fills it. */
@@ -221,6 +241,7 @@ bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint
 typedef struct hy__gpu_session {
     hy__gpu_model *model;
     hy__backend_opts opts;
+    uint64_t generation; /* of the model when what follows was made */
     uint32_t n_batch; /* tokens that a step takes at most */
     WGPUBuffer arena; /* of steps of many tokens */
     WGPUBuffer arena_one, state[2], codes, cache, angles, tokens, step, decode_places, prefill_places;
@@ -231,6 +252,7 @@ typedef struct hy__gpu_session {
     uint64_t *cache_at;             /* [n_states] words */
     uint64_t *angles_at;            /* [n_values] elements */
     WGPUBindGroup *groups[2];       /* [parity * dispatches + dispatch] of decode, prefill */
+    uint32_t n_groups[2];
     uint32_t current;               /* state that a step reads */
     struct {
         bool has_sampler;
@@ -244,6 +266,9 @@ typedef struct hy__gpu_session {
 hy_status hy__gpu_session_create(void *model, const hy__backend_opts *opts, void **out,
                                  hy_error *err);
 void hy__gpu_session_destroy(void *session);
+hy_status hy__gpu_session_revive(void *session, hy_error *err);
+/* hy__gpu_check, and whether the session is of this device. */
+hy_status hy__gpu_session_check(hy__gpu_session *s, hy_error *err);
 /* Dispatches first to end - 1 of the program for args->n tokens. */
 void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t first, uint32_t end,
                     WGPUComputePassEncoder pass);

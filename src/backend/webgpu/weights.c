@@ -425,6 +425,15 @@ hy_status hy__gpu_weights_load(hy__gpu_model *m, const hy__backend_model_opts *o
     return status;
 }
 
+uint64_t hy__gpu_memory_bytes(const hy__gpu_model *m)
+{
+    uint64_t bytes = m->vectors_bytes + HY__GPU_PIECES * piece_bytes(m);
+    for (uint32_t i = 0; i < m->n_slabs; i++) {
+        bytes += m->slab_bytes[i];
+    }
+    return bytes;
+}
+
 void hy__gpu_weights_finish(hy__gpu_model *m)
 {
     for (uint32_t i = 0; m->matrices && i < m->g->n_values; i++) {
