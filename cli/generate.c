@@ -49,6 +49,15 @@ static const char *kernel_cache(const options *o, char *buf, size_t cap)
     return n > 0 && (size_t)n < cap ? buf : NULL;
 }
 
+/* Warnings of the library, on a line of their own. */
+static void print_warning(void *user, hy_log_level level, const char *message)
+{
+    (void)user;
+    if (level >= HY_LOG_WARN) {
+        fprintf(stderr, "%shalyard: %s\n", term_is_tty(stderr) ? "\r\033[K" : "", message);
+    }
+}
+
 int engine_load(engine *e, const options *o, bool needs_tokenizer)
 {
     e->o = o;
@@ -69,10 +78,14 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     progress bar;
     progress_start(&bar, "loading");
     bar.shown = bar.shown && !OPT(o, JSON)->on;
+    const hy_env env = {.size = sizeof env, .log = print_warning};
     hy_model_opts opts;
     memset(&opts, 0, sizeof opts);
     opts.size = sizeof opts;
     opts.backend = OPT(o, BACKEND)->s;
+    if (!opts.backend && (OPT(o, CACHE_K)->s || OPT(o, CACHE_V)->s)) {
+        opts.backend = "cpu"; /* the one that has caches of several types */
+    }
     opts.cpu_level = OPT(o, CPU_LEVEL)->s ? OPT(o, CPU_LEVEL)->s : getenv("HALYARD_CPU");
     opts.no_fuse = OPT(o, NO_FUSE)->s;
     opts.no_sparse = !OPT(o, SPARSE)->on;
@@ -85,7 +98,7 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     opts.progress_user = &bar;
     hy_error err = {HY_OK, ""};
     const uint64_t start = term_now_ns();
-    const hy_status status = hy_model_load(path, &opts, NULL, &e->model, &err);
+    const hy_status status = hy_model_load(path, &opts, &env, &e->model, &err);
     e->load_ns = term_now_ns() - start;
     progress_end(&bar);
     if (status != HY_OK) {

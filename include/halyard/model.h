@@ -13,7 +13,9 @@ typedef struct hy_model hy_model;
 
 typedef struct hy_model_opts {
     size_t size;
-    const char *backend;  /* NULL: the best one there is; names: hy_backend_at */
+    const char *backend;  /* names: hy_backend_at; NULL or "auto": the best one that works here.  If
+                             one should but does not, a warning says why (hy_env.log), and the next
+                             one is taken; GPUs made of software are only used by name */
     bool no_mmap;         /* read the file into memory instead of mapping it */
     hy_progress progress; /* bytes; may be NULL */
     void *progress_user;

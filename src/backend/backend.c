@@ -44,15 +44,7 @@ bool hy_backend_supports(const char *backend, size_t op, hy_type type)
 
 hy_status hy__backend_find(const char *name, const hy__backend **out, hy_error *err)
 {
-    if (!name || strcmp(name, "auto") == 0) {
-        for (size_t i = 0; i < HY_COUNT(entries); i++) {
-            if (entries[i].backend) {
-                *out = entries[i].backend;
-                return HY_OK;
-            }
-        }
-    }
-    const struct entry *e = name ? entry_of(name) : NULL;
+    const struct entry *e = entry_of(name);
     if (e && e->backend) {
         *out = e->backend;
         return HY_OK;
@@ -65,6 +57,21 @@ hy_status hy__backend_find(const char *name, const hy__backend **out, hy_error *
         const size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, ", %s", entries[i].name);
     }
-    return hy__fail(err, HY_E_NOT_FOUND, "there is no backend \"%s\"; these are: %s",
-                    name ? name : "", known);
+    return hy__fail(err, HY_E_NOT_FOUND, "there is no backend \"%s\"; these are: %s", name, known);
+}
+
+hy_status hy__backend_choose(const hy__backend *after, const hy__backend_model_opts *opts,
+                             const hy__backend **out, hy_error *err)
+{
+    hy_status status = hy__fail(err, HY_E_UNSUPPORTED, "no backend can run here");
+    bool behind = after == NULL;
+    for (size_t i = 0; i < HY_COUNT(entries) && status == HY_E_UNSUPPORTED; i++) {
+        const hy__backend *b = entries[i].backend;
+        if (b && behind) {
+            *out = b;
+            status = b->look ? b->look(opts, err) : HY_OK;
+        }
+        behind = behind || b == after;
+    }
+    return status;
 }

@@ -113,11 +113,10 @@ static hy_status fuse(hy_model *m, const char *no_fuse, hy_error *err)
     return hy__exprs_verify(&m->exprs, &m->fusion, &m->graph, err);
 }
 
-/* m->gguf is open and belongs to m. */
-static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
+/* What m->backend makes of m->gguf, which is open and belongs to m. */
+static hy_status prepare(hy_model *m, const hy_model_opts *opts, hy_error *err)
 {
     hy__builder b;
-    HY_TRY(hy__backend_find(opts->backend, &m->backend, err));
     HY_TRY(hy__model_build(m->gguf, &m->graph, &b, err));
     m->arch = b.arch;
     HY_TRY(fuse(m, opts->no_fuse, err));
@@ -127,22 +126,72 @@ static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
     if (opts->progress && !opts->progress(opts->progress_user, 0, m->info.weight_bytes)) {
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
-    const hy__backend_model_opts backend = {.cpu_level = opts->cpu_level,
-                                            .webgpu_lib = opts->webgpu_lib,
-                                            .webgpu_dir = opts->webgpu_dir,
-                                            .gpu_mask = opts->gpu_mask,
-                                            .kernel_cache = opts->kernel_cache,
-                                            .no_sparse = opts->no_sparse,
-                                            .mapped = hy__gguf_is_mapped(m->gguf),
-                                            .progress = opts->progress,
-                                            .progress_user = opts->progress_user};
-    HY_TRY(m->backend->model_create(&m->graph, &m->fusion, &m->exprs, &m->plan, &backend, &m->env,
+    return HY_OK;
+}
+
+static hy_status start(hy_model *m, const hy__backend_model_opts *opts, hy_error *err)
+{
+    HY_TRY(m->backend->model_create(&m->graph, &m->fusion, &m->exprs, &m->plan, opts, &m->env,
                                     &m->backend_model, err));
     if (opts->progress &&
         !opts->progress(opts->progress_user, m->info.weight_bytes, m->info.weight_bytes)) {
         return hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
     }
     return HY_OK;
+}
+
+/* Takes prepare and start back. */
+static void stop(hy_model *m)
+{
+    if (m->backend) {
+        m->backend->model_destroy(m->backend_model);
+    }
+    hy_tokenizer_destroy(m->tokenizer);
+    if (m->plan.place) {
+        hy__plan_finish(&m->plan);
+    }
+    hy__exprs_finish(&m->exprs);
+    hy__fusion_finish(&m->fusion);
+    hy__graph_finish(&m->graph);
+    *m = (hy_model){.env = m->env, .gguf = m->gguf};
+    hy__graph_init(&m->graph, &m->env);
+}
+
+/* With the backend that is named; else with the first one that can. */
+static hy_status load(hy_model *m, const hy_model_opts *opts, hy_error *err)
+{
+    hy__backend_model_opts b = {.cpu_level = opts->cpu_level,
+                                .webgpu_lib = opts->webgpu_lib,
+                                .webgpu_dir = opts->webgpu_dir,
+                                .gpu_mask = opts->gpu_mask,
+                                .kernel_cache = opts->kernel_cache,
+                                .hardware = !opts->backend || strcmp(opts->backend, "auto") == 0,
+                                .no_sparse = opts->no_sparse,
+                                .mapped = hy__gguf_is_mapped(m->gguf),
+                                .progress = opts->progress,
+                                .progress_user = opts->progress_user};
+    if (!b.hardware) {
+        HY_TRY(hy__backend_find(opts->backend, &m->backend, err));
+        HY_TRY(prepare(m, opts, err));
+        return start(m, &b, err);
+    }
+    const hy__backend *backend, *next = NULL;
+    hy_error why;
+    HY_TRY(hy__backend_choose(NULL, &b, &backend, err));
+    for (;; backend = next) {
+        m->backend = backend;
+        HY_TRY(prepare(m, opts, err));
+        const hy_status status = start(m, &b, &why);
+        if (status == HY_OK || status == HY_E_CANCELLED || !backend->look ||
+            hy__backend_choose(backend, &b, &next, NULL) != HY_OK) {
+            return status == HY_OK ? HY_OK : hy__fail(err, status, "%s", why.text);
+        }
+        if (status != HY_E_NOT_FOUND) {
+            hy__message(&m->env, HY_LOG_WARN, "using backend %s, as %s cannot be used: %s",
+                        next->name, backend->name, why.text);
+        }
+        stop(m);
+    }
 }
 
 static hy_status load_any(const char *path, const void *data, size_t bytes,
@@ -194,16 +243,7 @@ void hy_model_destroy(hy_model *m)
         return;
     }
     const hy_env env = m->env;
-    if (m->backend) {
-        m->backend->model_destroy(m->backend_model);
-    }
-    hy_tokenizer_destroy(m->tokenizer);
-    if (m->plan.place) {
-        hy__plan_finish(&m->plan);
-    }
-    hy__exprs_finish(&m->exprs);
-    hy__fusion_finish(&m->fusion);
-    hy__graph_finish(&m->graph);
+    stop(m);
     hy_gguf_close(m->gguf);
     hy__free(&env, m);
 }

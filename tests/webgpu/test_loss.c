@@ -469,6 +469,63 @@ static void too_little_memory(void **state)
     }
 }
 
+/* ---- a backend that nobody named */
+
+static void assert_auto(fixture *f, const hy_model_opts *opts, hy__gpu_faults faults,
+                        const char *backend, const char *warning)
+{
+    hy_error err;
+    hy_model *m;
+    f->w.warnings = 0;
+    hy__gpu_faults_at_opening = faults;
+    assert_ok(hy_model_load_memory(f->bytes, f->len, opts, &f->w.env, &m, &err), &err);
+    assert_string_equal(hy_model_backend(m), backend);
+    assert_int_equal(f->w.warnings, warning != NULL);
+    if (warning) {
+        assert_non_null(strstr(f->w.warning, warning));
+    }
+    hy_model_destroy(m);
+    hy__gpu_faults_at_opening = (hy__gpu_faults){0};
+}
+
+static void look_at(void *user, const char *name, int32_t layer, uint32_t n, uint32_t n_cols,
+                    const float *data)
+{
+    (void)user, (void)name, (void)layer, (void)n, (void)n_cols, (void)data;
+}
+
+static void the_best_backend_is_found(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    fixture f;
+    hy_error err;
+    hy_model *m;
+    hy_model_opts opts = webgpu_model_opts();
+    open_fixture(&f, TINY_LLAMA, 0);
+    const bool software = f.gpu->caps.type == WGPUAdapterType_CPU;
+    for (int named = 0; named < 2; named++) {
+        opts.backend = named ? "auto" : NULL;
+        assert_auto(&f, &opts, (hy__gpu_faults){0}, software ? "cpu" : "webgpu", NULL);
+        assert_auto(&f, &opts, (hy__gpu_faults){.as_hardware = true}, "webgpu", NULL);
+        assert_auto(&f, &opts, (hy__gpu_faults){.as_hardware = true, .no_memory = 3}, "cpu",
+                    "using backend cpu, as webgpu cannot be used: ");
+        assert_non_null(strstr(f.w.warning, "the GPU is out of memory"));
+    }
+    hy_session *s = new_session(&f);
+    assert_fails(hy_session_set_trace(s, look_at, NULL, &err), HY_E_UNSUPPORTED, &err, "webgpu");
+    assert_ok(hy_session_set_trace(s, NULL, NULL, &err), &err);
+    hy_session_destroy(s);
+    opts.gpu_mask = "no-such-thing";
+    assert_fails(hy_model_load_memory(f.bytes, f.len, &opts, &f.w.env, &m, &err), HY_E_NOT_FOUND,
+                 &err, "no-such-thing");
+    opts = webgpu_model_opts();
+    opts.backend = "auto";
+    opts.webgpu_lib = "/no/such/library.so";
+    assert_auto(&f, &opts, (hy__gpu_faults){0}, "cpu", NULL);
+    close_fixture(&f);
+}
+
 /* ---- several threads */
 
 enum { THREADS = 3 };
@@ -541,6 +598,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(many_losses_are_an_error),
         cmocka_unit_test(other_errors_stay),
         cmocka_unit_test(too_little_memory),
+        cmocka_unit_test(the_best_backend_is_found),
         cmocka_unit_test(sessions_in_several_threads),
     };
     asked_stride = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
