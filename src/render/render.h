@@ -76,7 +76,8 @@ extern const hy__formula hy__wgsl_formulas[HY__N_OPS];
     X(tokens, "var<storage, read> tokens: array<u32>")                                             \
     X(vectors4, "var<storage, read> vectors4: array<vec4<f32>>") /* `vectors` once more */         \
     X(cache4, "var<storage, read_write> cache4: array<vec4<u32>>") /* `cache`, instead of it */    \
-    X(state4, "var<storage, read> state4: array<vec4<f32>>")     /* `state_old` once more */
+    X(state4, "var<storage, read> state4: array<vec4<f32>>")     /* `state_old` once more */       \
+    X(coded, "var<storage, read> coded: array<vec4<u32>>")       /* `codes`, only read */
 enum {
 #define HY__WGSL_BUFFER(name, how) HY__BUFFER_##name,
     HY__WGSL_BUFFERS(HY__WGSL_BUFFER) HY__N_BUFFERS

@@ -1,9 +1,13 @@
 /* exec.c: a step: the dispatches of a program, in their order, and the logits back. */
 #include "webgpu.h"
 
+/* Workgroups in y; 0: the dispatch is not for a step of so many columns. */
 static uint32_t columns_of(const hy__gpu_dispatch *d, const hy__step_args *args)
 {
     const uint32_t cols = d->cols == HY__PER_OUT ? args->n_out : args->n;
+    if (cols == 0 || cols < d->least_cols || (d->most_cols > 0 && cols > d->most_cols)) {
+        return 0;
+    }
     return d->cols_each ? (cols + d->cols_each - 1) / d->cols_each : 1;
 }
 
@@ -22,7 +26,8 @@ void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t firs
     uint32_t entry = UINT32_MAX;
     for (uint32_t i = first; i < end; i++) {
         const hy__gpu_dispatch *d = &p->dispatches[i];
-        if (d->cols == HY__PER_OUT && args->n_out == 0) {
+        const uint32_t columns = columns_of(d, args);
+        if (columns == 0) {
             continue;
         }
         if (d->entry != entry) {
@@ -30,7 +35,7 @@ void hy__gpu_encode(hy__gpu_session *s, const hy__step_args *args, uint32_t firs
             entry = d->entry;
         }
         lib->ComputePassEncoderSetBindGroup(pass, 0, groups[i], 0, NULL);
-        hy__gpu_dispatch_groups(&m->gpu, pass, d->groups, columns_of(d, args));
+        hy__gpu_dispatch_groups(&m->gpu, pass, d->groups, columns);
     }
 }
 
@@ -122,6 +127,8 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
     if (args->profile) {
         HY_TRY(prepare_times(s, err));
     }
+    const hy_env *env = &s->model->env;
+    const uint64_t begin = env->clock_ns(env->user);
     const uint32_t words[4] = {args->n, args->n_out, (uint32_t)args->pos, 0};
     write_tokens(s, args);
     lib->QueueWriteBuffer(gpu->queue, s->step, 0, words, sizeof words);
@@ -146,5 +153,9 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
     s->model->tokens += args->n;
     HY_TRY(bytes > 0 ? hy__gpu_map(gpu, s->readback, args->logits, (size_t)bytes, err)
                      : hy__gpu_finish(gpu, err));
+    if (args->n > 1) {
+        s->model->chunk =
+            hy__gpu_fit_tokens(s->model->chunk, args->n, env->clock_ns(env->user) - begin);
+    }
     return args->profile ? report_times(s, args, err) : HY_OK;
 }

@@ -1,7 +1,7 @@
 /* session.c: the memory of a session on the GPU, and the bind groups of its dispatches. */
 #include "webgpu.h"
 
-enum { PLACE_ALIGN = 256, STEP_BYTES = 64, MOST_BATCH = 512 };
+enum { PLACE_ALIGN = 256, STEP_BYTES = 64, MOST_BATCH = 2048, STEP_NS = 100 * 1000 * 1000 };
 
 static const WGPUBufferUsage storage =
     WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc;
@@ -230,6 +230,7 @@ static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispa
         e.size = d->window_bytes;
         break;
     case HY__BUFFER_codes:
+    case HY__BUFFER_coded:
         e.buffer = s->codes;
         e.size = s->codes_bytes;
         break;
@@ -425,7 +426,19 @@ hy_status hy__gpu_session_revive(void *session, hy_error *err)
 
 uint32_t hy__gpu_step_tokens(const void *session)
 {
-    return ((const hy__gpu_session *)session)->n_batch;
+    const hy__gpu_session *s = session;
+    return HY_MIN(s->n_batch, s->model->chunk);
+}
+
+uint32_t hy__gpu_fit_tokens(uint32_t now, uint32_t n, uint64_t ns)
+{
+    if (ns <= STEP_NS && n < now / 2) {
+        return now; /* too few tokens to tell */
+    }
+    const uint64_t fit = (uint64_t)n * STEP_NS / HY_MAX(ns, (uint64_t)1);
+    const uint32_t most = HY_MIN((uint32_t)MOST_BATCH, 16 * n);
+    const uint32_t tokens = (uint32_t)HY_MIN(fit, (uint64_t)most);
+    return tokens >= 64 ? tokens / 64 * 64 : tokens >= 8 ? tokens / 8 * 8 : HY_MAX(tokens, 1u);
 }
 
 /* ---- state */

@@ -268,6 +268,9 @@ static void end_heads(heads *h)
 
 hy_status hy__gpu_write_wkv7(hy__gpu_writer *wr)
 {
+    if (!wr->single) {
+        return hy__gpu_write_walk(wr);
+    }
     const hy__graph *g = wr->m->g;
     const hy__node *node = &g->nodes[wr->p->first + wr->p->n_prologue];
     heads h = {.wr = wr, .node = node, .n = node->params.group};

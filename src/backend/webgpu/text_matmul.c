@@ -1,18 +1,12 @@
-/* text_matmul.c: phases of matrices: their jobs, and kernels for many tokens.
+/* text_matmul.c: phases of matrices: their jobs, and what their kernels have in common.
  *
- * One kernel computes a whole phase.  In a step of one token the prologue is computed on the way
- * (text_matvec.c); in a step of many, prologue and quantization are dispatches of their own, and a
- * workgroup multiplies each row with several columns.  Model creation only; one thread. */
+ * In a step of one token one kernel computes a whole phase, the prologue on the way (text_matvec.c);
+ * in a step of several, what comes before is a dispatch of its own (text_gemm.c).  Model creation
+ * only; one thread. */
 #include <stdio.h>
 
 #include "kernels/kernels.h"
 #include "text_matmul.h"
-
-enum {
-    LANES = 256, /* of a workgroup */
-    COLUMNS = 8, /* of a row at once */
-    F32_VECS = 8 /* vec4 of a block of f32 */
-};
 
 static const hy__node *anchor_node(const hy__mm *mk, uint32_t a)
 {
@@ -158,24 +152,6 @@ static hy_status make_jobs(hy__mm *mk, hy_error *err)
     return HY_OK;
 }
 
-/* Invocations for a row: so many that all rows of the phase keep the GPU busy, at least 8, so that
- * they read whole lines of memory, and no more than there are blocks. */
-static void choose_lanes(hy__mm *mk)
-{
-    uint32_t rows = 0;
-    for (uint32_t k = 0; k < mk->n_jobs; k++) {
-        rows += mk->jobs[k].rows;
-    }
-    const uint32_t wanted = HY_MAX(mk->wr->m->workers / HY_MAX(rows, 1u), 8u);
-    for (uint32_t k = 0; k < mk->n_jobs; k++) {
-        hy__mm_job *j = &mk->jobs[k];
-        j->lanes = 1;
-        while (j->lanes < 32 && 64 * j->lanes < j->input[0].n && 2 * j->lanes <= wanted) {
-            j->lanes *= 2;
-        }
-    }
-}
-
 /* ---- pieces of text */
 
 static const char products[] =
@@ -243,166 +219,7 @@ void hy__mm_put_planes(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t ch
     }
 }
 
-/* Anchor k's block i times block b of the inputs, for all columns: in a loop of a constant length,
- * which compilers of GPUs unroll. */
-static void put_columns(hy__wgsl *w, uint32_t k)
-{
-    hy__wgsl_put(w,
-                 "            for (var e = 0u; e < %uu; e++) {\n"
-                 "            let x = x%u[e] + b;\n            acc%u[e] += ",
-                 COLUMNS, k, k);
-}
-
-static void put_codes(hy__wgsl *w, const hy__gpu_format *f, uint32_t k, uint32_t width)
-{
-    hy__wgsl_put(w, "            let w = block_%s(at%u, i);\n", f->name, k);
-    put_columns(w, k);
-    hy__wgsl_put(w,
-                 "product%s(w, codes[x], codes[x + %uu], bitcast<vec4<f32>>(codes[x + %uu]));\n"
-                 "            }\n",
-                 f->halves ? "" : "_whole", width, 2 * width);
-}
-
-static void put_numbers(hy__wgsl *w, const hy__gpu_format *f, uint32_t k, uint32_t width)
-{
-    for (uint32_t q = 0; q < F32_VECS; q++) {
-        hy__wgsl_put(w, "            let w%u = four_%s(at%u, i, %uu);\n", q, f->name, k, q);
-    }
-    put_columns(w, k);
-    for (uint32_t q = 0; q < F32_VECS; q++) {
-        hy__wgsl_put(w, "%sdot(w%u, bitcast<vec4<f32>>(codes[x + %uu]))", q ? " + " : "", q,
-                     q * width);
-    }
-    hy__wgsl_put(w, ";\n            }\n");
-}
-
-/* Sums of an anchor's row over the blocks of a lane. */
-static void put_anchor(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t k)
-{
-    const hy__gpu_format *f = hy__mm_matrix(mk, j->anchors[k])->format;
-    const uint32_t blocks = (j->input[j->inputs[k]].n + 31) / 32;
-    hy__wgsl_put(w,
-                 "        for (var b = sub; b < %uu; b += %uu) {\n"
-                 "            let i = row * %uu + b;\n",
-                 blocks, j->lanes, blocks);
-    if (f->codes) {
-        put_codes(w, f, k, blocks);
-    } else {
-        put_numbers(w, f, k, blocks);
-    }
-    hy__wgsl_put(w, "        }\n");
-}
-
-/* ---- a job */
-
-static void put_results(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t row0)
-{
-    hy__wgsl_put(w, "        for (var e = 0u; e < %uu; e++) {\n", COLUMNS);
-    for (uint32_t k = 0; k < j->n_anchors; k++) {
-        hy__wgsl_put(w, "        let v%u = sum_%u(lane, acc%u[e]);\n", j->anchors[k], j->lanes, k);
-    }
-    hy__wgsl_put(w,
-                 "        if (sub == 0u && there && t0 + e < n_cols) {\n"
-                 "        let t = t0 + e;\n        let c = row + %s;\n",
-                 hy__wgsl_place(w, HY__AT_OTHER, row0, HY__GPU_NUMBER + 1).text);
-    mk->et.only = j->only;
-    hy__wgsl_body(w, &mk->et, HY__ALL_PARTS);
-    hy__wgsl_put(w, "        }\n        }\n");
-}
-
-static void put_job(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t number, uint32_t chunk)
-{
-    const uint32_t rows = hy__mm_rows(j, chunk), each = LANES / j->lanes;
-    hy__wgsl_put(w, "\nfn job%u(wg: u32, n_wg: u32, lane: u32, t0: u32, n_cols: u32) {\n", number);
-    hy__mm_put_planes(mk, w, j, chunk);
-    hy__wgsl_put(w, "    let sub = lane %% %uu;\n", j->lanes);
-    for (uint32_t k = 0; k < j->n_anchors; k++) {
-        const hy__mm_input *in = &j->input[j->inputs[k]];
-        uint32_t at = 0;
-        for (uint32_t i = 0; i < mk->n_phase_inputs; i++) {
-            const hy__mm_input *p = &mk->phase_input[i];
-            at = p->value == in->value && (p->unit == 0) == (in->unit == 0) ? p->at : at;
-        }
-        hy__wgsl_put(
-            w,
-            "    var x%u: array<u32, %u>;\n"
-            "    for (var e = 0u; e < %uu; e++) { x%u[e] = min(t0 + e, n_cols - 1u) * %uu + "
-            "%uu; }\n",
-            k, COLUMNS, COLUMNS, k, mk->vecs, at);
-    }
-    hy__wgsl_put(w, "    for (var turn = wg; turn < %uu; turn += n_wg) {\n",
-                 (rows + each - 1) / each);
-    hy__wgsl_put(w, "        let there = turn * %uu + lane / %uu < %uu;\n", each, j->lanes, rows);
-    hy__wgsl_put(w, "        let row = min(turn * %uu + lane / %uu, %uu);\n", each, j->lanes,
-                 rows - 1);
-    for (uint32_t k = 0; k < j->n_anchors; k++) {
-        /* With a value: libraries set a variable without one to zero once, not at every turn. */
-        hy__wgsl_put(w, "        var acc%u = array<f32, %u>();\n", k, COLUMNS);
-    }
-    for (uint32_t k = 0; k < j->n_anchors; k++) {
-        put_anchor(mk, w, j, k);
-    }
-    put_results(mk, w, j, chunk * j->chunk_rows);
-    hy__wgsl_put(w, "    }\n}\n");
-}
-
-/* ---- kernels */
-
-static uint32_t groups_of(const hy__mm *mk, const hy__mm_job *j, uint64_t all_bytes)
-{
-    const uint32_t each = LANES / j->lanes, rows = hy__mm_rows(j, 0);
-    const uint32_t sets = (rows + each - 1) / each;
-    const uint64_t workers = mk->wr->m->workers / LANES;
-    const uint64_t share = workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1);
-    return (uint32_t)HY_MIN((uint64_t)sets, HY_MAX(share, (uint64_t)1));
-}
-
-static void put_main(hy__mm *mk, hy__wgsl *w, const hy__mm_piece *p, hy__gpu_dispatch *d)
-{
-    uint64_t bytes = 0;
-    uint32_t begin = 0;
-    hy__wgsl_use(w, HY__BUFFER_step);
-    hy__wgsl_put(w,
-                 "\n@compute @workgroup_size(%u)\n"
-                 "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
-                 "lane: u32) {\n    let t0 = id.y * %uu;\n    let n_cols = step.%s;\n",
-                 LANES, COLUMNS, mk->wr->p->cols == HY__PER_OUT ? "n_outputs" : "n_tokens");
-    for (uint32_t k = p->first; k < p->end; k++) {
-        bytes += mk->jobs[k].bytes * hy__mm_rows(&mk->jobs[k], 0);
-    }
-    for (uint32_t k = p->first; k < p->end; k++) {
-        const uint32_t n = groups_of(mk, &mk->jobs[k], bytes);
-        hy__wgsl_put(
-            w, "    %sif (id.x < %uu) {\n        job%u(id.x - %uu, %uu, lane, t0, n_cols);\n    }",
-            k > p->first ? " else " : "", begin + n, k - p->first, begin, n);
-        begin += n;
-    }
-    hy__wgsl_put(w, "\n}\n");
-    d->groups = begin;
-}
-
-static hy_status write_many(hy__mm *mk, const hy__mm_piece *p)
-{
-    hy__gpu_writer *wr = mk->wr;
-    hy__gpu_dispatch d = {.cols = wr->p->cols, .cols_each = COLUMNS, .attention = UINT32_MAX};
-    uint32_t written = 0, kernel;
-    hy__wgsl w;
-    hy__gpu_begin(wr, &w, LANES);
-    hy__wgsl_use(&w, HY__BUFFER_codes);
-    hy__mm_put_formats(mk, &w, mk->jobs + p->first, p->end - p->first);
-    hy__wgsl_functions(&w, &mk->et, false);
-    hy__wgsl_total(&w);
-    for (uint32_t k = p->first; k < p->end; k++) {
-        hy__gpu_write_sum(wr, &w, mk->jobs[k].lanes, &written);
-    }
-    for (uint32_t k = p->first; k < p->end; k++) {
-        hy__mm_window(mk, &mk->jobs[k], p->chunk, &d);
-        put_job(mk, &w, &mk->jobs[k], k - p->first, p->chunk);
-    }
-    put_main(mk, &w, p, &d);
-    HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
-    return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
-}
+/* ---- pieces of work */
 
 void hy__mm_window(const hy__mm *mk, const hy__mm_job *j, uint32_t chunk, hy__gpu_dispatch *d)
 {
@@ -436,86 +253,11 @@ static hy_status write_pieces(hy__mm *mk)
         }
         for (uint32_t chunk = 0; chunk < mk->jobs[first].n_chunks; chunk++) {
             const hy__mm_piece p = {first, end, chunk};
-            HY_TRY(mk->wr->single ? hy__mm_write_one(mk, &p) : write_many(mk, &p));
+            HY_TRY(mk->wr->single ? hy__mm_write_one(mk, &p) : hy__mm_write_columns(mk, &p));
         }
         first = end;
     }
     return HY_OK;
-}
-
-/* ---- many tokens: the inputs, in a dispatch of their own */
-
-static hy_status write_prepare(hy__mm *mk)
-{
-    hy__gpu_writer *wr = mk->wr;
-    hy__wgsl w;
-    uint32_t groups = 0;
-    hy__gpu_begin(wr, &w, 64);
-    hy__wgsl_use(&w, HY__BUFFER_codes);
-    hy__gpu_put_quantize(&w);
-    hy__wgsl_put(&w,
-                 "\n@compute @workgroup_size(64)\n"
-                 "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
-                 "lane: u32) {\n    let t = id.y;\n    let column = t * %uu;\n",
-                 mk->vecs);
-    for (uint32_t i = 0; i < mk->n_phase_inputs; i++) {
-        const hy__mm_input *in = &mk->phase_input[i];
-        const uint32_t n = (in->units + 63) / 64;
-        hy__wgsl_use(&w, HY__BUFFER_arena);
-        const hy__wgsl_text at = hy__wgsl_place(&w, HY__AT_RESULT, in->value, 0);
-        hy__wgsl_put(&w, "    %sif (id.x < %uu) {\n", i ? "else " : "", groups + n);
-        hy__wgsl_put(&w, "        let b = (id.x - %uu) * 64u + lane;\n", groups);
-        hy__wgsl_put(&w, "        if (b < %uu) {\n", in->units);
-        hy__wgsl_put(&w, "        let to = column + %uu + b;\n", in->at);
-        hy__wgsl_put(&w, "        let from_ = %s + t * %uu + 32u * b;\n", at.text, in->n);
-        for (uint32_t q = 0; q < F32_VECS; q++) {
-            hy__wgsl_put(&w, "        var v%u = vec4<f32>();\n", q);
-            for (uint32_t e = 0; e < 4; e++) {
-                if (in->n % 32 == 0) {
-                    hy__wgsl_put(&w, "        v%u.%c = arena[from_ + %uu];\n", q, "xyzw"[e],
-                                 4 * q + e);
-                } else {
-                    hy__wgsl_put(
-                        &w, "        if (32u * b + %uu < %uu) { v%u.%c = arena[from_ + %uu]; }\n",
-                        4 * q + e, in->n, q, "xyzw"[e], 4 * q + e);
-                }
-            }
-        }
-        if (in->unit == 0) {
-            hy__wgsl_put(&w, "        var top = 0.0;\n");
-            for (uint32_t q = 0; q < F32_VECS; q++) {
-                hy__wgsl_put(&w, "        top = max(top, largest(v%u));\n", q);
-            }
-            hy__wgsl_put(&w, "        let d = top / 127.0;\n"
-                             "        let inverse = select(0.0, 127.0 / top, top > 0.0);\n");
-            for (uint32_t q = 0; q < F32_VECS; q++) {
-                hy__wgsl_put(&w, "        let q%u = four_codes(v%u, inverse);\n", q, q);
-            }
-            hy__wgsl_put(
-                &w,
-                "        codes[to] = vec4<u32>(packed(q0), packed(q1), packed(q2), packed(q3));\n"
-                "        codes[to + %uu] = vec4<u32>(packed(q4), packed(q5), packed(q6), "
-                "packed(q7));\n"
-                "        let s0 = d * f32(sum_of(q0 + q1 + q2 + q3));\n"
-                "        let s1 = d * f32(sum_of(q4 + q5 + q6 + q7));\n"
-                "        codes[to + %uu] = bitcast<vec4<u32>>(vec4<f32>(d, s0, s1, s0 + s1));\n",
-                in->units, 2 * in->units);
-        } else {
-            for (uint32_t q = 0; q < F32_VECS; q++) {
-                hy__wgsl_put(&w, "        codes[to + %uu] = bitcast<vec4<u32>>(v%u);\n",
-                             q * in->units, q);
-            }
-        }
-        hy__wgsl_put(&w, "        }\n    }\n");
-        groups += n;
-    }
-    hy__wgsl_put(&w, "}\n");
-    wr->m->code_vecs = HY_MAX(wr->m->code_vecs, mk->vecs);
-    const hy__gpu_dispatch d = {
-        .cols = wr->p->cols, .cols_each = 1, .groups = groups, .attention = UINT32_MAX};
-    uint32_t kernel;
-    HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
-    return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
 }
 
 /* ---- the phase */
@@ -579,12 +321,7 @@ hy_status hy__gpu_write_matmul(hy__gpu_writer *wr)
 {
     hy__mm mk;
     HY_TRY(hy__mm_begin(&mk, wr));
-    hy_status status = HY_OK;
-    if (!wr->single) {
-        choose_lanes(&mk);
-        status = hy__gpu_write_tree(wr, false);
-        status = status == HY_OK ? write_prepare(&mk) : status;
-    }
+    hy_status status = wr->single ? HY_OK : hy__mm_write_inputs(&mk);
     status = status == HY_OK ? write_pieces(&mk) : status;
     hy__mm_end(&mk);
     return status;

@@ -1,5 +1,5 @@
 /* text_matmul.h: what the kernels of a phase of matrices have in common, for one token
- * (text_matvec.c) and for many (text_matmul.c).
+ * (text_matvec.c) and for several (text_gemm.c).
  *
  * Matrices with as many rows whose results meet in the epilogue are a job; a workgroup works on one
  * job at a time.  Model creation only; one thread. */
@@ -68,6 +68,10 @@ uint32_t hy__mm_rows(const hy__mm_job *j, uint32_t chunk);
 
 /* The kernel of a piece for one token, and its dispatch (text_matvec.c). */
 hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p);
+/* For several tokens (text_gemm.c): the dispatch that computes the prologue and leaves the inputs in
+ * `codes`, and those of a piece. */
+hy_status hy__mm_write_inputs(hy__mm *mk);
+hy_status hy__mm_write_columns(hy__mm *mk, const hy__mm_piece *p);
 
 /* ---- matrices in the kernel of heads behind them (text_matvec.c)
  *

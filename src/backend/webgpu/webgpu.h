@@ -77,6 +77,7 @@ typedef struct hy__gpu_dispatch {
     uint32_t groups;    /* in x */
     uint32_t cols_each; /* columns of a workgroup: y is their number over this; 0: y is 1 */
     hy__cols cols;
+    uint32_t least_cols, most_cols; /* of the steps in which it runs; most 0: any */
     hy__place *places; /* [n_places] */
     uint32_t n_places;
     uint32_t slab; /* of the weights */
@@ -137,6 +138,7 @@ typedef struct hy__gpu_model {
     bool *q8_wanted;
     uint32_t *q8_place;
     uint32_t q8_vecs; /* most vec4 of such a value, which alternate between three places */
+    uint32_t chunk;     /* tokens that a step should take at most: see hy__gpu_fit_tokens */
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
     uint64_t tokens;    /* evaluated so far, also ahead and in vain */
 } hy__gpu_model;
@@ -166,7 +168,8 @@ hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
 
-/* ---- texts (text_matmul.c, text_heads.c): they add dispatches to a program */
+/* ---- texts (text_matmul.c, text_gemm.c, text_heads.c, text_walk.c): they add dispatches to a
+ * program */
 
 /* A kernel that is being made for a phase. */
 typedef struct hy__gpu_writer {
@@ -191,6 +194,7 @@ hy_status hy__gpu_write_wkv7_lanes(hy__gpu_writer *wr, const hy__gpu_writer *bef
 /* Attention of one token and all in front of it in a dispatch for the steps of `range`, by lanes of
  * subgroups; *done as above (text_attend.c). */
 hy_status hy__gpu_write_attend_lanes(hy__gpu_writer *wr, const hy__gpu_dispatch *range, bool *done);
+hy_status hy__gpu_write_walk(hy__gpu_writer *wr); /* WKV-7 for several tokens */
 hy_status hy__gpu_write_attention(hy__gpu_writer *wr);
 /* A prologue or epilogue alone, results to the arena; nothing if it is empty. */
 hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
@@ -282,6 +286,9 @@ void hy__gpu_commit(void *session);
 hy_status hy__gpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
 hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
 uint32_t hy__gpu_step_tokens(const void *session);
+/* Tokens that steps should take behind one of n tokens that took so long, if it was `now` before: as
+ * many as take a tenth of a second.  Longer work makes systems reset a GPU, and screens stand still. */
+uint32_t hy__gpu_fit_tokens(uint32_t now, uint32_t n, uint64_t ns);
 
 /* ---- facts (inspect.c, read.c) */
 

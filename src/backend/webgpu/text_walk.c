@@ -1,0 +1,193 @@
+/* text_walk.c: the WKV-7 recurrence in steps of several tokens.
+ *
+ * Three dispatches: what comes before, for all tokens; the walk; what comes behind.  In the walk the
+ * rows of a head's state are divided among workgroups, as no row needs another one.  A workgroup
+ * keeps its rows in registers and brings the vectors of a block of tokens into workgroup memory at
+ * once.  Model creation only; one thread. */
+#include <stdio.h>
+
+#include "webgpu.h"
+
+enum { MOST_BLOCK = 16 /* tokens */, MOST_ROWS = 16 };
+
+typedef struct walk {
+    hy__gpu_writer *wr;
+    const hy__node *node;
+    uint32_t n;                 /* channels of a head */
+    uint32_t each, rows, lanes; /* invocations of a row; rows and invocations of a workgroup */
+    uint32_t vecs;              /* vec4 of a row in an invocation */
+    uint32_t block;             /* tokens in workgroup memory at once */
+} walk;
+
+/* Result `in` of the recurrence's inputs, at a channel and token, where earlier dispatches left it.
+ */
+static hy__wgsl_text input_at(walk *k, hy__wgsl *w, uint32_t in, const char *channel,
+                              const char *token)
+{
+    return hy__gpu_value(k->wr, w, NULL, k->node->in[in], channel, token);
+}
+
+/* Names of inputs 0, 1, 2, 4 and 5 in workgroup memory: receptance, decay, key, removal key and a.
+ */
+static const char letters[] = {'r', 'w', 'k', '\0', 'q', 'a'};
+
+/* The same number of loads in every block, so that all are under way at once. */
+static void put_stage(walk *k, hy__wgsl *w)
+{
+    const uint32_t quads = k->n / 4, units = k->block * quads;
+    hy__wgsl_put(w, "        workgroupBarrier();\n");
+    hy__wgsl_put(w, "        for (var g = 0u; g < %uu; g++) {\n            let i = g * %uu + lane;\n",
+                 (units + k->lanes - 1) / k->lanes, k->lanes);
+    hy__wgsl_put(w, "            let t = min(t0 + i / %uu, step.n_tokens - 1u);\n", quads);
+    hy__wgsl_put(w, "            let c = first + 4u * (i %% %uu);\n", quads);
+    for (uint32_t in = 0; in < sizeof letters; in++) {
+        if (letters[in]) {
+            hy__wgsl_put(w, "            let v%c = vec4<f32>(", letters[in]);
+            for (uint32_t e = 0; e < 4; e++) {
+                char channel[16];
+                snprintf(channel, sizeof channel, "c + %uu", e);
+                hy__wgsl_put(w, "%s%s", e ? ", " : "", input_at(k, w, in, channel, "t").text);
+            }
+            hy__wgsl_put(w, ");\n");
+        }
+    }
+    if (units % k->lanes != 0) {
+        hy__wgsl_put(w, "            if (i >= %uu) { continue; }\n", units);
+    }
+    hy__wgsl_put(w, "            xr[i] = vr;\n            xw[i] = vw;\n            xk[i] = vk;\n"
+                    "            xq[i] = vq;\n            xa[i] = va * vq;\n        }\n");
+    hy__wgsl_put(w,
+                 "        for (var i = lane; i < %uu; i += %uu) {\n"
+                 "            let t = min(t0 + i / %uu, step.n_tokens - 1u);\n"
+                 "            xv[i] = %s;\n        }\n        workgroupBarrier();\n",
+                 k->block * k->rows, k->lanes, k->rows,
+                 input_at(k, w, 3, "rows0 + i % ROWS", "t").text);
+}
+
+static void put_token(walk *k, hy__wgsl *w)
+{
+    hy__wgsl_put(w, "            let at = j * %uu + part;\n", k->n / 4);
+    hy__wgsl_put(w, "            let value = xv[j * %uu + lane / %uu];\n", k->rows, k->each);
+    hy__wgsl_put(w, "            let removed = sum_%u(lane, ", k->each);
+    for (uint32_t i = 0; i < k->vecs; i++) {
+        hy__wgsl_put(w, "%sdot(s%u, xq[at + %uu])", i ? " + " : "", i, i * k->each);
+    }
+    hy__wgsl_put(w, ");\n");
+    for (uint32_t i = 0; i < k->vecs; i++) {
+        const uint32_t at = i * k->each;
+        hy__wgsl_put(w,
+                     "            s%u = (s%u * xw[at + %uu] + value * xk[at + %uu]) - removed * "
+                     "xa[at + %uu];\n",
+                     i, i, at, at, at);
+    }
+    hy__wgsl_put(w, "            let result = sum_%u(lane, ", k->each);
+    for (uint32_t i = 0; i < k->vecs; i++) {
+        hy__wgsl_put(w, "%sdot(s%u, xr[at + %uu])", i ? " + " : "", i, i * k->each);
+    }
+    hy__wgsl_put(w, ");\n");
+    hy__wgsl_use(w, HY__BUFFER_arena);
+    hy__wgsl_put(w,
+                 "            if (part == 0u) { arena[%s + (t0 + j) * %uu + rows0 + lane / %uu] = "
+                 "result; }\n",
+                 hy__wgsl_place(w, HY__AT_RESULT, k->node->out, 0).text,
+                 k->wr->m->g->values[k->node->out].n, k->each);
+}
+
+static void put_state(walk *k, hy__wgsl *w, bool load)
+{
+    const hy__wgsl_text place = hy__wgsl_place(w, HY__AT_STATE, k->node->in[6], 0);
+    hy__wgsl_use(w, load ? HY__BUFFER_state_old : HY__BUFFER_state_new);
+    if (load) {
+        hy__wgsl_put(w, "    let home = %s + (rows0 + lane / %uu) * %uu + 4u * part;\n", place.text,
+                     k->each, k->n);
+    }
+    for (uint32_t i = 0; i < k->vecs; i++) {
+        if (load) {
+            hy__wgsl_put(w, "    var s%u = vec4<f32>(", i);
+        }
+        for (uint32_t e = 0; e < 4; e++) {
+            const uint32_t at = 4 * i * k->each + e;
+            if (load) {
+                hy__wgsl_put(w, "%sstate_old[home + %uu]", e ? ", " : "", at);
+            } else {
+                hy__wgsl_put(w, "    state_new[home + %uu] = s%u.%c;\n", at, i, "xyzw"[e]);
+            }
+        }
+        if (load) {
+            hy__wgsl_put(w, ");\n");
+        }
+    }
+}
+
+static hy_status write_walk(walk *k)
+{
+    hy__gpu_writer *wr = k->wr;
+    hy__wgsl w;
+    uint32_t written = 0, kernel;
+    const uint32_t slices = k->n / k->rows;
+    hy__gpu_begin(wr, &w, k->lanes);
+    hy__wgsl_use(&w, HY__BUFFER_step);
+    for (uint32_t in = 0; in < sizeof letters; in++) {
+        if (letters[in]) {
+            hy__wgsl_put(&w, "var<workgroup> x%c: array<vec4<f32>, %u>;\n", letters[in],
+                         k->block * k->n / 4);
+        }
+    }
+    hy__wgsl_put(&w, "var<workgroup> xv: array<f32, %u>;\nconst ROWS = %uu;\n", k->block * k->rows,
+                 k->rows);
+    if (w.subgroup < k->each) {
+        hy__wgsl_put(&w, "var<workgroup> partial: array<f32, %u>;\n", k->lanes);
+    }
+    hy__gpu_write_sum(wr, &w, k->each, &written);
+    hy__wgsl_put(&w,
+                 "\n@compute @workgroup_size(%u)\n"
+                 "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
+                 "lane: u32) {\n"
+                 "    let first = id.x / %uu * %uu;\n    let rows0 = id.x * %uu;\n"
+                 "    let part = lane %% %uu;\n",
+                 k->lanes, slices, k->n, k->rows, k->each);
+    put_state(k, &w, true);
+    hy__wgsl_put(&w, "    for (var t0 = 0u; t0 < step.n_tokens; t0 += %uu) {\n", k->block);
+    put_stage(k, &w);
+    hy__wgsl_put(&w,
+                 "        let end = min(%uu, step.n_tokens - t0);\n"
+                 "        for (var j = 0u; j < end; j++) {\n",
+                 k->block);
+    put_token(k, &w);
+    hy__wgsl_put(&w, "        }\n    }\n");
+    put_state(k, &w, false);
+    hy__wgsl_put(&w, "}\n");
+    const hy__gpu_dispatch d = {.groups = wr->m->g->values[k->node->out].n / k->rows,
+                                .cols = HY__PER_T,
+                                .attention = UINT32_MAX};
+    HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
+    return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
+}
+
+hy_status hy__gpu_write_walk(hy__gpu_writer *wr)
+{
+    const hy__gpu_caps *caps = &wr->m->gpu.caps;
+    const hy__node *node = &wr->m->g->nodes[wr->p->first + wr->p->n_prologue];
+    walk k = {.wr = wr, .node = node, .n = node->params.group, .block = MOST_BLOCK};
+    if (k.n % 4 != 0) {
+        return hy__fail(wr->err, HY_E_UNSUPPORTED, "backend webgpu: heads of %u channels", k.n);
+    }
+    k.each = caps->subgroups && caps->subgroup_min >= 8 ? 8 : 4;
+    while (k.n % (4 * k.each) != 0) {
+        k.each /= 2;
+    }
+    k.rows = HY_MIN(k.n, (uint32_t)MOST_ROWS);
+    while (k.n % k.rows != 0) {
+        k.rows--;
+    }
+    k.lanes = k.rows * k.each;
+    k.vecs = k.n / 4 / k.each;
+    /* Five vectors of a head and the rows' values for each token, and the sums. */
+    while (k.block > 1 &&
+           4 * (k.block * (5 * k.n + k.rows) + k.lanes) > caps->workgroup_bytes) {
+        k.block /= 2;
+    }
+    HY_TRY(hy__gpu_write_tree(wr, false));
+    HY_TRY(write_walk(&k));
+    return hy__gpu_write_tree(wr, true);
+}

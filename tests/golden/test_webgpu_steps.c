@@ -1,0 +1,210 @@
+/* test_webgpu_steps.c [MASK [TEST]]: steps of several tokens of the WebGPU backend, in every way in which it
+ * computes them, against steps of one token, with matrices of every format.
+ *
+ * Both round activations to 8 bits in the same blocks, so that they differ by the order of sums, and
+ * where that turns a rounding: far less than from exact logits, with which test_webgpu.c compares
+ * both.  Runs on the library that HALYARD_WEBGPU_LIB names. */
+#include "base/base.h"
+#include "golden.h"
+#include "support/tiny_models.h"
+#include "support/webgpu.h"
+
+static const char *mask;
+
+enum { N_TOKENS = 128 };
+
+/* A clock that adds `tick` whenever it is read: steps take as long as the test wants. */
+static uint64_t tick, now;
+
+static uint64_t read_clock(void *user)
+{
+    (void)user;
+    return now += tick;
+}
+
+static hy_model *load(const char *path)
+{
+    static hy_env env;
+    hy_model *m = NULL;
+    hy_error err;
+    const hy_model_opts opts = {.size = sizeof opts,
+                                .backend = "webgpu",
+                                .webgpu_lib = getenv("HALYARD_WEBGPU_LIB"),
+                                .webgpu_dir = webgpu_folder(),
+                                .gpu_mask = mask};
+    hy__env_resolve(&env, NULL);
+    env.clock_ns = read_clock;
+    assert_ok(hy_model_load(path, &opts, &env, &m, &err), &err);
+    return m;
+}
+
+/* Few columns, tiles, and columns that are left over of each. */
+static const uint32_t steps[] = {2, 8, 9, 33, 70, 128};
+
+static void make_ids(hy_token ids[N_TOKENS], uint32_t vocab)
+{
+    uint32_t x = 1;
+    for (size_t i = 0; i < N_TOKENS; i++) {
+        x = x * 1664525 + 1013904223;
+        ids[i] = (hy_token)((x >> 8) % vocab);
+    }
+}
+
+static void check_steps(const char *path, double most_rms)
+{
+    hy_token ids[N_TOKENS];
+    hy_model *m = load(path);
+    const uint32_t vocab = vocab_of(m);
+    make_ids(ids, vocab);
+    tick = 0;
+    free(run_all_logits(m, ids, N_TOKENS, N_TOKENS, 1, NULL)); /* from now on steps may be long */
+    float *want = run_all_logits(m, ids, N_TOKENS, 1, 1, NULL);
+    for (size_t i = 0; i < HY_COUNT(steps); i++) {
+        const size_t n = HY_MIN((size_t)4 * steps[i], (size_t)N_TOKENS);
+        float *got = run_all_logits(m, ids, n, steps[i], 1, NULL);
+        const golden_distance d = golden_compare(got, want, n, vocab);
+        print_message("%s, %u tokens a step: relative rms %.3g (bound %.3g)\n",
+                      strrchr(path, '/') + 1, steps[i], d.rms, most_rms);
+        assert_true(d.rms <= most_rms);
+        free(got);
+    }
+    free(want);
+    hy_model_destroy(m);
+}
+
+static void test_mini(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    check_steps(source_path("tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf"), 2e-3);
+    check_steps(source_path("tests/golden/mini/llama-mini-Q3_K_M.gguf"), 3e-2);
+    check_steps(source_path("tests/golden/mini/qwen3-mini-Q4_K_M.gguf"), 3e-2);
+    check_steps(source_path("tests/golden/arwkv7/arwkv7-gate-norm-Q4_0.gguf"), 3e-2);
+}
+
+/* A model whose matrices have the types of a list, in turn. */
+static void check_types(tiny_arch arch, const tiny_shape *shape, const hy_type *types, size_t n)
+{
+    tiny_model t;
+    size_t len, k = 0;
+    char name[64];
+    tiny_make(&t, arch, shape);
+    for (size_t i = 0; i < t.n_tensors; i++) {
+        const hy_type_info *info = hy_type_find((uint32_t)types[k % n]);
+        if (t.tensors[i].n_dims == 2 && t.tensors[i].ne[1] > 1 &&
+            t.tensors[i].ne[0] % info->block_elems == 0) {
+            t.tensors[i].type = types[k++ % n];
+        }
+    }
+    void *bytes = tiny_bytes(&t, &len);
+    snprintf(name, sizeof name, "%s-%s.gguf", tiny_arch_name(arch),
+             hy_type_find((uint32_t)types[0])->name);
+    write_file(temp_path(name), bytes, len);
+    free(bytes);
+    tiny_free(&t);
+    check_steps(temp_path(name), 1e-2);
+}
+
+/* Two matrices that share a tile have different types in some of these. */
+static void test_formats(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    static const tiny_shape shape = {.c = 256,
+                                     .f = 512,
+                                     .n_layer = 2,
+                                     .n_head = 4,
+                                     .n_head_kv = 2,
+                                     .key = 64,
+                                     .head_size = 64,
+                                     .rank = 32,
+                                     .rows = 100};
+    static const hy_type codes[] = {HY_TYPE_Q4_0, HY_TYPE_Q4_1, HY_TYPE_Q5_0, HY_TYPE_Q5_1,
+                                    HY_TYPE_Q8_0, HY_TYPE_Q4_K, HY_TYPE_Q5_K, HY_TYPE_Q6_K,
+                                    HY_TYPE_F16};
+    static const hy_type numbers[] = {HY_TYPE_F32, HY_TYPE_F16, HY_TYPE_BF16};
+    check_types(TINY_LLAMA, &shape, codes, HY_COUNT(codes));
+    check_types(TINY_RWKV7, &shape, codes, HY_COUNT(codes));
+    check_types(TINY_LLAMA, &shape, numbers, HY_COUNT(numbers));
+}
+
+/* Rows and columns that are no multiples of anything. */
+static void test_odd(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    static const tiny_shape shape = {.c = 36,
+                                     .f = 75,
+                                     .n_layer = 2,
+                                     .n_head = 3,
+                                     .n_head_kv = 1,
+                                     .key = 12,
+                                     .head_size = 12,
+                                     .rank = 5,
+                                     .rows = 77};
+    static const hy_type numbers[] = {HY_TYPE_F16, HY_TYPE_F32};
+    check_types(TINY_LLAMA, &shape, numbers, HY_COUNT(numbers));
+    check_types(TINY_RWKV7, &shape, numbers, HY_COUNT(numbers));
+    check_types(TINY_QWEN3, &tiny_usual, numbers, HY_COUNT(numbers));
+}
+
+/* Steps have as many tokens as take a tenth of a second. */
+static void test_lengths(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    enum { N = 4000 };
+    static hy_token ids[N];
+    hy_error err;
+    hy_session *s;
+    hy_step step;
+    tick = 1000 * 1000;
+    hy_model *m = load(source_path("tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf"));
+    const hy_session_opts opts = {.size = sizeof opts, .n_batch = 64};
+    assert_ok(hy_session_create(m, &opts, &s, &err), &err);
+    assert_ok(hy_session_append(s, ids, N, &err), &err);
+    size_t first = 0, fast, slow;
+    for (int i = 0; i < 3; i++) {
+        assert_ok(hy_session_step(s, &step, &err), &err);
+        first = i == 0 ? step.done : first;
+        fast = step.done;
+    }
+    tick = 800 * 1000 * 1000; /* eight times too long */
+    for (int i = 0; i < 2; i++) {
+        assert_ok(hy_session_step(s, &step, &err), &err);
+    }
+    slow = step.done;
+    assert_ok(hy_session_step(s, &step, &err), &err);
+    print_message("steps of %zu tokens at first, %zu when they are fast, %zu and %u when not\n", first,
+                  fast, slow, step.done);
+    assert_true(first < 64);
+    assert_int_equal(fast, 64);
+    assert_int_equal(slow, 8);
+    assert_int_equal(step.done, 1);
+    hy_session_destroy(s);
+    hy_model_destroy(m);
+}
+
+static int look(void **state)
+{
+    if (!getenv("HALYARD_WEBGPU_LIB")) {
+        print_message("skipped: HALYARD_WEBGPU_LIB names no library\n");
+        return 0;
+    }
+    return webgpu_look(state);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mini),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_odd),
+        cmocka_unit_test(test_lengths),
+    };
+    mask = argc > 1 && argv[1][0] ? argv[1] : NULL;
+    if (argc > 2) {
+        cmocka_set_test_filter(argv[2]);
+    }
+    return cmocka_run_group_tests(tests, look, NULL);
+}
