@@ -80,9 +80,9 @@ hy_status hy__gpu_ahead_submit(void *session, uint32_t n, hy_error *err)
         lib->CommandEncoderCopyBufferToBuffer(encoder, s->state[s->current], 0,
                                               s->ahead.saved[slot], 0, s->state_bytes);
     }
-    const hy__step_args args = {.n = 1, .n_out = 1};
     WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
     for (uint32_t i = 0; i < n; i++) {
+        const hy__step_args args = {.n = 1, .n_out = 1, .pos = s->ahead.pos + i};
         hy__gpu_encode(s, &args, 0, s->model->decode.n, pass);
         hy__gpu_sample_encode(gpu, &s->ahead.sample, pass);
         s->current = 1 - s->current;

@@ -1,11 +1,15 @@
 /* exec.c: a step: the dispatches of a program, in their order, and the logits back. */
 #include "webgpu.h"
 
-/* Workgroups in y; 0: the dispatch is not for a step of so many columns. */
+enum { PIECE = 96 /* dispatches */ };
+
+/* Workgroups in y; 0: the dispatch is not for such a step. */
 static uint32_t columns_of(const hy__gpu_dispatch *d, const hy__step_args *args)
 {
     const uint32_t cols = d->cols == HY__PER_OUT ? args->n_out : args->n;
-    if (cols == 0 || cols < d->least_cols || (d->most_cols > 0 && cols > d->most_cols)) {
+    const uint64_t pos = args->pos + args->n;
+    if (cols == 0 || cols < d->least_cols || (d->most_cols > 0 && cols > d->most_cols) ||
+        pos < d->least_pos || (d->most_pos > 0 && pos > d->most_pos)) {
         return 0;
     }
     return d->cols_each ? (cols + d->cols_each - 1) / d->cols_each : 1;
@@ -115,6 +119,42 @@ static hy_status report_times(hy__gpu_session *s, const hy__step_args *args, hy_
 
 /* ---- the step */
 
+static void copy_logits(hy__gpu_session *s, const hy__step_args *args, uint64_t bytes,
+                        WGPUCommandEncoder encoder)
+{
+    const bool one = args->n == 1;
+    const uint64_t n_batch = one ? 1 : s->n_batch, n_out = s->opts.all_logits ? n_batch : 1;
+    s->model->gpu.lib.CommandEncoderCopyBufferToBuffer(
+        encoder, one ? s->arena_one : s->arena, 4 * hy__gpu_logits_place(s->model, n_batch, n_out),
+        s->readback, 0, bytes);
+}
+
+/* In several pieces if there are several tokens: the GPU begins while later ones are written. */
+static hy_status submit_step(hy__gpu_session *s, const hy__step_args *args, uint64_t bytes,
+                             hy_error *err)
+{
+    hy__gpu *gpu = &s->model->gpu;
+    const uint32_t n = program_of(s, args)->n;
+    const uint32_t piece = args->n == 1 || args->profile ? n : (uint32_t)PIECE;
+    for (uint32_t first = 0; first < n; first += piece) {
+        const uint32_t end = first + HY_MIN(n - first, piece);
+        WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
+        if (args->profile) {
+            encode_timed(s, args, encoder);
+        } else {
+            WGPUComputePassEncoder pass = gpu->lib.CommandEncoderBeginComputePass(encoder, NULL);
+            hy__gpu_encode(s, args, first, end, pass);
+            gpu->lib.ComputePassEncoderEnd(pass);
+            gpu->lib.ComputePassEncoderRelease(pass);
+        }
+        if (end == n && bytes > 0) {
+            copy_logits(s, args, bytes, encoder);
+        }
+        HY_TRY(hy__gpu_submit(gpu, encoder, err));
+    }
+    return HY_OK;
+}
+
 hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
 {
     hy__gpu_session *s = session;
@@ -133,23 +173,7 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
     write_tokens(s, args);
     lib->QueueWriteBuffer(gpu->queue, s->step, 0, words, sizeof words);
     const uint64_t bytes = 4 * (uint64_t)s->model->g->values[s->model->g->logits].n * args->n_out;
-    WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
-    if (args->profile) {
-        encode_timed(s, args, encoder);
-    } else {
-        WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
-        hy__gpu_encode(s, args, 0, program_of(s, args)->n, pass);
-        lib->ComputePassEncoderEnd(pass);
-        lib->ComputePassEncoderRelease(pass);
-    }
-    if (bytes > 0) {
-        const bool one = args->n == 1;
-        const uint64_t n_batch = one ? 1 : s->n_batch, n_out = s->opts.all_logits ? n_batch : 1;
-        lib->CommandEncoderCopyBufferToBuffer(encoder, one ? s->arena_one : s->arena,
-                                              4 * hy__gpu_logits_place(s->model, n_batch, n_out),
-                                              s->readback, 0, bytes);
-    }
-    HY_TRY(hy__gpu_submit(gpu, encoder, err));
+    HY_TRY(submit_step(s, args, bytes, err));
     s->model->tokens += args->n;
     HY_TRY(bytes > 0 ? hy__gpu_map(gpu, s->readback, args->logits, (size_t)bytes, err)
                      : hy__gpu_finish(gpu, err));

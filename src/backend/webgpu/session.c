@@ -30,7 +30,7 @@ static hy_status choose_batch(hy__gpu_session *s, hy_error *err)
         s->arena_bytes = arena_bytes(s, s->n_batch);
         const uint64_t vecs = HY_MAX((uint64_t)s->model->code_vecs * s->n_batch,
                                      3 * (uint64_t)s->model->q8_vecs);
-        s->codes_bytes = 16 * HY_MAX(vecs, (uint64_t)1);
+        s->codes_bytes = 16 * HY_MAX(HY_MAX(vecs, s->model->scratch_vecs), (uint64_t)1);
         if (s->arena_bytes <= limit && s->codes_bytes <= limit) {
             return HY_OK;
         }

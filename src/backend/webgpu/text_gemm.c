@@ -18,12 +18,12 @@
 enum {
     LANES = 256,
     FEW_COLUMNS = 8,
-    FEW_ROWS = 4, /* most rows of an invocation, with few columns */
+    FEW_ROWS = 4,  /* most rows of an invocation, with few columns */
     MOST_FEW = 32, /* columns that are always few */
-    SIDE = 16,    /* invocations of a tile along its rows, and along its columns */
+    SIDE = 16,     /* invocations of a tile along its rows, and along its columns */
     TILE_COLUMNS = 4 * SIDE,
     MOST_TOGETHER = 8, /* matrices of a tile */
-    SLICE = 2048 /* channels that a workgroup quantizes */
+    SLICE = 2048       /* channels that a workgroup quantizes */
 };
 
 typedef hy__mm maker;
@@ -170,11 +170,12 @@ hy_status hy__mm_write_inputs(hy__mm *mk)
                      LANES, LANES, LANES);
     }
     hy__wgsl_functions(&w, &mk->pt, false);
-    hy__wgsl_put(&w,
-                 "\n@compute @workgroup_size(%u)\n"
-                 "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
-                 "lane: u32) {\n    let t = id.y;\n    let column = t * %uu;\n    let first = 0u;\n",
-                 LANES, mk->vecs);
+    hy__wgsl_put(
+        &w,
+        "\n@compute @workgroup_size(%u)\n"
+        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
+        "lane: u32) {\n    let t = id.y;\n    let column = t * %uu;\n    let first = 0u;\n",
+        LANES, mk->vecs);
     if (wr->p->cols == HY__PER_OUT) {
         hy__wgsl_use(&w, HY__BUFFER_step);
         hy__wgsl_put(&w, "    let u = t + step.n_tokens - step.n_outputs;\n    _ = u;\n");
@@ -303,7 +304,8 @@ static uint32_t few_lanes(const maker *mk, const job *j)
     return lanes;
 }
 
-/* Rows of an invocation: no more results than lanes, and enough invocations to keep the GPU busy. */
+/* Rows of an invocation: no more results than lanes, and enough invocations to keep the GPU busy.
+ */
 static uint32_t few_rows(const maker *mk, const piece *p, uint32_t lanes)
 {
     const uint64_t all = (uint64_t)p->all_rows * lanes, workers = mk->wr->m->workers;
@@ -337,9 +339,8 @@ static void put_few_products(maker *mk, hy__wgsl *w, const job *j, uint32_t k, u
             hy__wgsl_put(w, "            let w%u = block_%s(at%u, row%u * %uu + b);\n", r, f->name,
                          k, r, blocks_of(in));
         } else {
-            hy__wgsl_put(w,
-                         "            let w%u = four_%s(at%u, row%u * %uu + b / 8u, b %% 8u);\n", r,
-                         f->name, k, r, blocks_of(in));
+            hy__wgsl_put(w, "            let w%u = four_%s(at%u, row%u * %uu + b / 8u, b %% 8u);\n",
+                         r, f->name, k, r, blocks_of(in));
         }
     }
     for (uint32_t e = 0; e < cols; e++) {
@@ -365,7 +366,8 @@ static void put_few_products(maker *mk, hy__wgsl *w, const job *j, uint32_t k, u
 }
 
 /* The sums of a group's lanes: lane `sub` gets that of result sub / (lanes / results), where result
- * e * rows + r is row r, column e.  By shuffles half of the results leave a lane at each exchange. */
+ * e * rows + r is row r, column e.  By shuffles half of the results leave a lane at each exchange.
+ */
 static void put_few_sums(hy__wgsl *w, uint32_t anchor, uint32_t rows, uint32_t cols, uint32_t lanes)
 {
     const uint32_t n = rows * cols;
@@ -450,8 +452,7 @@ static uint32_t put_few(maker *mk, hy__wgsl *w, const piece *p, uint32_t number)
     hy__wgsl_put(w,
                  "    let t = t0 + result / %uu;\n"
                  "    if (sub %% %uu == 0u && row < %uu && t < n_cols) { finish%u(row + %s, t",
-                 rows, lanes / (rows * cols), m, number - p->first,
-                 first_row(w, j, p->chunk).text);
+                 rows, lanes / (rows * cols), m, number - p->first, first_row(w, j, p->chunk).text);
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         hy__wgsl_put(w, ", v%u", j->anchors[k]);
     }
@@ -523,13 +524,14 @@ static void put_tile_shared(maker *mk, hy__wgsl *w, const piece *p)
             most = HY_MAX(most, t.units * (t.rows + TILE_COLUMNS) * (in_codes(t.in) ? 3 : 1));
         }
     }
-    hy__wgsl_put(w,
-                 "var<workgroup> tile: array<vec4<u32>, %u>;\n"
-                 "fn numbers(i: u32) -> vec4<f32> { return bitcast<vec4<f32>>(tile[i]); }\n"
-                 "fn pick(v: vec4<f32>, e: u32) -> f32 {\n"
-                 "    return select(select(v.x, v.y, e == 1u), select(v.z, v.w, e == 3u), e > 1u);\n"
-                 "}\n",
-                 most);
+    hy__wgsl_put(
+        w,
+        "var<workgroup> tile: array<vec4<u32>, %u>;\n"
+        "fn numbers(i: u32) -> vec4<f32> { return bitcast<vec4<f32>>(tile[i]); }\n"
+        "fn pick(v: vec4<f32>, e: u32) -> f32 {\n"
+        "    return select(select(v.x, v.y, e == 1u), select(v.z, v.w, e == 3u), e > 1u);\n"
+        "}\n",
+        most);
 }
 
 /* Vec4 of a unit in workgroup memory: [vec][unit][row], all of the rows first. */
@@ -538,8 +540,8 @@ static uint32_t tile_vecs(const tile *t)
     return in_codes(t->in) ? 3 : 1;
 }
 
-/* What an invocation brings: units uI of rows, sI of columns, where they begin: at hI and baseI, and
- * at fromI of `coded`. */
+/* What an invocation brings: units uI of rows, sI of columns, where they begin: at hI and baseI,
+ * and at fromI of `coded`. */
 static void put_tile_places(maker *mk, hy__wgsl *w, const tile *t, uint32_t m)
 {
     const uint32_t vecs = tile_vecs(t), rows = t->rows * t->units, side = SIDE * t->each;
@@ -612,7 +614,8 @@ static void put_tile_store(maker *mk, hy__wgsl *w, const job *j, const tile *t)
                     w, "            if (b >= %uu) { g.a = vec2<f32>(); g.c = vec2<f32>(); }\n",
                     units);
             }
-            hy__wgsl_put(w, "            tile[to + %uu] = bitcast<vec4<u32>>(vec4<f32>(g.a, g.c));\n",
+            hy__wgsl_put(w,
+                         "            tile[to + %uu] = bitcast<vec4<u32>>(vec4<f32>(g.a, g.c));\n",
                          2 * part);
         } else {
             hy__wgsl_put(w, "            tile[to] = bitcast<vec4<u32>>(four_of_%s(w%u, b));\n",
@@ -624,11 +627,11 @@ static void put_tile_store(maker *mk, hy__wgsl *w, const job *j, const tile *t)
         if ((i + 1) * LANES > cols * vecs) {
             hy__wgsl_put(w, "        if (lane < %uu) ", cols * vecs - i * LANES);
         }
-        hy__wgsl_put(w,
-                     "        { tile[%uu + s%u / %uu * %uu + s%u %% %uu * %uu + s%u / %uu %% %uu] = "
-                     "x%u; }\n",
-                     vecs * part, i, cols, cols, i, t->units, TILE_COLUMNS, i, t->units,
-                     TILE_COLUMNS, i);
+        hy__wgsl_put(
+            w,
+            "        { tile[%uu + s%u / %uu * %uu + s%u %% %uu * %uu + s%u / %uu %% %uu] = "
+            "x%u; }\n",
+            vecs * part, i, cols, cols, i, t->units, TILE_COLUMNS, i, t->units, TILE_COLUMNS, i);
     }
     hy__wgsl_put(w, "        workgroupBarrier();\n");
 }
@@ -660,11 +663,10 @@ static void put_tile_codes(maker *mk, hy__wgsl *w, const job *j, const tile *t)
                          "            let g = numbers(i + %uu);\n",
                          t->rows, at, part, 2 * part);
             if (f->halves) {
-                hy__wgsl_put(w,
-                             "            let l = vec4<i32>(dot16(lo, x0), dot16(lo, x1), "
-                             "dot16(lo, x2), dot16(lo, x3));\n"
-                             "            let h = vec4<i32>(dot16(hi, y0), dot16(hi, y1), "
-                             "dot16(hi, y2), dot16(hi, y3));\n");
+                hy__wgsl_put(w, "            let l = vec4<i32>(dot16(lo, x0), dot16(lo, x1), "
+                                "dot16(lo, x2), dot16(lo, x3));\n"
+                                "            let h = vec4<i32>(dot16(hi, y0), dot16(hi, y1), "
+                                "dot16(hi, y2), dot16(hi, y3));\n");
                 hy__wgsl_put(w,
                              "            acc%u_%u += d * (g.x * vec4<f32>(l) + g.y * "
                              "vec4<f32>(h))%s;\n            }\n",

@@ -348,8 +348,8 @@ static uint32_t put_append(hy__wgsl *w, heads *h, uint32_t which, uint32_t begin
     return groups;
 }
 
-/* The prologue and the caches. */
-static hy_status write_append(heads *h)
+/* The prologue and the caches, for steps that end at position least_pos or later. */
+static hy_status write_append(heads *h, uint32_t least_pos)
 {
     hy__gpu_writer *wr = h->wr;
     hy__wgsl w;
@@ -380,6 +380,7 @@ static hy_status write_append(heads *h)
     const hy__gpu_dispatch d = {.groups = groups,
                                 .cols_each = 1,
                                 .cols = HY__PER_T,
+                                .least_pos = least_pos,
                                 .attention = (uint32_t)(h->node - wr->m->g->nodes)};
     uint32_t kernel;
     HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
@@ -395,7 +396,7 @@ static void put_cache_read(hy__wgsl *w)
 
 /* A workgroup has a head of queries and a token: scores of 256 positions at a time, and running
  * sums that are scaled when the largest score grows. */
-static hy_status write_attend(heads *h)
+static hy_status write_attend(heads *h, uint32_t most_pos)
 {
     hy__gpu_writer *wr = h->wr;
     const hy__graph *g = wr->m->g;
@@ -482,8 +483,11 @@ static hy_status write_attend(heads *h)
                      g->values[h->node->out].n, dim_v, k * columns);
     }
     hy__wgsl_put(&w, "}\n");
-    const hy__gpu_dispatch d = {
-        .groups = p->n_head, .cols_each = 1, .cols = HY__PER_T, .attention = node};
+    const hy__gpu_dispatch d = {.groups = p->n_head,
+                                .cols_each = 1,
+                                .cols = HY__PER_T,
+                                .most_pos = most_pos,
+                                .attention = node};
     uint32_t kernel;
     HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
     return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
@@ -494,10 +498,11 @@ hy_status hy__gpu_write_attention(hy__gpu_writer *wr)
     const hy__graph *g = wr->m->g;
     const hy__node *node = &g->nodes[wr->p->first + wr->p->n_prologue];
     heads h = {.wr = wr, .node = node, .lanes = 64};
-    const hy__gpu_dispatch all = {.cols = HY__PER_T};
+    const uint32_t rest = hy__gpu_flash_rest(wr);
+    const hy__gpu_dispatch range = {.cols = HY__PER_T, .most_pos = rest == UINT32_MAX ? 0 : rest};
     bool done = false;
-    HY_TRY(hy__gpu_write_attend_lanes(wr, &all, &done));
-    if (done) {
+    HY_TRY(hy__gpu_write_attend_lanes(wr, &range, &done));
+    if (done && rest == UINT32_MAX) {
         return HY_OK;
     }
     hy_status status = begin_heads(&h, wr->err);
@@ -512,10 +517,13 @@ hy_status hy__gpu_write_attention(hy__gpu_writer *wr)
         }
     }
     if (status == HY_OK) {
-        status = write_append(&h);
+        status = write_append(&h, done ? rest + 1 : 0);
     }
-    if (status == HY_OK) {
-        status = write_attend(&h);
+    if (status == HY_OK && rest < UINT32_MAX) {
+        status = hy__gpu_write_flash(wr);
+    }
+    if (status == HY_OK && rest > 0 && !done) {
+        status = write_attend(&h, range.most_pos);
     }
     end_heads(&h);
     return status;

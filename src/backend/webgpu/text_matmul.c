@@ -1,8 +1,8 @@
 /* text_matmul.c: phases of matrices: their jobs, and what their kernels have in common.
  *
- * In a step of one token one kernel computes a whole phase, the prologue on the way (text_matvec.c);
- * in a step of several, what comes before is a dispatch of its own (text_gemm.c).  Model creation
- * only; one thread. */
+ * In a step of one token one kernel computes a whole phase, the prologue on the way
+ * (text_matvec.c); in a step of several, what comes before is a dispatch of its own (text_gemm.c).
+ * Model creation only; one thread. */
 #include <stdio.h>
 
 #include "kernels/kernels.h"

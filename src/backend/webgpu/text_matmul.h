@@ -68,8 +68,8 @@ uint32_t hy__mm_rows(const hy__mm_job *j, uint32_t chunk);
 
 /* The kernel of a piece for one token, and its dispatch (text_matvec.c). */
 hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p);
-/* For several tokens (text_gemm.c): the dispatch that computes the prologue and leaves the inputs in
- * `codes`, and those of a piece. */
+/* For several tokens (text_gemm.c): the dispatch that computes the prologue and leaves the inputs
+ * in `codes`, and those of a piece. */
 hy_status hy__mm_write_inputs(hy__mm *mk);
 hy_status hy__mm_write_columns(hy__mm *mk, const hy__mm_piece *p);
 

@@ -1,9 +1,9 @@
 /* text_walk.c: the WKV-7 recurrence in steps of several tokens.
  *
- * Three dispatches: what comes before, for all tokens; the walk; what comes behind.  In the walk the
- * rows of a head's state are divided among workgroups, as no row needs another one.  A workgroup
- * keeps its rows in registers and brings the vectors of a block of tokens into workgroup memory at
- * once.  Model creation only; one thread. */
+ * Three dispatches: what comes before, for all tokens; the walk; what comes behind.  In the walk
+ * the rows of a head's state are divided among workgroups, as no row needs another one.  A
+ * workgroup keeps its rows in registers and brings the vectors of a block of tokens into workgroup
+ * memory at once.  Model creation only; one thread. */
 #include <stdio.h>
 
 #include "webgpu.h"
@@ -36,7 +36,8 @@ static void put_stage(walk *k, hy__wgsl *w)
 {
     const uint32_t quads = k->n / 4, units = k->block * quads;
     hy__wgsl_put(w, "        workgroupBarrier();\n");
-    hy__wgsl_put(w, "        for (var g = 0u; g < %uu; g++) {\n            let i = g * %uu + lane;\n",
+    hy__wgsl_put(w,
+                 "        for (var g = 0u; g < %uu; g++) {\n            let i = g * %uu + lane;\n",
                  (units + k->lanes - 1) / k->lanes, k->lanes);
     hy__wgsl_put(w, "            let t = min(t0 + i / %uu, step.n_tokens - 1u);\n", quads);
     hy__wgsl_put(w, "            let c = first + 4u * (i %% %uu);\n", quads);
@@ -183,8 +184,7 @@ hy_status hy__gpu_write_walk(hy__gpu_writer *wr)
     k.lanes = k.rows * k.each;
     k.vecs = k.n / 4 / k.each;
     /* Five vectors of a head and the rows' values for each token, and the sums. */
-    while (k.block > 1 &&
-           4 * (k.block * (5 * k.n + k.rows) + k.lanes) > caps->workgroup_bytes) {
+    while (k.block > 1 && 4 * (k.block * (5 * k.n + k.rows) + k.lanes) > caps->workgroup_bytes) {
         k.block /= 2;
     }
     HY_TRY(hy__gpu_write_tree(wr, false));

@@ -70,7 +70,9 @@ static hy_status make(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_e
     m->workers = workers_of(&m->gpu.caps);
     m->lanes = 256;
     m->wide = reads_by_fours(m);
-    m->chunk = m->gpu.caps.type == WGPUAdapterType_CPU ? 8 : 32; /* until a step was measured */
+    const bool software = m->gpu.caps.type == WGPUAdapterType_CPU;
+    m->chunk = software ? 8 : 32; /* until a step was measured */
+    m->undivided = software ? 32 : 1024;
     HY_TRY(hy__gpu_weights_place(m, err));
     HY_TRY(hy__gpu_program_make(m, err));
     HY_TRY(hy__gpu_advise(&m->gpu, hy__gpu_weights_make(m, err), err,

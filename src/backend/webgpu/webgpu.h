@@ -77,7 +77,8 @@ typedef struct hy__gpu_dispatch {
     uint32_t groups;    /* in x */
     uint32_t cols_each; /* columns of a workgroup: y is their number over this; 0: y is 1 */
     hy__cols cols;
-    uint32_t least_cols, most_cols; /* of the steps in which it runs; most 0: any */
+    /* The steps in which it runs: their columns, and positions behind them; most 0: any. */
+    uint32_t least_cols, most_cols, least_pos, most_pos;
     hy__place *places; /* [n_places] */
     uint32_t n_places;
     uint32_t slab; /* of the weights */
@@ -139,8 +140,10 @@ typedef struct hy__gpu_model {
     uint32_t *q8_place;
     uint32_t q8_vecs; /* most vec4 of such a value, which alternate between three places */
     uint32_t chunk;     /* tokens that a step should take at most: see hy__gpu_fit_tokens */
+    uint32_t undivided; /* positions of a cache that attention of few tokens does not divide */
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
     uint64_t tokens;    /* evaluated so far, also ahead and in vain */
+    uint64_t scratch_vecs; /* most vec4 of `codes` that a kernel takes for itself */
 } hy__gpu_model;
 
 /* If the device was lost: opens it again and remakes everything on it.  HY_E_DEVICE_LOST: that
@@ -168,8 +171,8 @@ hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
 
-/* ---- texts (text_matmul.c, text_gemm.c, text_heads.c, text_walk.c): they add dispatches to a
- * program */
+/* ---- texts (text_matmul.c, text_gemm.c, text_heads.c, text_walk.c, text_flash.c): they add
+ * dispatches to a program */
 
 /* A kernel that is being made for a phase. */
 typedef struct hy__gpu_writer {
@@ -196,6 +199,11 @@ hy_status hy__gpu_write_wkv7_lanes(hy__gpu_writer *wr, const hy__gpu_writer *bef
 hy_status hy__gpu_write_attend_lanes(hy__gpu_writer *wr, const hy__gpu_dispatch *range, bool *done);
 hy_status hy__gpu_write_walk(hy__gpu_writer *wr); /* WKV-7 for several tokens */
 hy_status hy__gpu_write_attention(hy__gpu_writer *wr);
+/* Attention by blocks, where the caches have the step's keys and values already (text_flash.c).
+ * flash_rest: steps that end at this position or earlier are left to others; UINT32_MAX: all are,
+ * then it must not be written. */
+uint32_t hy__gpu_flash_rest(const hy__gpu_writer *wr);
+hy_status hy__gpu_write_flash(hy__gpu_writer *wr);
 /* A prologue or epilogue alone, results to the arena; nothing if it is empty. */
 hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
 
@@ -286,8 +294,9 @@ void hy__gpu_commit(void *session);
 hy_status hy__gpu_state_read(void *session, uint64_t n_pos, float *data, hy_error *err);
 hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
 uint32_t hy__gpu_step_tokens(const void *session);
-/* Tokens that steps should take behind one of n tokens that took so long, if it was `now` before: as
- * many as take a tenth of a second.  Longer work makes systems reset a GPU, and screens stand still. */
+/* Tokens that steps should take behind one of n tokens that took so long, if it was `now` before:
+ * as many as take a tenth of a second.  Longer work makes systems reset a GPU, and screens stand
+ * still. */
 uint32_t hy__gpu_fit_tokens(uint32_t now, uint32_t n, uint64_t ns);
 
 /* ---- facts (inspect.c, read.c) */
