@@ -48,6 +48,9 @@ int cli_read_file(const options *o, const char *path, text *t);
  * force); *given says whether there was any. */
 int cli_input_text(const options *o, bool use_stdin, bool force, text *t, bool *given);
 
+/* Where compiled kernels are kept: the option, or a folder of the user's caches; NULL: nowhere. */
+const char *cli_kernel_cache(const options *o, char *buf, size_t cap);
+
 /* The model file of -m or the first positional argument; CLI_USAGE if there is none. */
 int cli_model_path(const options *o, const char **path);
 

@@ -11,8 +11,17 @@ typedef struct finding {
     const char *name; /* as --webgpu-lib takes it */
     bool works;
     hy_webgpu_info info;
+    json_t *variants; /* what the self-test found; NULL: it could not be done, err says why */
     hy_error err;
 } finding;
+
+static void add_variant(void *user, const hy_webgpu_variant *v)
+{
+    json_array_append_new(user,
+                          json_pack("{s:s, s:s, s:s, s:o, s:s}", "name", v->name, "what", v->what,
+                                    "state", v->state, "why", json_bytes(v->why, strlen(v->why)),
+                                    "instead", v->instead));
+}
 
 static hy_status examine(const options *o, const char *name, finding *f)
 {
@@ -23,6 +32,16 @@ static hy_status examine(const options *o, const char *name, finding *f)
     const hy_status status =
         hy_webgpu_probe(name, folder, OPT(o, GPU_MASK)->s, NULL, &f->info, &f->err);
     f->works = status == HY_OK;
+    char cache[1024];
+    if (f->works) {
+        f->variants = json_array();
+        if (hy_webgpu_selftest(name, folder, OPT(o, GPU_MASK)->s,
+                               cli_kernel_cache(o, cache, sizeof cache), NULL, add_variant,
+                               f->variants, &f->err) != HY_OK) {
+            json_decref(f->variants);
+            f->variants = NULL;
+        }
+    }
     return status;
 }
 
@@ -58,9 +77,10 @@ static json_t *finding_json(const finding *f)
         (json_int_t)i->max_workgroups, "storage_alignment_bytes",
         (json_int_t)i->storage_alignment_bytes, "uniform_alignment_bytes",
         (json_int_t)i->uniform_alignment_bytes);
-    return json_pack("{s:s, s:b, s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:b, s:b, s:o}", "name",
-                     f->name, "works", 1, "library", i->library, "path",
-                     json_bytes(i->path, strlen(i->path)), "adapter",
+    return json_pack("{s:s, s:b, s:o*, s:o*, s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:b, s:b, s:o}",
+                     "name", f->name, "works", 1, "variants", f->variants, "selftest",
+                     f->variants ? NULL : json_bytes(f->err.text, strlen(f->err.text)), "library",
+                     i->library, "path", json_bytes(i->path, strlen(i->path)), "adapter",
                      json_bytes(i->adapter, strlen(i->adapter)), "api", i->api, "kind", i->kind,
                      "f16", (int)i->f16, "subgroups", subgroups, "packed_dot", (int)i->packed_dot,
                      "timestamps", (int)i->timestamps, "limits", limits);
@@ -98,6 +118,54 @@ static void print_features(const hy_webgpu_info *i)
            i->timestamps ? "timestamps" : "no timestamps");
 }
 
+/* The names of all variants in a state, in lines; nothing if there are none. */
+static void print_state(const json_t *variants, const char *state)
+{
+    enum { WIDTH = 100 };
+    size_t i, column = 0;
+    const json_t *v;
+    json_array_foreach(variants, i, v)
+    {
+        const char *name = json_string_value(json_object_get(v, "name"));
+        if (strcmp(json_string_value(json_object_get(v, "state")), state) != 0) {
+            continue;
+        }
+        if (column == 0) {
+            column = (size_t)printf("  %-9s %s", state, name);
+        } else if (column + strlen(name) + 2 > WIDTH) {
+            column = (size_t)printf(",\n            %s", name);
+        } else {
+            column += (size_t)printf(", %s", name);
+        }
+    }
+    if (column > 0) {
+        printf("\n");
+    }
+}
+
+static void print_variants(const finding *f)
+{
+    size_t i;
+    const json_t *v;
+    if (!f->variants) {
+        printf("  kernels   %s\n", f->err.text);
+        return;
+    }
+    print_state(f->variants, "passed");
+    json_array_foreach(f->variants, i, v)
+    {
+        if (strcmp(json_string_value(json_object_get(v, "state")), "failed") == 0) {
+            printf("  failed    %s (%s): %s; so %s\n",
+                   json_string_value(json_object_get(v, "name")),
+                   json_string_value(json_object_get(v, "what")),
+                   json_string_value(json_object_get(v, "why")),
+                   json_string_value(json_object_get(v, "instead")));
+        }
+    }
+    print_state(f->variants, "missing");
+    print_state(f->variants, "masked");
+}
+
 static void print_finding(const finding *f)
 {
     const hy_webgpu_info *const i = &f->info;
@@ -114,6 +182,8 @@ static void print_finding(const finding *f)
            bytes_text(i->max_buffer_bytes, buffer, sizeof buffer),
            bytes_text(i->max_binding_bytes, binding, sizeof binding), i->storage_buffers,
            i->workgroup_invocations, bytes_text(i->workgroup_bytes, shared, sizeof shared));
+    print_variants(f);
+    json_decref(f->variants);
 }
 
 static int print_text(const finding *list, size_t n)

@@ -33,8 +33,7 @@ static bool default_model(char *path, size_t cap)
     return false;
 }
 
-/* Where compiled kernels are kept: the option, or a folder of the user's caches; NULL: nowhere. */
-static const char *kernel_cache(const options *o, char *buf, size_t cap)
+const char *cli_kernel_cache(const options *o, char *buf, size_t cap)
 {
     const char *asked = OPT(o, KERNEL_CACHE)->s, *caches = getenv("XDG_CACHE_HOME");
     if (asked) {
@@ -92,7 +91,7 @@ int engine_load(engine *e, const options *o, bool needs_tokenizer)
     opts.webgpu_lib = OPT(o, WEBGPU_LIB)->s;
     opts.webgpu_dir = OPT(o, WEBGPU_DIR)->s ? OPT(o, WEBGPU_DIR)->s : getenv("HALYARD_WEBGPU");
     opts.gpu_mask = OPT(o, GPU_MASK)->s;
-    opts.kernel_cache = kernel_cache(o, folder, sizeof folder);
+    opts.kernel_cache = cli_kernel_cache(o, folder, sizeof folder);
     opts.no_mmap = !OPT(o, MMAP)->on;
     opts.progress = progress_update;
     opts.progress_user = &bar;

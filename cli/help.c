@@ -37,9 +37,11 @@ static const char *const details[CMD_COUNT] = {
                   "same threads.",
     [CMD_QUANTIZE] = "Reads the model IN and writes OUT with the tensor types of the mix TYPE. "
                      "Never overwrites IN; OUT appears under its name only when it is complete.",
-    [CMD_DOCTOR] = "For each WebGPU library, Dawn (dawn) and wgpu-native (wgpu): its version, the "
-                   "GPU that it finds and what that can do, or one sentence that says why it "
-                   "cannot be used. With --webgpu-lib a library that cannot be used is an error.",
+    [CMD_DOCTOR] =
+        "For each WebGPU library, Dawn (dawn) and wgpu-native (wgpu): its version, the "
+        "GPU that it finds, what that can do, and which ways of computing passed "
+        "the self-test, failed it, are missing or masked; or one sentence that "
+        "says why it cannot be used. With --webgpu-lib a library that cannot be used is an error.",
     [CMD_COMPLETION] =
         "For example: halyard completion bash > ~/.local/share/bash-completion/completions/halyard",
 };

@@ -29,9 +29,11 @@ typedef struct hy_model_opts {
                                NULL: the first that is found */
     const char *webgpu_dir; /* folder where it is looked for before the system's places, or NULL */
     const char *gpu_mask;   /* what is to be taken as missing although the GPU has it, divided by
-                               commas: no-subgroups, no-f16, no-dot, no-timestamps, floor; or NULL */
-    const char *kernel_cache; /* folder where compiled kernels of the WebGPU backend are kept; it is
-                                 made if it is missing; NULL: they are not kept */
+                               commas: no-subgroups, no-f16, no-dot, no-timestamps, no-fours,
+                               no-shared, no-bindings, no-formats, no-draws, floor; or NULL */
+    const char *kernel_cache; /* folder where compiled kernels of the WebGPU backend are kept, and
+                                 how its self-test ended on this GPU; it is made if it is missing;
+                                 NULL: nothing is kept */
 } hy_model_opts;
 
 /* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create;

@@ -87,6 +87,24 @@ HY_API bool hy_model_gpu_kernel(const hy_model *m, uint32_t i, bool many, uint32
 HY_API HY_CHECK hy_status hy_model_gpu_read_speed(hy_model *m, double *bytes_per_second,
                                                   hy_error *err);
 
+/* What kernels may do in more than one way, and what the self-test found of it. */
+typedef struct hy_webgpu_variant {
+    size_t size;         /* of this structure */
+    const char *name;    /* "dot-Q4_K" */
+    const char *what;    /* "packed dot products with Q4_K" */
+    const char *state;   /* "passed", "failed", "missing": the GPU lacks it, or "masked" */
+    const char *why;     /* it failed, else "" */
+    const char *instead; /* "bytes are multiplied one by one": what is done if it did not pass */
+} hy_webgpu_variant;
+typedef void (*hy_webgpu_each)(void *user, const hy_webgpu_variant *v);
+/* Opens a device as hy_webgpu_probe does, tests all kernels on it, and tells of every variant; what
+ * was found before is taken from the folder kernel_cache and kept there, if it is not NULL.
+ * HY_E_UNSUPPORTED also: the GPU computes wrong without any variant. */
+HY_API HY_CHECK hy_status hy_webgpu_selftest(const char *library, const char *folder,
+                                             const char *mask, const char *kernel_cache,
+                                             const hy_env *env, hy_webgpu_each each, void *user,
+                                             hy_error *err);
+
 /* ---- what a model does for a token */
 
 /* Where an operation runs within its phase. */

@@ -493,6 +493,9 @@ static void put_total_by_subgroups(hy__wgsl *w)
         for (uint32_t i = 1; i < groups; i++) {
             put(w, "    s += partial[at + %uu];\n", i);
         }
+    } else if (groups > w->subgroup) {
+        put(w, "    s = partial[at];\n    for (var i = 1u; i < %uu; i++) { s += partial[at + i]; }\n",
+            groups);
     } else {
         put(w, "    s = partial[at + lane %% %uu];\n", groups);
         for (uint32_t n = groups / 2; n > 0; n /= 2) {
@@ -507,8 +510,7 @@ static void put_total_by_subgroups(hy__wgsl *w)
 
 static bool sums_by_subgroups(const hy__wgsl *w)
 {
-    return w->subgroup > 0 && w->lanes % w->subgroup == 0 &&
-           w->lanes / w->subgroup <= HY_MAX(w->subgroup, 16u);
+    return w->subgroup > 0 && w->lanes % w->subgroup == 0 && w->lanes / w->subgroup <= 64;
 }
 
 void hy__wgsl_total(hy__wgsl *w)

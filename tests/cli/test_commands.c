@@ -731,6 +731,21 @@ static void check_library(const json_t *found)
         return;
     }
     const json_t *const limits = json_object_get(found, "limits");
+    const json_t *const variants = json_object_get(found, "variants"), *v;
+    size_t i;
+    assert_true(variants ? json_array_size(variants) > 20
+                         : json_string_length(json_object_get(found, "selftest")) > 20);
+    json_array_foreach(variants, i, v)
+    {
+        const char *state = json_string_value(json_object_get(v, "state"));
+        assert_true(json_string_length(json_object_get(v, "name")) > 0);
+        /* At the floor, as the caller asks. */
+        assert_string_equal(
+            state, strncmp(json_string_value(json_object_get(v, "name")), "format", 6) == 0 ||
+                           strcmp(json_string_value(json_object_get(v, "name")), "draws") == 0
+                       ? "passed"
+                       : "masked");
+    }
     assert_true(json_string_length(json_object_get(found, "adapter")) > 0);
     assert_true(json_integer_value(json_object_get(limits, "binding_bytes")) >= 128 << 20);
     assert_true(json_integer_value(json_object_get(limits, "storage_buffers")) >= 8);

@@ -5,6 +5,7 @@
  * one token and of many are different programs; both are compared.  All
  * run only on the library that HALYARD_WEBGPU_LIB names (support/webgpu.h): GPUs made of software
  * take minutes. */
+#include "backend/webgpu/variants.h"
 #include "base/base.h"
 #include "golden.h"
 #include "support/webgpu.h"
@@ -127,6 +128,78 @@ static void test_embedded(void **state)
     assert_memory_equal(got, want, sizeof want);
 }
 
+/* As run_greedy, but the backend may draw. */
+static void draw_greedy(const hy_model *m, const hy_token *ids, size_t n_ids, hy_token *out,
+                        size_t n_out)
+{
+    const hy_sampler_opts opts = {.size = sizeof opts, .greedy = true};
+    hy_sampler *sampler;
+    hy_session *s;
+    hy_step step;
+    hy_error err;
+    assert_ok(hy_sampler_create(&opts, NULL, NULL, &sampler, &err), &err);
+    assert_ok(hy_session_create(m, NULL, &s, &err), &err);
+    assert_ok(hy_session_append(s, ids, n_ids, &err), &err);
+    for (size_t i = 0; i < n_out; i++) {
+        assert_ok(hy_session_step(s, &step, &err), &err);
+        assert_ok(hy_session_sample(s, sampler, &out[i], &err), &err);
+        assert_ok(hy_session_append(s, &out[i], 1, &err), &err);
+    }
+    hy_session_destroy(s);
+    hy_sampler_destroy(sampler);
+}
+
+/* With every variant made wrong, and then with every one that does not compile: the self-test
+ * leaves them out, and the text is the same. */
+static void test_faults(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    enum { N = 10 };
+    static const hy_token ids[] = {3, 17, 0, 39};
+    const char *path = source_path("tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf");
+    hy_token got[N], want[N];
+    hy_model *ref = load_model(path);
+    draw_greedy(ref, ids, HY_COUNT(ids), want, N);
+    hy_model_destroy(ref);
+    for (int broken = 0; broken < 2; broken++) {
+        hy__gpu_inject(broken ? 0 : UINT64_MAX, broken ? UINT64_MAX : 0);
+        hy_model *m = webgpu_model(path, mask, NULL);
+        draw_greedy(m, ids, HY_COUNT(ids), got, N);
+        hy_model_destroy(m);
+        hy__gpu_inject(0, 0);
+        assert_memory_equal(got, want, sizeof want);
+    }
+}
+
+/* The text is the same without any family of what kernels may do. */
+static void test_masks(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    if (mask) {
+        skip();
+    }
+    enum { N = 10 };
+    static const char *const masks[] = {
+#define HY_GPU_FAMILY(id, name, above, what) "no-" name,
+#include "backend/webgpu/variants.inc"
+        "floor"};
+    static const hy_token ids[] = {3, 17, 0, 39};
+    hy_token got[N], want[N];
+    char path[1024];
+    snprintf(path, sizeof path, "%s", source_path("tests/golden/mini/tiny-rwkv7-Q4_K_M.gguf"));
+    hy_model *ref = load_model(path);
+    draw_greedy(ref, ids, HY_COUNT(ids), want, N);
+    hy_model_destroy(ref);
+    for (size_t i = 0; i < HY_COUNT(masks); i++) {
+        hy_model *m = webgpu_model(path, masks[i], NULL);
+        draw_greedy(m, ids, HY_COUNT(ids), got, N);
+        hy_model_destroy(m);
+        assert_memory_equal(got, want, sizeof want);
+    }
+}
+
 static int look(void **state)
 {
     if (!getenv("HALYARD_WEBGPU_LIB")) {
@@ -141,7 +214,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mini),     cmocka_unit_test(test_arwkv7),
         cmocka_unit_test(test_qwen2),    cmocka_unit_test(test_unfused),
-        cmocka_unit_test(test_embedded),
+        cmocka_unit_test(test_embedded), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_masks),
     };
     mask = argc > 1 ? argv[1] : NULL;
     return cmocka_run_group_tests(tests, look, NULL);

@@ -64,10 +64,15 @@ hy_model_opts webgpu_model_opts(void)
 
 hy_model *webgpu_model(const char *path, const char *mask, const char *no_fuse)
 {
+    static char cache[600]; /* one self-test for all models */
     hy_model *m = NULL;
     hy_error err;
     hy_model_opts opts = webgpu_model_opts();
+    if (!cache[0]) {
+        snprintf(cache, sizeof cache, "%s", temp_path("."));
+    }
     opts.gpu_mask = mask;
+    opts.kernel_cache = cache;
     opts.no_fuse = no_fuse;
     assert_ok(hy_model_load(path, &opts, NULL, &m, &err), &err);
     assert_string_equal(hy_model_backend(m), "webgpu");

@@ -45,6 +45,9 @@ hy_status hy__gpu_ahead_begin(void *session, const hy_sampler *sampler, uint64_t
     hy__gpu_session *s = session;
     hy__gpu_model *m = s->model;
     HY_TRY(hy__gpu_session_check(s, err));
+    if (!(m->use & HY__GPU_USE_DRAWS)) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "tokens are not drawn on this GPU");
+    }
     if (s->ahead.sampler_id != sampler_id || !s->ahead.has_sampler) {
         hy__gpu_sample_destroy(&m->gpu, &s->ahead.sample);
         s->ahead.has_sampler = false;

@@ -10,58 +10,14 @@
 
 /* What every WebGPU device has (the "core" limits of the specification). */
 enum {
-    FLOOR_BINDING = 128 << 20,
     FLOOR_BUFFER = 256 << 20,
     FLOOR_STORAGE_BUFFERS = 8,
-    FLOOR_WORKGROUP_BYTES = 16384,
-    FLOOR_INVOCATIONS = 256,
     FLOOR_WORKGROUPS = 65535,
     FLOOR_ALIGN = 256,
     MOST_BUFFER = 1 << 30 /* larger buffers are trouble on some drivers */
 };
 
 hy__gpu_faults hy__gpu_faults_at_opening;
-
-/* ---- masks */
-
-static const struct mask_name {
-    const char *name;
-    uint32_t bit;
-} mask_names[] = {
-#define HY__GPU_MASK(name, text, what) {text, HY__GPU_##name},
-    HY__GPU_MASKS(HY__GPU_MASK)
-#undef HY__GPU_MASK
-};
-
-static bool add_mask(const char *name, size_t len, uint32_t *mask)
-{
-    for (size_t i = 0; i < HY_COUNT(mask_names); i++) {
-        if (strlen(mask_names[i].name) == len && memcmp(mask_names[i].name, name, len) == 0) {
-            *mask |= mask_names[i].bit;
-            return true;
-        }
-    }
-    return false;
-}
-
-hy_status hy__gpu_mask_parse(const char *names, uint32_t *mask, hy_error *err)
-{
-    *mask = 0;
-    for (const char *at = names; at && *at;) {
-        const size_t len = strcspn(at, ",");
-        if (!add_mask(at, len, mask)) {
-            char known[200] = "";
-            for (size_t i = 0; i < HY_COUNT(mask_names); i++) {
-                const size_t n = strlen(known);
-                snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", mask_names[i].name);
-            }
-            return hy__fail(err, HY_E_NOT_FOUND, "there is no GPU mask \"%.*s\"; these are: %s",
-                            (int)HY_MIN(len, (size_t)60), at, known);
-        }
-        at += len + (at[len] == ',');
-    }
-    return HY_OK;
-}
 
 /* ---- errors */
 
@@ -283,10 +239,32 @@ static hy_status make_instance(hy__gpu *gpu, hy__dawn_toggles *chain, hy_error *
                : hy__fail(err, HY_E_UNSUPPORTED, "%s makes no WebGPU instance", gpu->caps.library);
 }
 
+static uint64_t add_text(uint64_t crc, WGPUStringView text)
+{
+    const size_t len = !text.data ? 0 : text.length == SIZE_MAX ? strlen(text.data) : text.length;
+    return hy__crc64(hy__crc64(crc, &len, sizeof len), text.data, len);
+}
+
+static uint64_t identity_of(const WGPUAdapterInfo *info)
+{
+    const uint32_t numbers[] = {info->vendorID,
+                                info->deviceID,
+                                (uint32_t)info->backendType,
+                                (uint32_t)info->adapterType,
+                                info->subgroupMinSize,
+                                info->subgroupMaxSize};
+    uint64_t crc = hy__crc64(0, numbers, sizeof numbers);
+    crc = add_text(crc, info->vendor);
+    crc = add_text(crc, info->architecture);
+    crc = add_text(crc, info->device);
+    return add_text(crc, info->description);
+}
+
 static void take_info(hy__gpu *gpu)
 {
     WGPUAdapterInfo info = {0};
     if (gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
+        gpu->caps.identity = identity_of(&info);
         hy__gpu_keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
         gpu->caps.backend = info.backendType;
         gpu->caps.type = info.adapterType;
@@ -400,22 +378,27 @@ static hy_status take_limits(hy__gpu *gpu, uint32_t mask, WGPULimits *limits, hy
         return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s tells no limits", c->library, c->adapter);
     }
     limits->nextInChain = NULL;
-    if (limits->maxStorageBufferBindingSize < FLOOR_BINDING ||
+    if (limits->maxStorageBufferBindingSize < HY__GPU_FLOOR_BINDING ||
         limits->maxStorageBuffersPerShaderStage < FLOOR_STORAGE_BUFFERS ||
-        limits->maxComputeWorkgroupStorageSize < FLOOR_WORKGROUP_BYTES ||
-        limits->maxComputeInvocationsPerWorkgroup < FLOOR_INVOCATIONS) {
+        limits->maxComputeWorkgroupStorageSize < HY__GPU_FLOOR_SHARED ||
+        limits->maxComputeInvocationsPerWorkgroup < HY__GPU_FLOOR_INVOCATIONS) {
         return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s is below the limits that WebGPU guarantees",
                         c->library, c->adapter);
     }
     const bool floor = mask & HY__GPU_FLOOR;
     c->max_buffer = floor ? FLOOR_BUFFER : HY_MIN(limits->maxBufferSize, (uint64_t)MOST_BUFFER);
-    c->max_binding = floor ? FLOOR_BINDING : limits->maxStorageBufferBindingSize;
+    c->max_binding = floor ? HY__GPU_FLOOR_BINDING : limits->maxStorageBufferBindingSize;
     c->storage_buffers = floor ? FLOOR_STORAGE_BUFFERS : limits->maxStorageBuffersPerShaderStage;
-    c->workgroup_bytes = floor ? FLOOR_WORKGROUP_BYTES : limits->maxComputeWorkgroupStorageSize;
-    c->invocations = floor ? FLOOR_INVOCATIONS : limits->maxComputeInvocationsPerWorkgroup;
+    c->workgroup_bytes = floor ? HY__GPU_FLOOR_SHARED : limits->maxComputeWorkgroupStorageSize;
+    c->invocations = floor ? HY__GPU_FLOOR_INVOCATIONS : limits->maxComputeInvocationsPerWorkgroup;
     c->max_workgroups = floor ? FLOOR_WORKGROUPS : limits->maxComputeWorkgroupsPerDimension;
     c->storage_align = floor ? FLOOR_ALIGN : limits->minStorageBufferOffsetAlignment;
     c->uniform_align = floor ? FLOOR_ALIGN : limits->minUniformBufferOffsetAlignment;
+    const uint64_t sizes[] = {limits->maxBufferSize, limits->maxStorageBufferBindingSize};
+    const uint32_t counts[] = {limits->maxStorageBuffersPerShaderStage,
+                               limits->maxComputeWorkgroupStorageSize,
+                               limits->maxComputeInvocationsPerWorkgroup};
+    c->identity = hy__crc64(hy__crc64(c->identity, sizes, sizeof sizes), counts, sizeof counts);
     return HY_OK;
 }
 
@@ -433,7 +416,8 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
         .nextInChain = gpu->lib.flavour == HY__GPU_DAWN ? &chain->chain : NULL,
         .requiredFeatureCount = n,
         .requiredFeatures = wanted,
-        .requiredLimits = &limits,
+        /* Without any the device has those of the floor, and sees to it that they are kept. */
+        .requiredLimits = mask & HY__GPU_FLOOR ? NULL : &limits,
         .deviceLostCallbackInfo = {.mode = WGPUCallbackMode_AllowSpontaneous,
                                    .callback = on_lost,
                                    .userdata1 = gpu,
@@ -460,7 +444,9 @@ hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env
 {
     static atomic_uintptr_t last_serial;
     hy__dawn_toggles chain = toggles();
-    *gpu = (hy__gpu){.env = *env, .serial = atomic_fetch_add(&last_serial, 1) + 1,
+    *gpu = (hy__gpu){.env = *env,
+                     .mask = opts->mask,
+                     .serial = atomic_fetch_add(&last_serial, 1) + 1,
                      .faults = hy__gpu_faults_at_opening};
     hy__gpu_faults_at_opening = (hy__gpu_faults){0};
     hy__gpu_cache_open(&gpu->cache, env, opts->cache);
@@ -648,6 +634,9 @@ hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t us
     hy__buf text = {0};
     HY_TRY(hy__buf_append(&gpu->env, &text, head, strlen(head), err));
     hy_status status = hy__buf_append(&gpu->env, &text, code, len, err);
+    if (status == HY_OK) {
+        status = hy__gpu_spoil(&gpu->env, &text, err);
+    }
     if (status == HY_OK) {
         const WGPUShaderSourceWGSL source = {.chain = {.sType = WGPUSType_ShaderSourceWGSL},
                                              .code = {text.data, text.len}};

@@ -12,29 +12,18 @@
 
 #include "cache.h"
 #include "lib.h"
+#include "variants.h"
 
-/* What must not be used although the adapter has it: X(enum, name, what it leaves out). */
-#define HY__GPU_MASKS(X)                                                                           \
-    X(NO_SUBGROUPS, "no-subgroups", "operations across the lanes of a subgroup")                   \
-    X(NO_F16, "no-f16", "16-bit floats in kernels")                                                \
-    X(NO_DOT, "no-dot", "dot products of packed 8-bit integers")                                   \
-    X(NO_TIMESTAMPS, "no-timestamps", "times of passes")                                           \
-    X(FLOOR, "floor", "all of these, and limits above those that every device has")
+/* Bytes that every device can bind, and that its workgroups have; invocations of those. */
 enum {
-#define HY__GPU_MASK(name, text, what) HY__GPU_BIT_##name,
-    HY__GPU_MASKS(HY__GPU_MASK)
-#undef HY__GPU_MASK
+    HY__GPU_FLOOR_BINDING = 128 << 20,
+    HY__GPU_FLOOR_SHARED = 16384,
+    HY__GPU_FLOOR_INVOCATIONS = 256
 };
-enum {
-#define HY__GPU_MASK(name, text, what) HY__GPU_##name = 1 << HY__GPU_BIT_##name,
-    HY__GPU_MASKS(HY__GPU_MASK)
-#undef HY__GPU_MASK
-};
-/* Names divided by commas; NULL: none.  HY_E_NOT_FOUND lists the names. */
-hy_status hy__gpu_mask_parse(const char *names, uint32_t *mask, hy_error *err);
 
 typedef struct hy__gpu_caps {
     char library[64], adapter[128];
+    uint64_t identity; /* differs where adapter, driver or what they offer differ */
     WGPUBackendType backend;
     WGPUAdapterType type;
     bool f16, subgroups, dot, timestamps;
@@ -47,7 +36,7 @@ typedef struct hy__gpu_caps {
 
 typedef struct hy__gpu_opts {
     const char *lib, *folder; /* as for hy__gpu_lib_open */
-    uint32_t mask;            /* HY__GPU_* */
+    uint32_t mask;            /* of what must not be used although the adapter has it */
     const char *cache;        /* folder for compiled kernels (cache.h), or NULL */
     bool hardware;            /* a GPU that is made of software is none; none is HY_E_NOT_FOUND */
 } hy__gpu_opts;
@@ -66,6 +55,7 @@ typedef struct hy__gpu {
     hy__gpu_lib lib;
     hy__gpu_caps caps;
     hy__gpu_cache cache;
+    uint32_t mask; /* as in hy__gpu_opts */
     WGPUInstance instance;
     WGPUAdapter adapter;
     WGPUDevice device;

@@ -3,7 +3,7 @@
  * Nothing is kept between calls; any thread. */
 #include <stdio.h>
 
-#include "webgpu.h"
+#include "selftest.h"
 
 const char *hy_webgpu_library_at(size_t i)
 {
@@ -153,3 +153,46 @@ const hy__backend_gpu hy__gpu_facts = {.info = info_of,
                                        .counts = counts_of,
                                        .kernel = kernel_of,
                                        .measure_read = hy__gpu_measure_read};
+
+/* ---- the self-test */
+
+static void tell(const hy__gpu_verdict *v, uint32_t mask, hy_webgpu_each each, void *user)
+{
+    hy__gpu_variant variant;
+    for (uint32_t i = 0; hy__gpu_variant_at(i, &variant); i++) {
+        const bool possible = v->possible >> i & 1, dropped = v->dropped >> i & 1;
+        const char *absent = mask & variant.mask ? "masked" : "missing";
+        const hy_webgpu_variant out = {.size = sizeof out,
+                                       .name = variant.name,
+                                       .what = variant.what,
+                                       .state = dropped    ? "failed"
+                                                : possible ? "passed"
+                                                           : absent,
+                                       .why = v->why[i],
+                                       .instead = variant.instead};
+        each(user, &out);
+    }
+}
+
+hy_status hy_webgpu_selftest(const char *library, const char *folder, const char *mask,
+                             const char *kernel_cache, const hy_env *env, hy_webgpu_each each,
+                             void *user, hy_error *err)
+{
+    hy_env own;
+    hy__gpu gpu;
+    hy__gpu_opts opts = {.lib = library, .folder = folder, .cache = kernel_cache};
+    hy__env_resolve(&own, env);
+    HY_TRY(hy__gpu_mask_parse(mask, &opts.mask, err));
+    HY_TRY(hy__gpu_open(&gpu, &opts, &own, err));
+    hy__gpu_verdict *v = hy__calloc(&own, 1, sizeof *v, err);
+    hy_status status = v ? HY_OK : HY_E_NOMEM;
+    if (status == HY_OK) {
+        status = hy__gpu_selftest(&gpu, &opts, hy__gpu_units_of(NULL), kernel_cache, v, err);
+    }
+    if (status == HY_OK) {
+        tell(v, opts.mask, each, user);
+    }
+    hy__free(&own, v);
+    hy__gpu_close(&gpu);
+    return status;
+}

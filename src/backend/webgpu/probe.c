@@ -29,7 +29,7 @@ static void release(hy__gpu *gpu, kernel *k)
 }
 
 static hy_status prepare(hy__gpu *gpu, const char *code, uint32_t uses, const char *label,
-                         size_t bytes, kernel *k, hy_error *err)
+                         uint64_t bytes, kernel *k, hy_error *err)
 {
     const hy__gpu_lib *const lib = &gpu->lib;
     HY_TRY(hy__gpu_module(gpu, code, strlen(code), uses, label, &k->module, err));
@@ -52,11 +52,9 @@ static hy_status prepare(hy__gpu *gpu, const char *code, uint32_t uses, const ch
     return hy__gpu_check(gpu, err);
 }
 
-static hy_status run(hy__gpu *gpu, const kernel *k, uint32_t n_workgroups, void *data, size_t bytes,
-                     hy_error *err)
+static hy_status run(hy__gpu *gpu, const kernel *k, uint32_t n_workgroups, hy_error *err)
 {
     const hy__gpu_lib *const lib = &gpu->lib;
-    lib->QueueWriteBuffer(gpu->queue, k->buffer, 0, data, bytes);
     WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
     WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
     lib->ComputePassEncoderSetPipeline(pass, k->pipeline);
@@ -64,8 +62,7 @@ static hy_status run(hy__gpu *gpu, const kernel *k, uint32_t n_workgroups, void 
     lib->ComputePassEncoderDispatchWorkgroups(pass, n_workgroups, 1, 1);
     lib->ComputePassEncoderEnd(pass);
     lib->ComputePassEncoderRelease(pass);
-    HY_TRY(hy__gpu_submit(gpu, encoder, err));
-    return hy__gpu_read(gpu, k->buffer, 0, data, bytes, err);
+    return hy__gpu_submit(gpu, encoder, err);
 }
 
 hy_status hy__gpu_run_once(hy__gpu *gpu, const char *code, uint32_t uses, const char *label,
@@ -74,7 +71,11 @@ hy_status hy__gpu_run_once(hy__gpu *gpu, const char *code, uint32_t uses, const 
     kernel k = {0};
     hy_status status = prepare(gpu, code, uses, label, bytes, &k, err);
     if (status == HY_OK) {
-        status = run(gpu, &k, n_workgroups, data, bytes, err);
+        gpu->lib.QueueWriteBuffer(gpu->queue, k.buffer, 0, data, bytes);
+        status = run(gpu, &k, n_workgroups, err);
+    }
+    if (status == HY_OK) {
+        status = hy__gpu_read(gpu, k.buffer, 0, data, bytes, err);
     }
     release(gpu, &k);
     return status;
@@ -108,4 +109,41 @@ hy_status hy__gpu_probe_subgroups(hy__gpu *gpu, hy_error *err)
     caps->subgroup_min = caps->subgroups ? least : 0;
     caps->subgroup_max = caps->subgroups ? most : 0;
     return hy__gpu_check(gpu, err);
+}
+
+/* ---- large bindings */
+
+/* 64 words from the first to the last one of the binding. */
+static const char binding_kernel[] =
+    "@group(0) @binding(0) var<storage, read_write> all: array<u32>;\n"
+    "@compute @workgroup_size(64)\n"
+    "fn main(@builtin(local_invocation_index) i: u32) {\n"
+    "    let at = (arrayLength(&all) - 1u) / 63u * i + select(0u, (arrayLength(&all) - 1u) % 63u, "
+    "i == 63u);\n"
+    "    all[at] = all[at] * 3u + 1u;\n"
+    "}\n";
+
+hy_status hy__gpu_probe_binding(hy__gpu *gpu, uint64_t bytes, hy_error *err)
+{
+    const uint64_t last = bytes / 4 - 1;
+    kernel k = {0};
+    hy_status status = prepare(gpu, binding_kernel, 0, "a large binding", bytes / 4 * 4, &k, err);
+    for (uint32_t i = 0; i < 64 && status == HY_OK; i++) {
+        const uint64_t at = last / 63 * i + (i == 63 ? last % 63 : 0);
+        const uint32_t word = 1000 + i;
+        gpu->lib.QueueWriteBuffer(gpu->queue, k.buffer, 4 * at, &word, 4);
+    }
+    status = status == HY_OK ? run(gpu, &k, 1, err) : status;
+    for (uint32_t i = 0; i < 64 && status == HY_OK; i++) {
+        const uint64_t at = last / 63 * i + (i == 63 ? last % 63 : 0);
+        uint32_t word = 0;
+        status = hy__gpu_read(gpu, k.buffer, 4 * at, &word, 4, err);
+        if (status == HY_OK && word != 3 * (1000 + i) + 1) {
+            status = hy__fail(err, HY_E_MISMATCH, "%u where %u is right, at byte %llu of %llu",
+                              word, 3 * (1000 + i) + 1, (unsigned long long)(4 * at),
+                              (unsigned long long)bytes);
+        }
+    }
+    release(gpu, &k);
+    return status;
 }

@@ -1,15 +1,22 @@
 /* program.c: from the phases of a model to lists of dispatches, and those to pipelines.  Model
  * creation only; one thread. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "kernels/kernels.h"
 #include "webgpu.h"
 
 /* ---- pieces of text that several kernels have */
 
-static bool by_subgroups(const hy__gpu_model *m, uint32_t lanes)
+bool hy__gpu_sums_by_lanes(const hy__gpu_model *m, uint32_t lanes)
 {
-    return m->gpu.caps.subgroups && lanes <= m->gpu.caps.subgroup_min;
+    return m->use & HY__GPU_USE_SUMS && lanes <= m->gpu.caps.subgroup_min;
+}
+
+bool hy__gpu_by_lanes(const hy__gpu_model *m, hy__gpu_use way)
+{
+    const hy__gpu_use all = way | HY__GPU_USE_SUMS | HY__GPU_USE_TOTALS;
+    return (m->use & all) == all;
 }
 
 void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t *written)
@@ -23,7 +30,7 @@ void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t
         hy__wgsl_put(w, "    return x;\n}\n");
         return;
     }
-    if (by_subgroups(wr->m, lanes)) {
+    if (hy__gpu_sums_by_lanes(wr->m, lanes)) {
         hy__wgsl_put(w, "    var s = x;\n");
         for (uint32_t n = lanes / 2; n > 0; n /= 2) {
             hy__wgsl_put(w, "    s += subgroupShuffleXor(s, %uu);\n", n);
@@ -31,7 +38,8 @@ void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t
         hy__wgsl_put(w, "    return s;\n}\n");
         return;
     }
-    const uint32_t group = wr->m->gpu.caps.subgroups ? w->subgroup : 1;
+    const uint32_t group =
+        wr->m->use & HY__GPU_USE_SUMS ? HY_MIN(wr->m->gpu.caps.subgroup_min, 32u) : 1;
     if (group >= 8 && lanes <= group * group) {
         hy__wgsl_put(w, "    var s = x;\n");
         for (uint32_t n = group / 2; n > 0; n /= 2) {
@@ -60,7 +68,7 @@ void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t
 
 void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w)
 {
-    if (by_subgroups(wr->m, 2)) {
+    if (hy__gpu_sums_by_lanes(wr->m, 2)) {
         hy__wgsl_put(w,
                      "fn pair_other(lane: u32, x: f32) -> f32 { return subgroupShuffleXor(x, 1u); "
                      "}\n");
@@ -185,9 +193,9 @@ void hy__gpu_put_q8(hy__wgsl *w, const char *g, uint32_t n, const char *to, cons
 /* Text that begins with what this GPU can do. */
 void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes)
 {
-    const hy__gpu_caps *caps = &wr->m->gpu.caps;
-    hy__wgsl_init(w, lanes, &wr->m->env, wr->err);
-    w->subgroup = caps->subgroups ? HY_MIN(caps->subgroup_min, 32u) : 0;
+    const hy__gpu_model *m = wr->m;
+    hy__wgsl_init(w, lanes, &m->env, wr->err);
+    w->subgroup = m->use & HY__GPU_USE_TOTALS ? HY_MIN(m->gpu.caps.subgroup_min, 32u) : 0;
     w->known = wr->single ? known_place : NULL;
     w->known_user = wr;
 }
@@ -311,7 +319,7 @@ static hy_status find_q8(hy__gpu_model *m, hy_error *err)
         return HY_E_NOMEM;
     }
     memset(m->q8_place, 0xff, m->g->n_values * sizeof *m->q8_place);
-    if (!m->gpu.caps.subgroups || m->gpu.caps.subgroup_min < 8) {
+    if (!(m->use & HY__GPU_USE_QUANTIZE)) {
         return HY_OK;
     }
     for (uint32_t i = 0; i + 1 < m->f->n_phases; i++) {
@@ -364,6 +372,66 @@ static void drop_comments(hy__buf *text)
     text->data[to] = '\0';
 }
 
+/* Bytes of `array<TYPE, N>` or `TYPE` at `at`, as WebGPU counts them; 0: none that is known. */
+static uint64_t bytes_of_type(const char *at)
+{
+    static const struct {
+        const char *name;
+        uint32_t bytes;
+    } types[] = {{"f32", 4},       {"u32", 4},       {"i32", 4},
+                 {"vec2<f32>", 8}, {"vec2<u32>", 8}, {"atomic<u32>", 4},
+                 {"vec4<f32>", 16}, {"vec4<u32>", 16}, {"vec4<i32>", 16}};
+    const bool array = strncmp(at, "array<", 6) == 0;
+    at += array ? 6 : 0;
+    for (size_t i = 0; i < HY_COUNT(types); i++) {
+        const size_t n = strlen(types[i].name);
+        if (strncmp(at, types[i].name, n) == 0) {
+            const uint64_t count = array ? strtoull(at + n + 1, NULL, 10) : 1;
+            return (types[i].bytes * count + 15) / 16 * 16;
+        }
+    }
+    return 0;
+}
+
+static uint32_t count_of(const char *text, const char *what)
+{
+    uint32_t n = 0;
+    for (const char *at = strstr(text, what); at; at = strstr(at + 1, what)) {
+        n++;
+    }
+    return n;
+}
+
+/* What the text declares against what the device has been asked for. */
+static hy_status check_needs(const hy__gpu_model *m, const char *text, hy_error *err)
+{
+    const hy__gpu_caps *caps = &m->gpu.caps;
+    const uint32_t buffers = count_of(text, "var<storage");
+    uint64_t shared = 0, lanes = 0;
+    for (const char *at = strstr(text, "var<workgroup>"); at;
+         at = strstr(at + 1, "var<workgroup>")) {
+        const uint64_t bytes = bytes_of_type(at + strcspn(at, ":") + 2);
+        if (bytes == 0) {
+            return hy__fail(err, HY_E_INTERNAL, "a kernel shares memory of a size not known: %.60s",
+                            at);
+        }
+        shared += bytes;
+    }
+    for (const char *at = strstr(text, "@workgroup_size("); at;
+         at = strstr(at + 1, "@workgroup_size(")) {
+        lanes = HY_MAX(lanes, (uint64_t)strtoull(at + 16, NULL, 10));
+    }
+    if (buffers > caps->storage_buffers || shared > caps->workgroup_bytes ||
+        lanes > caps->invocations) {
+        return hy__fail(err, HY_E_INTERNAL,
+                        "a kernel needs %u buffers, %llu bytes in a workgroup and %llu "
+                        "invocations; this GPU has %u, %u and %u",
+                        buffers, (unsigned long long)shared, (unsigned long long)lanes,
+                        caps->storage_buffers, caps->workgroup_bytes, caps->invocations);
+    }
+    return HY_OK;
+}
+
 hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel)
 {
     hy__gpu_model *m = wr->m;
@@ -381,6 +449,9 @@ hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel)
                 return HY_OK;
             }
         }
+        status = check_needs(m, k.text.data, wr->err);
+    }
+    if (status == HY_OK) {
         if (m->n_kernels == m->cap_kernels) {
             const uint32_t cap = m->cap_kernels * 2 + 16;
             hy__gpu_kernel *more = hy__realloc(&m->env, m->kernels, cap, sizeof *more, wr->err);
@@ -584,7 +655,7 @@ static hy_status make_layout(hy__gpu_model *m, hy__gpu_kernel *k, hy_error *err)
 {
     const hy__gpu_lib *lib = &m->gpu.lib;
     WGPUBindGroupLayoutEntry entries[HY__N_BUFFERS];
-    uint32_t n = 0, storage = 0;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < HY__N_BUFFERS; i++) {
         if (k->uses & 1u << i) {
             const bool uniform = i == HY__BUFFER_step || i == HY__BUFFER_places;
@@ -595,11 +666,7 @@ static hy_status make_layout(hy__gpu_model *m, hy__gpu_kernel *k, hy_error *err)
                                    : hy__wgsl_is_written(i)
                                        ? WGPUBufferBindingType_Storage
                                        : WGPUBufferBindingType_ReadOnlyStorage}};
-            storage += !uniform;
         }
-    }
-    if (storage > m->gpu.caps.storage_buffers) {
-        return hy__fail(err, HY_E_INTERNAL, "a kernel needs %u buffers", storage);
     }
     k->bindings = lib->DeviceCreateBindGroupLayout(
         m->gpu.device, &(WGPUBindGroupLayoutDescriptor){.entryCount = n, .entries = entries});
@@ -614,7 +681,7 @@ static hy_status make_layout(hy__gpu_model *m, hy__gpu_kernel *k, hy_error *err)
  * they are needed. */
 static hy_status start_pipelines(hy__gpu_model *m, hy_error *err)
 {
-    const bool sampler = m->gpu.caps.type != WGPUAdapterType_CPU;
+    const bool sampler = m->gpu.caps.type != WGPUAdapterType_CPU && m->use & HY__GPU_USE_DRAWS;
     hy__free(&m->env, m->jobs);
     m->jobs =
         hy__calloc(&m->env, (size_t)m->n_entries + HY__GPU_SAMPLE_N_KERNELS, sizeof *m->jobs, err);

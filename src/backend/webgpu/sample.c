@@ -243,6 +243,12 @@ static hy_status make_layout(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, hy_e
     return hy__gpu_module(gpu, code, sizeof code - 1, 0, "the sampler", &kernels->module, err);
 }
 
+const char *hy__gpu_sample_text(size_t *len)
+{
+    *len = sizeof code - 1;
+    return code;
+}
+
 /* The first and the end of the kernels of a sampler. */
 static void kernel_range(bool greedy, size_t *first, size_t *end)
 {

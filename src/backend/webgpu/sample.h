@@ -59,6 +59,8 @@ typedef struct hy__gpu_sample_kernels {
  * that there are; *n is raised. */
 hy_status hy__gpu_sample_jobs(hy__gpu *gpu, hy__gpu_sample_kernels *kernels, hy__gpu_job *jobs,
                               uint32_t *n, hy_error *err);
+/* The text of the kernels. */
+const char *hy__gpu_sample_text(size_t *len);
 void hy__gpu_sample_kernels_free(hy__gpu *gpu, hy__gpu_sample_kernels *kernels);
 
 typedef struct hy__gpu_sample {

@@ -280,7 +280,8 @@ static bool is_possible(const attend *a)
             return false;
         }
     }
-    return caps->subgroups && a->dim % 8 == 0 && is_power(a->dim / 8) && a->dim / 8 >= 2 &&
+    return hy__gpu_by_lanes(a->wr->m, HY__GPU_USE_ATTENTION) && a->dim % 8 == 0 &&
+           is_power(a->dim / 8) && a->dim / 8 >= 2 &&
            a->dim / 8 <= HY_MIN(caps->subgroup_min, 32u) && a->dim <= LANES * 2 &&
            LANES % HY_MIN(caps->subgroup_min, 32u) == 0 && caps->subgroup_min >= 8;
 }

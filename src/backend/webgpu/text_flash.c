@@ -59,7 +59,7 @@ static hy__wgsl_text cache_of(const flash *f, hy__wgsl *w, uint32_t which)
 
 static void put_row_sums(const flash *f, hy__wgsl *w)
 {
-    if (w->subgroup >= EACH) {
+    if (hy__gpu_sums_by_lanes(f->m, EACH)) {
         hy__wgsl_put(w, "fn row_max(lane: u32, x: f32) -> f32 {\n    var s = x;\n"
                         "    s = max(s, subgroupShuffleXor(s, 4u));\n"
                         "    s = max(s, subgroupShuffleXor(s, 2u));\n"

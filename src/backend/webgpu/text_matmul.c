@@ -183,7 +183,7 @@ static const char dot_by_bytes[] =
 
 void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs)
 {
-    bool blocks = false;
+    bool blocks = false, dot = true;
     for (size_t i = 0; hy__gpu_format_at(i); i++) {
         const hy__gpu_format *f = hy__gpu_format_at(i);
         bool used = false;
@@ -193,11 +193,12 @@ void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_
             }
         }
         if (used) {
+            dot = dot && (!f->codes || mk->wr->m->use & hy__gpu_use_dot(f));
             hy__gpu_write_format(w, f, &blocks);
         }
     }
     if (blocks) {
-        hy__wgsl_put(w, "%s", mk->wr->m->gpu.caps.dot ? dot_native : dot_by_bytes);
+        hy__wgsl_put(w, "%s", dot ? dot_native : dot_by_bytes);
         hy__wgsl_put(w, "%s", products);
     }
 }

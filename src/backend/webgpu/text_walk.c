@@ -136,7 +136,7 @@ static hy_status write_walk(walk *k)
     }
     hy__wgsl_put(&w, "var<workgroup> xv: array<f32, %u>;\nconst ROWS = %uu;\n", k->block * k->rows,
                  k->rows);
-    if (w.subgroup < k->each) {
+    if (!hy__gpu_sums_by_lanes(wr->m, k->each)) {
         hy__wgsl_put(&w, "var<workgroup> partial: array<f32, %u>;\n", k->lanes);
     }
     hy__gpu_write_sum(wr, &w, k->each, &written);
@@ -173,7 +173,7 @@ hy_status hy__gpu_write_walk(hy__gpu_writer *wr)
     if (k.n % 4 != 0) {
         return hy__fail(wr->err, HY_E_UNSUPPORTED, "backend webgpu: heads of %u channels", k.n);
     }
-    k.each = caps->subgroups && caps->subgroup_min >= 8 ? 8 : 4;
+    k.each = wr->m->use & HY__GPU_USE_SUMS && caps->subgroup_min >= 8 ? 8 : 4;
     while (k.n % (4 * k.each) != 0) {
         k.each /= 2;
     }

@@ -289,7 +289,7 @@ static bool is_possible(const hy__gpu_writer *wr, const hy__wgsl_tree *pt, const
     const uint32_t n = node->params.group, lanes = wr->m->gpu.caps.subgroup_min;
     const hy__wgsl_regs p = {.t = pt, .each = 1, .stride = n, .n = n};
     const hy__wgsl_regs e = {.t = et, .each = 1, .stride = n, .n = n};
-    return wr->m->wide && wr->m->gpu.caps.subgroups && n % 16 == 0 &&
+    return wr->m->wide && hy__gpu_by_lanes(wr->m, HY__GPU_USE_RECURRENCE) && n % 16 == 0 &&
            n % HY_MIN(lanes, 32u) == 0 && n / HY_MIN(lanes, 32u) <= MOST_EACH &&
            hy__wgsl_regs_can(&p) && hy__wgsl_regs_can(&e);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "halyard/types.h"
+#include "selftest.h"
 
 /* ---- life */
 
@@ -44,7 +45,7 @@ static uint32_t workers_of(const hy__gpu_caps *caps)
 /* A buffer that is read by fours is bound twice, and its parts must begin at fours. */
 static bool reads_by_fours(const hy__gpu_model *m)
 {
-    bool wide = m->gpu.caps.storage_buffers >= 10;
+    bool wide = m->use & HY__GPU_USE_FOURS;
     for (uint32_t i = 0; i < m->g->n_states; i++) {
         wide = wide && m->p->state_place[i] % 4 == 0;
     }
@@ -64,8 +65,7 @@ hy_status hy__gpu_advise(hy__gpu *gpu, hy_status status, hy_error *err, const ch
     return status;
 }
 
-/* On a device that is open. */
-static hy_status make(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
+void hy__gpu_choose(hy__gpu_model *m)
 {
     m->workers = workers_of(&m->gpu.caps);
     m->lanes = 256;
@@ -73,6 +73,36 @@ static hy_status make(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_e
     const bool software = m->gpu.caps.type == WGPUAdapterType_CPU;
     m->chunk = software ? 8 : 32; /* until a step was measured */
     m->undivided = software ? 32 : 1024;
+    if (!(m->use & HY__GPU_USE_BINDINGS)) {
+        m->gpu.caps.max_binding = HY_MIN(m->gpu.caps.max_binding, (uint64_t)HY__GPU_FLOOR_BINDING);
+    }
+    if (!(m->use & HY__GPU_USE_INVOCATIONS)) {
+        m->gpu.caps.invocations =
+            HY_MIN(m->gpu.caps.invocations, (uint32_t)HY__GPU_FLOOR_INVOCATIONS);
+    }
+    if (!(m->use & HY__GPU_USE_SHARED)) {
+        m->gpu.caps.workgroup_bytes =
+            HY_MIN(m->gpu.caps.workgroup_bytes, (uint32_t)HY__GPU_FLOOR_SHARED);
+    }
+}
+
+static hy_status select_variants(hy__gpu_model *m, const hy__gpu_opts *gpu, const char *folder,
+                                 hy_error *err)
+{
+    hy__gpu_verdict *v = hy__calloc(&m->env, 1, sizeof *v, err);
+    if (!v) {
+        return HY_E_NOMEM;
+    }
+    const hy_status status = hy__gpu_selftest(&m->gpu, gpu, hy__gpu_units_of(m->g), folder, v, err);
+    m->use = v->possible & ~v->dropped;
+    hy__free(&m->env, v);
+    return status;
+}
+
+/* On a device that is open, with the variants that it may use. */
+static hy_status make(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
+{
+    hy__gpu_choose(m);
     HY_TRY(hy__gpu_weights_place(m, err));
     HY_TRY(hy__gpu_program_make(m, err));
     HY_TRY(hy__gpu_advise(&m->gpu, hy__gpu_weights_make(m, err), err,
@@ -103,6 +133,7 @@ static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy
         }
         memcpy(m->kernel_cache, opts->kernel_cache, bytes);
     }
+    HY_TRY(select_variants(m, &gpu, opts->kernel_cache, err));
     return make(m, opts, err);
 }
 

@@ -112,6 +112,7 @@ typedef struct hy__gpu_model {
     char *kernel_cache; /* as in hy__backend_model_opts, or NULL */
     bool mapped;        /* the same */
     uint64_t generation; /* devices that it had before */
+    hy__gpu_use use;     /* variants that kernels may use: what the self-test has left */
     /* From here on: what is made for a device, and again for the next one. */
     hy__gpu gpu;
     hy__gpu_matrix *matrices; /* [n_values] */
@@ -154,6 +155,9 @@ hy_status hy__gpu_advise(hy__gpu *gpu, hy_status status, hy_error *err, const ch
     HY_PRINTF(4, 5);
 /* Bytes of GPU memory that the model takes. */
 uint64_t hy__gpu_memory_bytes(const hy__gpu_model *m);
+/* Decides how the work is divided, from the device, `use` and the plan; lowers limits of the device
+ * that are not to be used. */
+void hy__gpu_choose(hy__gpu_model *m);
 
 /* Decides where matrices lie; then the programs can be made.  On the device: makes the memory, and
  * fills it. */
@@ -207,10 +211,15 @@ hy_status hy__gpu_write_flash(hy__gpu_writer *wr);
 /* A prologue or epilogue alone, results to the arena; nothing if it is empty. */
 hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
 
-/* Takes the text and adds a dispatch of entry `name`; more may follow on the same kernel. */
+/* Takes the text and adds a dispatch of entry `name`; more may follow on the same kernel.
+ * HY_E_INTERNAL: the text needs more than the limits of the device. */
 hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel);
 hy_status hy__gpu_add_dispatch(hy__gpu_writer *wr, const hy__wgsl *w, uint32_t kernel,
                                const char *name, const hy__gpu_dispatch *like);
+/* Whether the sums of hy__gpu_write_sum need no memory. */
+bool hy__gpu_sums_by_lanes(const hy__gpu_model *m, uint32_t lanes);
+/* Whether kernels may be made of lanes that exchange numbers, in this way and for sums. */
+bool hy__gpu_by_lanes(const hy__gpu_model *m, hy__gpu_use way);
 /* A text with what this GPU can do. */
 void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes);
 /* Functions, each emitted once: fn sum_LANES(lane, x), the sum over groups of LANES (a power of

@@ -13,11 +13,14 @@ enum { ALIGN = 256, PIECE = 16 << 20, MOST_THREADS = 64 };
 
 /* ---- places */
 
-static void describe(hy__gpu_matrix *x, const hy__value *v)
+static void describe(const hy__gpu_model *m, hy__gpu_matrix *x, const hy__value *v)
 {
     const hy_type_info *t = hy_type_find((uint32_t)v->tensor->type);
     x->type = v->tensor->type;
     x->format = hy__gpu_format_of(x->type);
+    if (x->format->codes && !(m->use & hy__gpu_use_format(x->format))) {
+        x->format = hy__gpu_format_of(HY_TYPE_F16);
+    }
     x->n = v->n;
     x->m = v->m;
     x->row_bytes = (size_t)v->n / t->block_elems * t->block_bytes;
@@ -137,7 +140,7 @@ hy_status hy__gpu_weights_place(hy__gpu_model *m, hy_error *err)
     for (uint32_t i = 0; i < g->n_nodes; i++) {
         const hy__node *node = &g->nodes[i];
         if (node->op == HY__OP_MATMUL || node->op == HY__OP_EMBED) {
-            describe(&m->matrices[node->in[0]], &g->values[node->in[0]]);
+            describe(m, &m->matrices[node->in[0]], &g->values[node->in[0]]);
         }
     }
     for (uint32_t i = 0; i < m->f->n_phases; i++) {
