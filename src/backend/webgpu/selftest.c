@@ -8,7 +8,7 @@
 
 typedef struct tester {
     const hy__gpu *gpu; /* of the model that wants to know */
-    const hy__gpu_opts *opts;
+    hy__gpu_opts opts;
     hy__gpu_verdict *v;
     hy__gpu_model bench; /* its device is the test's own, and stays where it is */
     bool open;
@@ -306,7 +306,7 @@ static hy_status run_unit(tester *s, uint32_t i, hy__gpu_use use, hy_error *err)
 {
     hy_status status = HY_OK;
     if (!s->open) {
-        HY_TRY(hy__gpu_open(&s->bench.gpu, s->opts, &s->env, err));
+        HY_TRY(hy__gpu_open(&s->bench.gpu, &s->opts, &s->env, err));
         s->open = true;
     }
     if (i == HY__GPU_UNIT_BINDINGS) {
@@ -509,8 +509,9 @@ hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts, uint64_
     if (!s) {
         return HY_E_NOMEM;
     }
-    *s = (tester){.gpu = gpu, .opts = opts, .v = v, .env = gpu->env};
+    *s = (tester){.gpu = gpu, .opts = *opts, .v = v, .env = gpu->env};
     *v = (hy__gpu_verdict){.possible = hy__gpu_possible(gpu)};
+    s->opts.hardware = false; /* the adapter has been taken */
     s->bench.env = gpu->env;
     s->bench.lock = hy__lock_create(&gpu->env, err);
     hy_status status = s->bench.lock ? HY_OK : HY_E_NOMEM;
