@@ -328,10 +328,112 @@ static int write_kernels(const engine *e, const hy_plan_info *info)
     return code;
 }
 
-int cmd_plan(const options *o)
+/* ---- kernels of the WebGPU backend */
+
+typedef struct kernel_folder {
+    const engine *e;
+    const char *adapter;
+    uint64_t *seen; /* hashes of what was written */
+    size_t n, cap;
+    int code;
+} kernel_folder;
+
+static uint64_t hash(uint64_t h, const char *string)
+{
+    for (; *string; string++) {
+        h = (h ^ (unsigned char)*string) * UINT64_C(0x100000001b3);
+    }
+    return h;
+}
+
+/* Whether the text was not there yet.  Keeps it. */
+static bool is_new(kernel_folder *to, const char *head, const char *string)
+{
+    const uint64_t h = hash(hash(UINT64_C(0xcbf29ce484222325), head), string);
+    for (size_t i = 0; i < to->n; i++) {
+        if (to->seen[i] == h) {
+            return false;
+        }
+    }
+    if (to->n == to->cap) {
+        to->cap = to->cap * 2 + 256;
+        uint64_t *more = realloc(to->seen, to->cap * sizeof *more);
+        if (!more) {
+            to->code = cli_fail(to->e->o, "out of memory");
+            return false;
+        }
+        to->seen = more;
+    }
+    to->seen[to->n++] = h;
+    return true;
+}
+
+/* DIR/ADAPTER-PROGRAM-PHASE-KIND-NUMBER.LIBRARY.wgsl */
+static void write_gpu_text(kernel_folder *to, const hy_webgpu_kernel *k, const char *library,
+                           const char *head)
+{
+    char path[4096];
+    hy_plan_phase phase = {.size = sizeof phase};
+    if (to->code != CLI_OK || !is_new(to, head, k->text)) {
+        return;
+    }
+    hy_model_plan_phase(to->e->model, k->phase, &phase);
+    const int len =
+        snprintf(path, sizeof path, "%s/%s-%s-%03u-%s-%u%s.wgsl", OPT(to->e->o, WGSL)->s,
+                 to->adapter, k->program, k->phase, phase.kind, k->number, library);
+    FILE *f = len > 0 && (size_t)len < sizeof path ? fopen(path, "wb") : NULL;
+    const bool wrote = f && fputs(head, f) >= 0 && fputs(k->text, f) >= 0;
+    const bool closed = f && fclose(f) == 0;
+    if (!wrote || !closed) {
+        to->code = cli_fail(to->e->o, "%s: cannot be written", path);
+    }
+}
+
+static void write_gpu_kernel(void *user, const hy_webgpu_kernel *k)
+{
+    if (strcmp(k->dawn_head, k->wgpu_head) == 0) {
+        write_gpu_text(user, k, "", k->dawn_head);
+        return;
+    }
+    write_gpu_text(user, k, ".dawn", k->dawn_head);
+    write_gpu_text(user, k, ".wgpu", k->wgpu_head);
+}
+
+static int write_gpu_kernels(const engine *e)
+{
+    const char *wanted = OPT(e->o, ADAPTER)->s, *mask = OPT(e->o, GPU_MASK)->s;
+    const bool all = strcmp(wanted, "all") == 0;
+    kernel_folder to = {.e = e};
+    for (size_t i = 0; to.code == CLI_OK && (all || i == 0); i++) {
+        hy_error err;
+        to.adapter = all ? hy_webgpu_adapter_at(i) : wanted;
+        if (!to.adapter) {
+            break;
+        }
+        if (hy_model_webgpu_kernels(e->model, to.adapter, mask, write_gpu_kernel, &to, &err) !=
+            HY_OK) {
+            to.code = cli_error(e->o, &err);
+        }
+    }
+    if (to.code == CLI_OK) {
+        printf("%zu kernels in %s\n", to.n, OPT(e->o, WGSL)->s);
+    }
+    free(to.seen);
+    return to.code;
+}
+
+int cmd_plan(const options *given)
 {
     engine e;
     memset(&e, 0, sizeof e);
+    options own = *given;
+    const options *o = &own;
+    if (OPT(o, ADAPTER)->s) {
+        if (!OPT(o, WGSL)->s) {
+            return cli_usage(o, "--adapter needs --wgsl, the folder for the kernels");
+        }
+        own.value[OPT_ID_BACKEND].s = "null"; /* a GPU need not be there */
+    }
     const char *path = NULL;
     int code = cli_model_path(o, &path);
     if (code == CLI_OK) {
@@ -340,7 +442,9 @@ int cmd_plan(const options *o)
     if (code == CLI_OK) {
         hy_plan_info info = {.size = sizeof info};
         hy_model_plan(e.model, &info);
-        if (OPT(o, WGSL)->s) {
+        if (OPT(o, ADAPTER)->s) {
+            code = write_gpu_kernels(&e);
+        } else if (OPT(o, WGSL)->s) {
             code = write_kernels(&e, &info);
         } else if (OPT(o, JSON)->on) {
             code = print_json(&e, path, &info);

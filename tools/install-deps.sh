@@ -33,6 +33,12 @@ foreign_package() {
     PKG_CONFIG_LIBDIR=/usr/lib/$1/pkgconfig pkg-config --exists "$2"
 }
 
+# What `tools/check-wgsl.sh install` builds, or what it builds it with: Rust 1.87.
+naga_or_rust() {
+    tools/check-wgsl.sh has-naga ||
+        { cargo --version && rustc --version | awk '{ split($2, v, "."); exit v[1] == 1 && v[2] < 87 }'; }
+}
+
 # The run-time libraries of clang's sanitizers have the version in their package's name.
 clang_runtime() {
     local major=
@@ -76,6 +82,7 @@ find_missing() {
         need git git --version
         need binutils nm --version
         need "python3 python3-pip" python3 -m pip --version
+        need "rustc-web cargo-web" naga_or_rust
     fi
     # "libclang-rt-dev" only stands for a runtime that clang_runtime names.
     local kept=() name
@@ -87,17 +94,9 @@ find_missing() {
     missing=("${kept[@]}")
 }
 
-# What apt does not have.
-finish() {
-    if [ "$level" = ci ]; then
-        tools/check-wgsl.sh install
-    fi
-    exit 0
-}
-
 find_missing
 if [ ${#missing[@]} -eq 0 ]; then
-    finish
+    exit 0
 fi
 echo "needed for '$level' and not here (Debian and Ubuntu names): ${missing[*]}"
 if ! command -v apt-get >/dev/null; then
@@ -131,7 +130,7 @@ for _ in 1 2; do # the name of clang's runtime may only be known once clang is t
     }
     find_missing
     if [ ${#missing[@]} -eq 0 ]; then
-        finish
+        exit 0
     fi
 done
 echo "still missing after the installation: ${missing[*]}" >&2

@@ -197,6 +197,30 @@ HY_API HY_CHECK hy_status hy_model_plan_kernel(const hy_model *m, uint32_t i, hy
                                                const char *dialect, char **text, hy_error *err);
 HY_API void hy_model_plan_free(const hy_model *m, char *text);
 
+/* ---- kernels of the WebGPU backend */
+
+/* Adapters that are only described, which differ in what kernels depend on, index 0.. until NULL.
+ * Static storage. */
+HY_API const char *hy_webgpu_adapter_at(size_t i);
+
+typedef struct hy_webgpu_kernel {
+    const char *program;   /* "decode": steps of one token, or "prefill": of many */
+    uint32_t phase;        /* that runs it first, as of hy_model_plan_phase */
+    uint32_t number;       /* 1.. of its kernels that are new there */
+    const char *dawn_head; /* lines that Dawn wants in front of the text */
+    const char *wgpu_head; /* and wgpu-native */
+    const char *text;
+} hy_webgpu_kernel;
+/* Strings are valid during the call. */
+typedef void (*hy_webgpu_kernel_fn)(void *user, const hy_webgpu_kernel *kernel);
+/* Calls fn for every kernel that the WebGPU backend would run for the model on such an adapter:
+ * each text once, those of decode first.  mask: as for hy_webgpu_probe.  Needs no GPU.  Any backend
+ * may be the model's, but one may divide operations into phases in its own way; "null" has those of
+ * the WebGPU backend.  HY_E_NOT_FOUND lists the adapters. */
+HY_API HY_CHECK hy_status hy_model_webgpu_kernels(const hy_model *m, const char *adapter,
+                                                  const char *mask, hy_webgpu_kernel_fn fn,
+                                                  void *user, hy_error *err);
+
 /* ---- intermediate values */
 
 /* Called after each operation of a step with its result, f32 [n_cols][n], valid during the call. */

@@ -6,7 +6,7 @@ struct Places { at: array<vec4<u32>, 1> }
 fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
 fn e1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-var<workgroup> stat_e2: array<vec2<f32>, 1>;
+var<private> stat_e2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -35,8 +35,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_e2[0u] = m; }
-        workgroupBarrier();
+        stat_e2[0] = m;
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // blk.0.attn_norm
@@ -56,7 +55,7 @@ struct Places { at: array<vec4<u32>, 1> }
 fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
 fn p1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-var<workgroup> stat_p2: array<vec2<f32>, 1>;
+var<private> stat_p2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -85,8 +84,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_p2[0u] = m; }
-        workgroupBarrier();
+        stat_p2[0] = m;
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // attn_norm
@@ -182,7 +180,7 @@ struct Places { at: array<vec4<u32>, 1> }
 fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 256u + c]; }
 fn p1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 
-var<workgroup> stat_p2: array<vec2<f32>, 1>;
+var<private> stat_p2: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -211,8 +209,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_p2[0u] = m; }
-        workgroupBarrier();
+        stat_p2[0] = m;
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // ffn_norm
@@ -280,7 +277,7 @@ fn p1(c: u32, t: u32) -> f32 {
     return p0(c, t + step.n_tokens - step.n_outputs);
 }
 
-var<workgroup> stat_p3: array<vec2<f32>, 1>;
+var<private> stat_p3: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -310,8 +307,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_p3[0u] = m; }
-        workgroupBarrier();
+        stat_p3[0] = m;
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // x_selected

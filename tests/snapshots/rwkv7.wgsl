@@ -7,7 +7,7 @@ fn e0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 512u + c]; }
 fn e1(c: u32) -> f32 { return vectors[places.at[0].y + c]; }
 fn e2(c: u32) -> f32 { return vectors[places.at[0].z + c]; }
 
-var<workgroup> stat_e3: array<vec2<f32>, 1>;
+var<private> stat_e3: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -42,8 +42,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_e3[0u] = m; }
-        workgroupBarrier();
+        stat_e3[0] = m;
     }
     for (var c = first + lane; c < first + 512u; c += 256u) {
         // token_embd_norm
@@ -271,7 +270,7 @@ struct Places { at: array<vec4<u32>, 1> }
 
 fn p0(c: u32, t: u32) -> f32 { return arena[places.at[0].x + t * 512u + c]; }
 
-var<workgroup> stat_p1: array<vec2<f32>, 1>;
+var<private> stat_p1: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 64>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -300,8 +299,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum0 += a0 * a0;
         }
         m.x = 1.0 / max(sqrt(total(lane, sum0)), 9.99999996e-13);
-        if (lane == 0u) { stat_p1[0u] = m; }
-        workgroupBarrier();
+        stat_p1[0] = m;
     }
     for (var c = first + lane; c < first + 64u; c += 64u) {
         // kk
@@ -326,8 +324,8 @@ fn e6(c: u32, t: u32) -> f32 { return arena[places.at[1].y + t * 512u + c]; }
 fn e7(c: u32) -> f32 { return vectors[places.at[1].z + c]; }
 fn e9(c: u32, t: u32) -> f32 { return arena[places.at[1].w + t * 512u + c]; }
 
-var<workgroup> stat_e3: array<vec2<f32>, 1>;
-var<workgroup> stat_e8: array<vec2<f32>, 1>;
+var<private> stat_e3: array<vec2<f32>, 1>;
+var<private> stat_e8: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 64>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -362,8 +360,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 64.0 + 0.000639999984);
-        if (lane == 0u) { stat_e3[0u] = m; }
-        workgroupBarrier();
+        stat_e3[0] = m;
     }
     // bonus
     {
@@ -378,8 +375,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum0 += a1 * a2 * a4;
         }
         m.x = total(lane, sum0);
-        if (lane == 0u) { stat_e8[0u] = m; }
-        workgroupBarrier();
+        stat_e8[0] = m;
     }
     for (var c = first + lane; c < first + 64u; c += 64u) {
         // time_mix_ln
@@ -553,7 +549,7 @@ fn p1(c: u32, t: u32) -> f32 {
     return p0(c, t + step.n_tokens - step.n_outputs);
 }
 
-var<workgroup> stat_p4: array<vec2<f32>, 1>;
+var<private> stat_p4: array<vec2<f32>, 1>;
 var<workgroup> partial: array<f32, 256>;
 
 fn total(lane: u32, x: f32) -> f32 {
@@ -589,8 +585,7 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_p4[0u] = m; }
-        workgroupBarrier();
+        stat_p4[0] = m;
     }
     for (var c = first + lane; c < first + 512u; c += 256u) {
         // x_selected

@@ -1,8 +1,10 @@
 /* test_render.c: the kernels of every phase of every architecture, fused and not: each operation
- * can be rendered, each result is written, and few enough buffers are bound.  That the text is WGSL
- * is for a compiler to say: tools/check-wgsl.sh. */
+ * can be rendered, each result is written, and few enough buffers are bound; and the kernels of the
+ * WebGPU backend on GPUs that are only described.  That the text is WGSL is for a compiler to say:
+ * tools/check-wgsl.sh. */
 #include "render/render.h"
 
+#include "halyard/unstable.h"
 #include "support/fused.h"
 
 enum { MOST_BUFFERS = 8 }; /* storage buffers of a stage that every WebGPU device has */
@@ -191,12 +193,73 @@ static void test_refused(void **state)
     assert_fails(hand_end(&h, x, &text, &err), HY_E_UNSUPPORTED, &err, "a state is kept");
 }
 
+/* What is seen of the kernels of the WebGPU backend on an adapter. */
+typedef struct seen {
+    uint32_t n, decode, subgroups, dot, enables, most_buffers;
+    uint64_t bytes;
+} seen;
+
+static void see(void *user, const hy_webgpu_kernel *k)
+{
+    seen *const s = user;
+    const bool shuffles = strstr(k->text, "subgroup");
+    s->n++;
+    s->decode += strcmp(k->program, "decode") == 0;
+    s->subgroups += shuffles;
+    s->dot += strstr(k->text, "dot4I8Packed(") != NULL;
+    s->enables += *k->dawn_head != '\0';
+    s->bytes += strlen(k->text);
+    s->most_buffers = HY_MAX(s->most_buffers, count(k->text, "var<storage"));
+    assert_string_equal(k->wgpu_head, "");
+    assert_string_equal(k->dawn_head, shuffles ? "enable subgroups;\n" : "");
+    assert_true(k->number >= 1);
+    assert_true(count(k->text, "@compute") >= 1);
+}
+
+static seen look_at(const hy_model *m, const char *adapter, const char *mask)
+{
+    seen s = {0};
+    hy_error err;
+    assert_ok(hy_model_webgpu_kernels(m, adapter, mask, see, &s, &err), &err);
+    assert_in_range(s.decode, 1, s.n - 1);
+    return s;
+}
+
+/* Adapters that are only described: what they lack is not in any kernel. */
+static void test_adapters(void **state)
+{
+    (void)state;
+    const hy_model_opts opts = {.size = sizeof opts, .backend = "null"};
+    for (size_t i = 0; i < FUSED_N_FILES; i++) {
+        hy_model *m;
+        hy_error err;
+        assert_ok(hy_model_load(source_path(fused_files[i].path), &opts, NULL, &m, &err), &err);
+        const seen floor = look_at(m, "floor", NULL);
+        assert_int_equal(floor.subgroups + floor.dot + floor.enables, 0);
+        assert_in_range(floor.most_buffers, 1, MOST_BUFFERS);
+        const char *name;
+        for (size_t k = 0; (name = hy_webgpu_adapter_at(k)); k++) {
+            look_at(m, name, NULL);
+            const seen masked = look_at(m, name, "no-dot,no-subgroups");
+            assert_int_equal(masked.subgroups + masked.dot, 0);
+        }
+        assert_true(look_at(m, "subgroups-32", NULL).subgroups > 0);
+        assert_int_equal(look_at(m, "subgroups-32", "floor").bytes, floor.bytes);
+        assert_fails(hy_model_webgpu_kernels(m, "best", NULL, see, &(seen){0}, &err),
+                     HY_E_NOT_FOUND, &err, "these are: floor, plain, ");
+        assert_fails(hy_model_webgpu_kernels(m, "floor", "no-such", see, &(seen){0}, &err),
+                     HY_E_NOT_FOUND, &err, "no-dot");
+        hy_model_destroy(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_phase),
         cmocka_unit_test(test_two_groups),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_adapters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,9 @@
  *
  * tests/snapshots/ holds, for a model of each family, the phases of one layer and of what is
  * outside of layers: what each reads, writes and computes (NAME.plan), and their kernels
- * (NAME.wgsl).  A change that is not meant to change them shows it here; one that is renews them
- * with HALYARD_UPDATE_SNAPSHOTS=1 in the environment, and the difference is read in review. */
+ * (NAME.wgsl); and the kernels of one token that the WebGPU backend runs on one kind of GPU
+ * (NAME.decode.wgsl).  A change that is not meant to change them shows it here; one that is renews
+ * them with HALYARD_UPDATE_SNAPSHOTS=1 in the environment, and the difference is read in review. */
 #include "halyard/unstable.h"
 #include "support/support.h"
 
@@ -83,6 +84,24 @@ static void put_kernel(page *p, const hy_model *m, uint32_t phase, hy_plan_role 
     hy_model_plan_free(m, text);
 }
 
+typedef struct gpu_page {
+    const hy_model *m;
+    page text;
+} gpu_page;
+
+/* Layers behind the shown one have the same kernels, or such with other types. */
+static void put_webgpu_kernel(void *user, const hy_webgpu_kernel *k)
+{
+    gpu_page *const at = user;
+    page *const p = &at->text;
+    hy_plan_phase phase = {.size = sizeof phase};
+    hy_model_plan_phase(at->m, k->phase, &phase);
+    if (strcmp(k->program, "decode") == 0 && phase.layer <= SHOWN_LAYER) {
+        put(p, "%s// phase %u, kernel %u\n%s%s", p->len ? "\n" : "", k->phase, k->number,
+            k->dawn_head, k->text);
+    }
+}
+
 static bool updating(void)
 {
     const char *set = getenv("HALYARD_UPDATE_SNAPSHOTS");
@@ -154,9 +173,14 @@ static void test_snapshots(void **state)
             put_kernel(&kernels, m, k, HY_PROLOGUE);
             put_kernel(&kernels, m, k, HY_EPILOGUE);
         }
+        gpu_page decode = {.m = m};
+        assert_ok(
+            hy_model_webgpu_kernels(m, "subgroups-32", NULL, put_webgpu_kernel, &decode, &err),
+            &err);
         hy_model_destroy(m);
         compare(cases[i].name, "plan", &plan);
         compare(cases[i].name, "wgsl", &kernels);
+        compare(cases[i].name, "decode.wgsl", &decode.text);
     }
 }
 

@@ -19,6 +19,27 @@ enum {
 
 hy__gpu_faults hy__gpu_faults_at_opening;
 
+void hy__gpu_caps_mask(hy__gpu_caps *c, uint32_t mask)
+{
+    const bool floor = mask & HY__GPU_FLOOR;
+    c->f16 = c->f16 && !floor && !(mask & HY__GPU_NO_F16);
+    c->subgroups = c->subgroups && !floor && !(mask & HY__GPU_NO_SUBGROUPS);
+    c->dot = c->dot && !floor && !(mask & HY__GPU_NO_DOT);
+    c->timestamps = c->timestamps && !floor && !(mask & HY__GPU_NO_TIMESTAMPS);
+    if (!c->subgroups) {
+        c->subgroup_min = c->subgroup_max = 0;
+    }
+    if (floor) {
+        c->max_buffer = FLOOR_BUFFER;
+        c->max_binding = HY__GPU_FLOOR_BINDING;
+        c->storage_buffers = FLOOR_STORAGE_BUFFERS;
+        c->workgroup_bytes = HY__GPU_FLOOR_SHARED;
+        c->invocations = HY__GPU_FLOOR_INVOCATIONS;
+        c->max_workgroups = FLOOR_WORKGROUPS;
+        c->storage_align = c->uniform_align = FLOOR_ALIGN;
+    }
+}
+
 /* ---- errors */
 
 void hy__gpu_keep_text(char *to, size_t cap, WGPUStringView text)
@@ -338,31 +359,34 @@ static bool has(const WGPUSupportedFeatures *f, WGPUFeatureName name)
     return false;
 }
 
-/* The features to ask for: those that kernels can use and no mask leaves out. */
-static size_t take_features(hy__gpu *gpu, uint32_t mask, WGPUFeatureName wanted[3])
+static WGPUFeatureName subgroups_feature(const hy__gpu *gpu)
 {
-    const WGPUFeatureName subgroups = gpu->lib.flavour == HY__GPU_DAWN
-                                          ? (WGPUFeatureName)WGPUFeatureName_Subgroups
-                                          : (WGPUFeatureName)HY__NATIVE_FEATURE_SUBGROUP;
-    const bool floor = mask & HY__GPU_FLOOR;
+    return gpu->lib.flavour == HY__GPU_DAWN ? (WGPUFeatureName)WGPUFeatureName_Subgroups
+                                            : (WGPUFeatureName)HY__NATIVE_FEATURE_SUBGROUP;
+}
+
+static void take_features(hy__gpu *gpu)
+{
     WGPUSupportedFeatures f = {0};
-    size_t n = 0;
     gpu->lib.AdapterGetFeatures(gpu->adapter, &f);
-    gpu->caps.f16 = !floor && !(mask & HY__GPU_NO_F16) && has(&f, WGPUFeatureName_ShaderF16);
-    gpu->caps.subgroups = !floor && !(mask & HY__GPU_NO_SUBGROUPS) && has(&f, subgroups);
-    gpu->caps.timestamps =
-        !floor && !(mask & HY__GPU_NO_TIMESTAMPS) && has(&f, WGPUFeatureName_TimestampQuery);
+    gpu->caps.f16 = has(&f, WGPUFeatureName_ShaderF16);
+    gpu->caps.subgroups = has(&f, subgroups_feature(gpu));
+    gpu->caps.timestamps = has(&f, WGPUFeatureName_TimestampQuery);
     /* A language feature, not one of the adapter: both libraries have it, and emulate it where the
      * GPU does not. */
-    gpu->caps.dot = !floor && !(mask & HY__GPU_NO_DOT);
+    gpu->caps.dot = true;
     gpu->lib.SupportedFeaturesFreeMembers(f);
+}
+
+/* The features to ask for: those that kernels can use and no mask leaves out. */
+static size_t wanted_features(const hy__gpu *gpu, WGPUFeatureName wanted[3])
+{
+    size_t n = 0;
     if (gpu->caps.f16) {
         wanted[n++] = WGPUFeatureName_ShaderF16;
     }
     if (gpu->caps.subgroups) {
-        wanted[n++] = subgroups;
-    } else {
-        gpu->caps.subgroup_min = gpu->caps.subgroup_max = 0;
+        wanted[n++] = subgroups_feature(gpu);
     }
     if (gpu->caps.timestamps) {
         wanted[n++] = WGPUFeatureName_TimestampQuery;
@@ -370,7 +394,7 @@ static size_t take_features(hy__gpu *gpu, uint32_t mask, WGPUFeatureName wanted[
     return n;
 }
 
-static hy_status take_limits(hy__gpu *gpu, uint32_t mask, WGPULimits *limits, hy_error *err)
+static hy_status take_limits(hy__gpu *gpu, WGPULimits *limits, hy_error *err)
 {
     hy__gpu_caps *const c = &gpu->caps;
     *limits = (WGPULimits){0};
@@ -385,15 +409,14 @@ static hy_status take_limits(hy__gpu *gpu, uint32_t mask, WGPULimits *limits, hy
         return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s is below the limits that WebGPU guarantees",
                         c->library, c->adapter);
     }
-    const bool floor = mask & HY__GPU_FLOOR;
-    c->max_buffer = floor ? FLOOR_BUFFER : HY_MIN(limits->maxBufferSize, (uint64_t)MOST_BUFFER);
-    c->max_binding = floor ? HY__GPU_FLOOR_BINDING : limits->maxStorageBufferBindingSize;
-    c->storage_buffers = floor ? FLOOR_STORAGE_BUFFERS : limits->maxStorageBuffersPerShaderStage;
-    c->workgroup_bytes = floor ? HY__GPU_FLOOR_SHARED : limits->maxComputeWorkgroupStorageSize;
-    c->invocations = floor ? HY__GPU_FLOOR_INVOCATIONS : limits->maxComputeInvocationsPerWorkgroup;
-    c->max_workgroups = floor ? FLOOR_WORKGROUPS : limits->maxComputeWorkgroupsPerDimension;
-    c->storage_align = floor ? FLOOR_ALIGN : limits->minStorageBufferOffsetAlignment;
-    c->uniform_align = floor ? FLOOR_ALIGN : limits->minUniformBufferOffsetAlignment;
+    c->max_buffer = HY_MIN(limits->maxBufferSize, (uint64_t)MOST_BUFFER);
+    c->max_binding = limits->maxStorageBufferBindingSize;
+    c->storage_buffers = limits->maxStorageBuffersPerShaderStage;
+    c->workgroup_bytes = limits->maxComputeWorkgroupStorageSize;
+    c->invocations = limits->maxComputeInvocationsPerWorkgroup;
+    c->max_workgroups = limits->maxComputeWorkgroupsPerDimension;
+    c->storage_align = limits->minStorageBufferOffsetAlignment;
+    c->uniform_align = limits->minUniformBufferOffsetAlignment;
     const uint64_t sizes[] = {limits->maxBufferSize, limits->maxStorageBufferBindingSize};
     const uint32_t counts[] = {limits->maxStorageBuffersPerShaderStage,
                                limits->maxComputeWorkgroupStorageSize,
@@ -406,8 +429,10 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
 {
     WGPUFeatureName wanted[3];
     WGPULimits limits;
-    const size_t n = take_features(gpu, mask, wanted);
-    HY_TRY(take_limits(gpu, mask, &limits, err));
+    take_features(gpu);
+    HY_TRY(take_limits(gpu, &limits, err));
+    hy__gpu_caps_mask(&gpu->caps, mask);
+    const size_t n = wanted_features(gpu, wanted);
     request r = {0};
     hy__dawn_cache cache = dawn_cache(gpu);
     chain->chain.next = gpu->cache.folder ? &cache.chain : NULL;
@@ -619,18 +644,22 @@ hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *d
 
 /* ---- kernels */
 
+void hy__gpu_head(hy__gpu_flavour flavour, uint32_t uses, char head[HY__GPU_HEAD])
+{
+    /* wgpu-native has subgroup operations without a line for them, and takes the line for an error.
+     */
+    const bool subgroups = uses & HY__GPU_USES_SUBGROUPS && flavour == HY__GPU_DAWN;
+    snprintf(head, HY__GPU_HEAD, "%s%s", uses & HY__GPU_USES_F16 ? "enable f16;\n" : "",
+             subgroups ? "enable subgroups;\n" : "");
+}
+
 hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t uses,
                          const char *label, WGPUShaderModule *out, hy_error *err)
 {
-    char head[64] = "";
+    char head[HY__GPU_HEAD];
     *out = NULL;
     HY_TRY(hy__gpu_check(gpu, err));
-    /* wgpu-native has subgroup operations without a line for them, and takes the line for an error.
-     */
-    snprintf(head, sizeof head, "%s%s", uses & HY__GPU_USES_F16 ? "enable f16;\n" : "",
-             uses & HY__GPU_USES_SUBGROUPS && gpu->lib.flavour == HY__GPU_DAWN
-                 ? "enable subgroups;\n"
-                 : "");
+    hy__gpu_head(gpu->lib.flavour, uses, head);
     hy__buf text = {0};
     HY_TRY(hy__buf_append(&gpu->env, &text, head, strlen(head), err));
     hy_status status = hy__buf_append(&gpu->env, &text, code, len, err);

@@ -34,6 +34,9 @@ typedef struct hy__gpu_caps {
     uint32_t storage_align, uniform_align;                 /* of offsets of bindings */
 } hy__gpu_caps;
 
+/* Takes away what the mask names. */
+void hy__gpu_caps_mask(hy__gpu_caps *caps, uint32_t mask);
+
 typedef struct hy__gpu_opts {
     const char *lib, *folder; /* as for hy__gpu_lib_open */
     uint32_t mask;            /* of what must not be used although the adapter has it */
@@ -114,6 +117,8 @@ hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *d
 /* A kernel from WGSL without `enable` and `requires` lines, which are put in front as the library
  * wants them. */
 enum { HY__GPU_USES_F16 = 1, HY__GPU_USES_SUBGROUPS = 2 };
+enum { HY__GPU_HEAD = 64 }; /* bytes of those lines */
+void hy__gpu_head(hy__gpu_flavour flavour, uint32_t uses, char head[HY__GPU_HEAD]);
 hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t uses,
                          const char *label, WGPUShaderModule *out, hy_error *err);
 hy_status hy__gpu_pipeline(hy__gpu *gpu, WGPUShaderModule module, const char *entry,

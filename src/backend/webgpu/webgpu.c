@@ -86,6 +86,13 @@ void hy__gpu_choose(hy__gpu_model *m)
     }
 }
 
+hy_status hy__gpu_prepare(hy__gpu_model *m, hy_error *err)
+{
+    hy__gpu_choose(m);
+    HY_TRY(hy__gpu_weights_place(m, err));
+    return hy__gpu_program_make(m, err);
+}
+
 static hy_status select_variants(hy__gpu_model *m, const hy__gpu_opts *gpu, const char *folder,
                                  hy_error *err)
 {
@@ -102,9 +109,7 @@ static hy_status select_variants(hy__gpu_model *m, const hy__gpu_opts *gpu, cons
 /* On a device that is open, with the variants that it may use. */
 static hy_status make(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)
 {
-    hy__gpu_choose(m);
-    HY_TRY(hy__gpu_weights_place(m, err));
-    HY_TRY(hy__gpu_program_make(m, err));
+    HY_TRY(hy__gpu_prepare(m, err));
     HY_TRY(hy__gpu_advise(&m->gpu, hy__gpu_weights_make(m, err), err,
                           "the model needs %llu bytes of GPU memory: choose a smaller model or "
                           "smaller types of weights, or the cpu backend",

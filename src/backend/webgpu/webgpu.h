@@ -158,6 +158,9 @@ uint64_t hy__gpu_memory_bytes(const hy__gpu_model *m);
 /* Decides how the work is divided, from the device, `use` and the plan; lowers limits of the device
  * that are not to be used. */
 void hy__gpu_choose(hy__gpu_model *m);
+/* Everything that depends on the model and on what the GPU can do (gpu.caps), and on no device:
+ * where matrices lie, and the programs. */
+hy_status hy__gpu_prepare(hy__gpu_model *m, hy_error *err);
 
 /* Decides where matrices lie; then the programs can be made.  On the device: makes the memory, and
  * fills it. */

@@ -1,3 +1,4 @@
+// behind buffers.wgsl, block.wgsl
 // Bits 4 and 5 of sixteen codes, from the word that holds them.
 fn high_pairs(bits: u32) -> vec4<u32> {
     return ((vec4<u32>(bits) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(0x03030303u)) << vec4<u32>(4u);

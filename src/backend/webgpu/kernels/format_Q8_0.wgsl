@@ -1,3 +1,4 @@
+// behind buffers.wgsl, block.wgsl
 fn raw_Q8_0(at: vec4<u32>, i: u32) -> array<vec4<u32>, 3> {
     return array<vec4<u32>, 3>(weights[at.x + 2u * i], weights[at.x + 2u * i + 1u],
         vec4<u32>(words[at.y + i / 2u], 0u, 0u, 0u));

@@ -1,0 +1,2692 @@
+// phase 0, kernel 1
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(11) var<storage, read> tokens: array<u32>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn high_pairs(bits: u32) -> vec4<u32> {
+    return ((vec4<u32>(bits) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(0x03030303u)) << vec4<u32>(4u);
+}
+
+fn raw_Q6_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i],
+        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i / 2u], words[at.w + i / 16u]));
+}
+fn unpack_Q6_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let scales = raw[1].z >> (i % 2u * 16u);
+    let s = vec2<i32>(bitcast<i32>(scales << 24u) >> 24u, bitcast<i32>(scales << 16u) >> 24u);
+    let a = half_of(raw[1].w, i / 8u) * vec2<f32>(s);
+    return Block(low_nibbles(raw[0]) | high_pairs(raw[1].x), high_nibbles(raw[0]) | high_pairs(raw[1].y), a, 32.0 * a);
+}
+fn block_Q6_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q6_K(i, raw_Q6_K(at, i)); }
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let b = id.x;
+    let t = id.y;
+    let token = tokens[(step.pos + t) % 8192u] - 0u;
+    if (b >= 8u || token >= 256u) { return; }
+    let i = token * 8u + b;
+    let to = 0u + t * 256u + 32u * b;
+    let at = vec4<u32>(0u, 8192u, 9216u, 13312u);
+    let w = block_Q6_K(at, i);
+    for (var k = 0u; k < 8u; k++) {
+        let four = select(w.hi, w.lo, k < 4u)[k % 4u];
+        let half = k / 4u;
+        for (var j = 0u; j < 4u; j++) {
+            let u = bitcast<i32>(four << (24u - 8u * j)) >> 24u;
+            arena[to + 4u * k + j] = w.a[half] * f32(u) - w.c[half];
+        }
+    }
+}
+
+// phase 0, kernel 2
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+
+fn e0(c: u32, t: u32) -> f32 { return arena[0u + t * 256u + c]; }
+fn e1(c: u32) -> f32 { return vectors[0u + c]; }
+
+var<private> stat_e2: array<vec2<f32>, 1>;
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+
+@compute @workgroup_size(256)
+fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let t = id.y;
+    let first = id.x * 256u;
+    {
+        var m = vec2<f32>();
+        let z0_0 = e0(first + 1u * lane + 0u, t);
+        var sum0 = 0.0;
+        {
+            let a0 = z0_0;
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999997e-07);
+        stat_e2[0] = m;
+    }
+    for (var c = first + lane; c < first + 256u; c += 256u) {
+        
+        let v0 = e0(c, t);
+        let v1 = e1(c);
+        let m2 = stat_e2[0u];
+        let v2 = v0 * m2.x * v1;
+        arena[256u + t * 256u + c] = v2;
+    }
+}
+
+// phase 1, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 24>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = vec4<f32>(arena[256u + 0u * 256u + c + 0u], arena[256u + 0u * 256u + c + 1u], arena[256u + 0u * 256u + c + 2u], arena[256u + 0u * 256u + c + 3u]);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
+        let row = min((turn) * 32u + lane / 8u, 511u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        if (there) {
+        arena[512u + t * 512u + c] = v0;
+        }
+}
+
+fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(4608u, 26624u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = vec4<f32>(arena[256u + 0u * 256u + c + 0u], arena[256u + 0u * 256u + c + 1u], arena[256u + 0u * 256u + c + 2u], arena[256u + 0u * 256u + c + 3u]);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v1 = sum_8(lane, acc0);
+        if (there) {
+        arena[1024u + t * 256u + c] = v1;
+        }
+}
+
+fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(6912u, 35840u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = vec4<f32>(arena[256u + 0u * 256u + c + 0u], arena[256u + 0u * 256u + c + 1u], arena[256u + 0u * 256u + c + 2u], arena[256u + 0u * 256u + c + 3u]);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v2 = sum_8(lane, acc0);
+        if (there) {
+        arena[1280u + t * 256u + c] = v2;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    if (id.x < 16u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 511u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    else if (id.x < 24u) {
+    let at0 = vec4<u32>(4608u, 26624u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 16u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    else if (id.x < 32u) {
+    let at0 = vec4<u32>(6912u, 35840u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 24u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1);
+    }
+    else if (id.x < 24u) {
+        job1(id.x - 16u, lane, pre0, pre1);
+    }
+    else if (id.x < 32u) {
+        job2(id.x - 24u, lane, pre0, pre1);
+    }
+}
+
+// phase 2, kernel 1
+enable subgroups;
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+@group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+@group(0) @binding(13) var<storage, read_write> cache4: array<vec4<u32>>;
+
+fn p0(c: u32, t: u32) -> f32 { return arena[512u + t * 512u + c]; }
+fn p1(c: u32) -> f32 { return vectors[0u + c % 128u]; }
+fn p3(c: u32, t: u32) -> f32 { return arena[1024u + t * 256u + c]; }
+fn p4(c: u32) -> f32 { return vectors[128u + c % 128u]; }
+
+fn p2(c: u32, t: u32) -> f32 {
+    let a0 = p0(c, t);
+    let a1 = p1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+
+fn p5(c: u32, t: u32) -> f32 {
+    let a0 = p3(c, t);
+    let a1 = p4(c);
+    let m = stat_p5[0u];
+    return a0 * m.x * a1;
+}
+
+fn p7(c: u32, t: u32) -> f32 {
+    let j = c % 128u;
+    let pair = j % 64u;
+    let second = j >= 64u;
+    let ca = c - j + pair;
+    let cb = ca + 64u;
+    let a = p2(ca, t);
+    let b = p2(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 64u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+fn p8(c: u32, t: u32) -> f32 {
+    let j = c % 128u;
+    let pair = j % 64u;
+    let second = j >= 64u;
+    let ca = c - j + pair;
+    let cb = ca + 64u;
+    let a = p5(ca, t);
+    let b = p5(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 64u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+var<private> stat_p2: array<vec2<f32>, 1>;
+var<private> stat_p5: array<vec2<f32>, 1>;
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+fn across(x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xq: array<f32, 128>;
+var<workgroup> xk: array<f32, 128>;
+var<workgroup> xv: array<f32, 128>;
+var<workgroup> sums: array<vec4<f32>, 256>;
+var<workgroup> norms: array<f32, 8>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let t = 0u;
+    let pos = step.pos;
+    let head = id.x;
+    let kv = head / 2u;
+    let group = lane / 16u;
+    let part = lane % 16u;
+    var rk0: vec4<u32>;
+    var rv0: vec4<u32>;
+    var rk1: vec4<u32>;
+    var rv1: vec4<u32>;
+    var rk2: vec4<u32>;
+    var rv2: vec4<u32>;
+    var rk3: vec4<u32>;
+    var rv3: vec4<u32>;
+    {
+        let at = (min(0u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk0 = cache4[places.at[0].z / 4u + at];
+        rv0 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(0u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk1 = cache4[places.at[0].z / 4u + at];
+        rv1 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(0u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk2 = cache4[places.at[0].z / 4u + at];
+        rv2 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(0u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk3 = cache4[places.at[0].z / 4u + at];
+        rv3 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+    let first = head * 128u;
+    
+    {
+        let begin = first;
+        let col = t;
+        var m = vec2<f32>();
+        var sum0 = 0.0;
+        for (var c = begin + lane; c < begin + 128u; c += 256u) {
+            let a0 = p0(c, col);
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
+        stat_p2[0] = m;
+    }
+    }
+    {
+    let first = kv * 128u;
+    
+    {
+        let begin = first;
+        let col = t;
+        var m = vec2<f32>();
+        var sum0 = 0.0;
+        for (var c = begin + lane; c < begin + 128u; c += 256u) {
+            let a0 = p3(c, col);
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
+        stat_p5[0] = m;
+    }
+    }
+    for (var j = (lane + 256u) % 256u; j < 64u; j += 256u) {
+        let c = head * 128u + 2u * j;
+        let pair = vec2<f32>(p7(c, t), p7(c + 1u, t));
+        xq[2u * j] = pair.x * 0.0883883461;
+        xq[2u * j + 1u] = pair.y * 0.0883883461;
+    }
+    for (var j = (lane + 192u) % 256u; j < 64u; j += 256u) {
+        let c = kv * 128u + 2u * j;
+        let pair = vec2<f32>(p8(c, t), p8(c + 1u, t));
+        let word = pack2x16float(pair);
+        let half = unpack2x16float(word);
+        xk[2u * j] = half.x;
+        xk[2u * j + 1u] = half.y;
+        if (head % 2u == 0u) {
+            let at = places.at[0].z + (pos * 256u + kv * 128u) / 2u + j;
+            cache4[at / 4u][at % 4u] = word;
+        }
+    }
+    for (var j = (lane + 128u) % 256u; j < 64u; j += 256u) {
+        let c = kv * 128u + 2u * j;
+        let pair = vec2<f32>(arena[1280u + t * 256u + c], arena[1280u + t * 256u + c + 1u]);
+        let word = pack2x16float(pair);
+        let half = unpack2x16float(word);
+        xv[2u * j] = half.x;
+        xv[2u * j + 1u] = half.y;
+        if (head % 2u == 0u) {
+            let at = places.at[0].y + (pos * 256u + kv * 128u) / 2u + j;
+            cache4[at / 4u][at % 4u] = word;
+        }
+    }
+    workgroupBarrier();
+    let qa = vec4<f32>(xq[8u * part + 0u], xq[8u * part + 1u], xq[8u * part + 2u], xq[8u * part + 3u]);
+    let qb = vec4<f32>(xq[8u * part + 4u], xq[8u * part + 5u], xq[8u * part + 6u], xq[8u * part + 7u]);
+    let ca = vec4<f32>(xk[8u * part + 0u], xk[8u * part + 1u], xk[8u * part + 2u], xk[8u * part + 3u]);
+    let cb = vec4<f32>(xk[8u * part + 4u], xk[8u * part + 5u], xk[8u * part + 6u], xk[8u * part + 7u]);
+    let ua = vec4<f32>(xv[8u * part + 0u], xv[8u * part + 1u], xv[8u * part + 2u], xv[8u * part + 3u]);
+    let ub = vec4<f32>(xv[8u * part + 4u], xv[8u * part + 5u], xv[8u * part + 6u], xv[8u * part + 7u]);
+    let own = across(dot(qa, ca) + dot(qb, cb));
+    var most = select(-3.0e38, own, group == 0u);
+    var norm = select(0.0, 1.0, group == 0u);
+    var ya = ua * norm;
+    var yb = ub * norm;
+    for (var begin = 0u; begin < pos; begin += 64u) {
+        let k0 = rk0;
+        let v0 = rv0;
+        let k1 = rk1;
+        let v1 = rv1;
+        let k2 = rk2;
+        let v2 = rv2;
+        let k3 = rk3;
+        let v3 = rv3;
+    {
+        let at = (min(begin + 64u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk0 = cache4[places.at[0].z / 4u + at];
+        rv0 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(begin + 64u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk1 = cache4[places.at[0].z / 4u + at];
+        rv1 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(begin + 64u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk2 = cache4[places.at[0].z / 4u + at];
+        rv2 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(begin + 64u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk3 = cache4[places.at[0].z / 4u + at];
+        rv3 = cache4[places.at[0].y / 4u + at];
+    }
+        let k0a = vec4<f32>(unpack2x16float(k0.x), unpack2x16float(k0.y));
+        let k0b = vec4<f32>(unpack2x16float(k0.z), unpack2x16float(k0.w));
+        let there0 = begin + group + 0u < pos;
+        let s0 = select(-3.0e38, across(dot(qa, k0a) + dot(qb, k0b)), there0);
+        let k1a = vec4<f32>(unpack2x16float(k1.x), unpack2x16float(k1.y));
+        let k1b = vec4<f32>(unpack2x16float(k1.z), unpack2x16float(k1.w));
+        let there1 = begin + group + 16u < pos;
+        let s1 = select(-3.0e38, across(dot(qa, k1a) + dot(qb, k1b)), there1);
+        let k2a = vec4<f32>(unpack2x16float(k2.x), unpack2x16float(k2.y));
+        let k2b = vec4<f32>(unpack2x16float(k2.z), unpack2x16float(k2.w));
+        let there2 = begin + group + 32u < pos;
+        let s2 = select(-3.0e38, across(dot(qa, k2a) + dot(qb, k2b)), there2);
+        let k3a = vec4<f32>(unpack2x16float(k3.x), unpack2x16float(k3.y));
+        let k3b = vec4<f32>(unpack2x16float(k3.z), unpack2x16float(k3.w));
+        let there3 = begin + group + 48u < pos;
+        let s3 = select(-3.0e38, across(dot(qa, k3a) + dot(qb, k3b)), there3);
+        let top = max(most, max(max(s0, s1), max(s2, s3)));
+        let scale = exp(max(most - top, -80.0));
+        norm *= scale;
+        ya *= scale;
+        yb *= scale;
+        let v0a = vec4<f32>(unpack2x16float(v0.x), unpack2x16float(v0.y));
+        let v0b = vec4<f32>(unpack2x16float(v0.z), unpack2x16float(v0.w));
+        let e0 = select(0.0, exp(max(s0 - top, -80.0)), there0);
+        norm += e0;
+        ya += e0 * v0a;
+        yb += e0 * v0b;
+        let v1a = vec4<f32>(unpack2x16float(v1.x), unpack2x16float(v1.y));
+        let v1b = vec4<f32>(unpack2x16float(v1.z), unpack2x16float(v1.w));
+        let e1 = select(0.0, exp(max(s1 - top, -80.0)), there1);
+        norm += e1;
+        ya += e1 * v1a;
+        yb += e1 * v1b;
+        let v2a = vec4<f32>(unpack2x16float(v2.x), unpack2x16float(v2.y));
+        let v2b = vec4<f32>(unpack2x16float(v2.z), unpack2x16float(v2.w));
+        let e2 = select(0.0, exp(max(s2 - top, -80.0)), there2);
+        norm += e2;
+        ya += e2 * v2a;
+        yb += e2 * v2b;
+        let v3a = vec4<f32>(unpack2x16float(v3.x), unpack2x16float(v3.y));
+        let v3b = vec4<f32>(unpack2x16float(v3.z), unpack2x16float(v3.w));
+        let e3 = select(0.0, exp(max(s3 - top, -80.0)), there3);
+        norm += e3;
+        ya += e3 * v3a;
+        yb += e3 * v3b;
+        most = top;
+    }
+    var top = most;
+    top = max(top, subgroupShuffleXor(top, 16u));
+    if (lane % 32u == 0u) { partial[lane / 32u] = top; }
+    workgroupBarrier();
+    top = partial[0];
+    for (var n = 1u; n < 8u; n++) { top = max(top, partial[n]); }
+    let scale = exp(max(most - top, -80.0));
+    norm *= scale;
+    ya *= scale;
+    yb *= scale;
+    norm += subgroupShuffleXor(norm, 16u);
+    ya += subgroupShuffleXor(ya, 16u);
+    yb += subgroupShuffleXor(yb, 16u);
+    if (lane % 32u < 16u) {
+        let to = lane / 32u * 32u + 2u * part;
+        sums[to] = ya;
+        sums[to + 1u] = yb;
+    }
+    if (lane % 32u == 0u) { norms[lane / 32u] = norm; }
+    workgroupBarrier();
+    var v = vec4<f32>();
+    norm = 0.0;
+    let four = min(lane, 31u);
+    for (var n = 0u; n < 8u; n++) {
+        v += sums[n * 32u + four];
+        norm += norms[n];
+    }
+    v /= norm;
+    {
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (lane < 32u && lane % 4u == 0u) { codes[96u + head * 4u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
+        if (lane < 32u && lane % 8u == 0u) { codes[96u + head * 4u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+}
+
+// phase 3, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn e1(c: u32, t: u32) -> f32 { return arena[0u + t * 256u + c]; }
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 48>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var h = lane; h < 48u; h += 256u) {
+        xs[0u + h] = codes[96u + h];
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        let v1 = e1(c, t);
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        {
+            let unit = sub + 8u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        if (there) {
+        
+        let v2 = v1 + v0;
+        arena[512u + t * 256u + c] = v2;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    var pre2 = vec4<u32>();
+    var pre3 = vec4<u32>();
+    if (id.x < 8u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
+        }
+    }
+    if (id.x < 8u) {
+        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    }
+}
+
+// phase 4, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+@group(0) @binding(12) var<storage, read> vectors4: array<vec4<f32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn p0(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
+fn P0(c: u32, t: u32) -> vec4<f32> { return vec4<f32>(p0(c, t), p0(c + 1u, t), p0(c + 2u, t), p0(c + 3u, t)); }
+fn p1(c: u32) -> f32 { return vectors[0u + c]; }
+fn P1(c: u32) -> vec4<f32> { return vectors4[(0u + c) / 4u]; }
+
+fn p2(c: u32, t: u32) -> f32 {
+    let a0 = p0(c, t);
+    let a1 = p1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+fn P2(c: u32, t: u32) -> vec4<f32> {
+    let a0 = P0(c, t);
+    let a1 = P1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+
+var<private> stat_p2: array<vec2<f32>, 1>;
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 24>;
+var<workgroup> staged: array<vec4<f32>, 8>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let at1 = vec4<u32>(4608u, 34816u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = P2(c, 0u);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
+        let row = min((turn) * 32u + lane / 8u, 511u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        var acc1 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre2, pre3));
+            acc1 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        let v1 = sum_8(lane, acc1);
+        if (there) {
+        
+        let v2 = v0 / (1.0 + exp(clamp(-v0, -80.0, 80.0)));
+        
+        let v3 = v2 * v1;
+        let slot = turn % 1u * 32u + lane / 8u;
+        staged[slot / 4u][slot % 4u] = v3;
+        }
+        if (turn % 1u == 0u) {
+        workgroupBarrier();
+        let v = staged[min(lane, 7u)];
+        let there = turn / 1u * 32u + 4u * lane < 512u;
+        let g = select(8u, lane, there);
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 8u && g % 4u == 0u) { codes[48u + turn / 1u * 1u + g / 8u + g / 4u % 2u * 16u] = words4; }
+        if (g < 8u && g % 8u == 0u) { codes[48u + turn / 1u * 1u + g / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    var pre2 = vec4<u32>();
+    var pre3 = vec4<u32>();
+    if (id.x < 16u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let at1 = vec4<u32>(4608u, 34816u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 511u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        { let r = raw_Q4_K(at1, row * 8u + sub + 0u); pre2 = r[0]; pre3 = r[1]; }
+        }
+    }
+    let t = 0u;
+    let u = 0u;
+    let first = 0u;
+    _ = t + u + first;
+    {
+        var m = vec2<f32>();
+        let z0_0 = p0(first + 1u * lane + 0u, t);
+        var sum0 = 0.0;
+        {
+            let a0 = z0_0;
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
+        stat_p2[0] = m;
+    }
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    }
+}
+
+// phase 5, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn e1(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 48>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var h = lane; h < 48u; h += 256u) {
+        xs[0u + h] = codes[48u + h];
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        let v1 = e1(c, t);
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        {
+            let unit = sub + 8u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        if (there) {
+        
+        let v2 = v1 + v0;
+        arena[256u + t * 256u + c] = v2;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    var pre2 = vec4<u32>();
+    var pre3 = vec4<u32>();
+    if (id.x < 8u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
+        }
+    }
+    if (id.x < 8u) {
+        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    }
+}
+
+// phase 6, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(12) var<storage, read> vectors4: array<vec4<f32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn p0(c: u32, t: u32) -> f32 { return arena[256u + t * 256u + c]; }
+fn P0(c: u32, t: u32) -> vec4<f32> { return vec4<f32>(p0(c, t), p0(c + 1u, t), p0(c + 2u, t), p0(c + 3u, t)); }
+fn p1(c: u32) -> f32 { return vectors[0u + c]; }
+fn P1(c: u32) -> vec4<f32> { return vectors4[(0u + c) / 4u]; }
+
+fn p2(c: u32, t: u32) -> f32 {
+    let a0 = p0(c, t);
+    let a1 = p1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+fn P2(c: u32, t: u32) -> vec4<f32> {
+    let a0 = P0(c, t);
+    let a1 = P1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+
+var<private> stat_p2: array<vec2<f32>, 1>;
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 24>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = P2(c, 0u);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
+        let row = min((turn) * 32u + lane / 8u, 511u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        if (there) {
+        arena[512u + t * 512u + c] = v0;
+        }
+}
+
+fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(4608u, 26624u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = P2(c, 0u);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v1 = sum_8(lane, acc0);
+        if (there) {
+        arena[1024u + t * 256u + c] = v1;
+        }
+}
+
+fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(6912u, 35840u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = P2(c, 0u);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v2 = sum_8(lane, acc0);
+        if (there) {
+        arena[1280u + t * 256u + c] = v2;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    if (id.x < 16u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 511u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    else if (id.x < 24u) {
+    let at0 = vec4<u32>(4608u, 26624u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 16u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    else if (id.x < 32u) {
+    let at0 = vec4<u32>(6912u, 35840u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 24u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    let t = 0u;
+    let u = 0u;
+    let first = 0u;
+    _ = t + u + first;
+    {
+        var m = vec2<f32>();
+        let z0_0 = p0(first + 1u * lane + 0u, t);
+        var sum0 = 0.0;
+        {
+            let a0 = z0_0;
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
+        stat_p2[0] = m;
+    }
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1);
+    }
+    else if (id.x < 24u) {
+        job1(id.x - 16u, lane, pre0, pre1);
+    }
+    else if (id.x < 32u) {
+        job2(id.x - 24u, lane, pre0, pre1);
+    }
+}
+
+// phase 7, kernel 1
+enable subgroups;
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+@group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+@group(0) @binding(13) var<storage, read_write> cache4: array<vec4<u32>>;
+
+fn p0(c: u32, t: u32) -> f32 { return arena[512u + t * 512u + c]; }
+fn p1(c: u32) -> f32 { return vectors[0u + c % 128u]; }
+fn p3(c: u32, t: u32) -> f32 { return arena[1024u + t * 256u + c]; }
+fn p4(c: u32) -> f32 { return vectors[128u + c % 128u]; }
+
+fn p2(c: u32, t: u32) -> f32 {
+    let a0 = p0(c, t);
+    let a1 = p1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+
+fn p5(c: u32, t: u32) -> f32 {
+    let a0 = p3(c, t);
+    let a1 = p4(c);
+    let m = stat_p5[0u];
+    return a0 * m.x * a1;
+}
+
+fn p7(c: u32, t: u32) -> f32 {
+    let j = c % 128u;
+    let pair = j % 64u;
+    let second = j >= 64u;
+    let ca = c - j + pair;
+    let cb = ca + 64u;
+    let a = p2(ca, t);
+    let b = p2(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 64u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+fn p8(c: u32, t: u32) -> f32 {
+    let j = c % 128u;
+    let pair = j % 64u;
+    let second = j >= 64u;
+    let ca = c - j + pair;
+    let cb = ca + 64u;
+    let a = p5(ca, t);
+    let b = p5(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 64u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+var<private> stat_p2: array<vec2<f32>, 1>;
+var<private> stat_p5: array<vec2<f32>, 1>;
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+fn across(x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xq: array<f32, 128>;
+var<workgroup> xk: array<f32, 128>;
+var<workgroup> xv: array<f32, 128>;
+var<workgroup> sums: array<vec4<f32>, 256>;
+var<workgroup> norms: array<f32, 8>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let t = 0u;
+    let pos = step.pos;
+    let head = id.x;
+    let kv = head / 2u;
+    let group = lane / 16u;
+    let part = lane % 16u;
+    var rk0: vec4<u32>;
+    var rv0: vec4<u32>;
+    var rk1: vec4<u32>;
+    var rv1: vec4<u32>;
+    var rk2: vec4<u32>;
+    var rv2: vec4<u32>;
+    var rk3: vec4<u32>;
+    var rv3: vec4<u32>;
+    {
+        let at = (min(0u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk0 = cache4[places.at[0].z / 4u + at];
+        rv0 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(0u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk1 = cache4[places.at[0].z / 4u + at];
+        rv1 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(0u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk2 = cache4[places.at[0].z / 4u + at];
+        rv2 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(0u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk3 = cache4[places.at[0].z / 4u + at];
+        rv3 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+    let first = head * 128u;
+    
+    {
+        let begin = first;
+        let col = t;
+        var m = vec2<f32>();
+        var sum0 = 0.0;
+        for (var c = begin + lane; c < begin + 128u; c += 256u) {
+            let a0 = p0(c, col);
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
+        stat_p2[0] = m;
+    }
+    }
+    {
+    let first = kv * 128u;
+    
+    {
+        let begin = first;
+        let col = t;
+        var m = vec2<f32>();
+        var sum0 = 0.0;
+        for (var c = begin + lane; c < begin + 128u; c += 256u) {
+            let a0 = p3(c, col);
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
+        stat_p5[0] = m;
+    }
+    }
+    for (var j = (lane + 256u) % 256u; j < 64u; j += 256u) {
+        let c = head * 128u + 2u * j;
+        let pair = vec2<f32>(p7(c, t), p7(c + 1u, t));
+        xq[2u * j] = pair.x * 0.0883883461;
+        xq[2u * j + 1u] = pair.y * 0.0883883461;
+    }
+    for (var j = (lane + 192u) % 256u; j < 64u; j += 256u) {
+        let c = kv * 128u + 2u * j;
+        let pair = vec2<f32>(p8(c, t), p8(c + 1u, t));
+        let word = pack2x16float(pair);
+        let half = unpack2x16float(word);
+        xk[2u * j] = half.x;
+        xk[2u * j + 1u] = half.y;
+        if (head % 2u == 0u) {
+            let at = places.at[0].z + (pos * 256u + kv * 128u) / 2u + j;
+            cache4[at / 4u][at % 4u] = word;
+        }
+    }
+    for (var j = (lane + 128u) % 256u; j < 64u; j += 256u) {
+        let c = kv * 128u + 2u * j;
+        let pair = vec2<f32>(arena[1280u + t * 256u + c], arena[1280u + t * 256u + c + 1u]);
+        let word = pack2x16float(pair);
+        let half = unpack2x16float(word);
+        xv[2u * j] = half.x;
+        xv[2u * j + 1u] = half.y;
+        if (head % 2u == 0u) {
+            let at = places.at[0].y + (pos * 256u + kv * 128u) / 2u + j;
+            cache4[at / 4u][at % 4u] = word;
+        }
+    }
+    workgroupBarrier();
+    let qa = vec4<f32>(xq[8u * part + 0u], xq[8u * part + 1u], xq[8u * part + 2u], xq[8u * part + 3u]);
+    let qb = vec4<f32>(xq[8u * part + 4u], xq[8u * part + 5u], xq[8u * part + 6u], xq[8u * part + 7u]);
+    let ca = vec4<f32>(xk[8u * part + 0u], xk[8u * part + 1u], xk[8u * part + 2u], xk[8u * part + 3u]);
+    let cb = vec4<f32>(xk[8u * part + 4u], xk[8u * part + 5u], xk[8u * part + 6u], xk[8u * part + 7u]);
+    let ua = vec4<f32>(xv[8u * part + 0u], xv[8u * part + 1u], xv[8u * part + 2u], xv[8u * part + 3u]);
+    let ub = vec4<f32>(xv[8u * part + 4u], xv[8u * part + 5u], xv[8u * part + 6u], xv[8u * part + 7u]);
+    let own = across(dot(qa, ca) + dot(qb, cb));
+    var most = select(-3.0e38, own, group == 0u);
+    var norm = select(0.0, 1.0, group == 0u);
+    var ya = ua * norm;
+    var yb = ub * norm;
+    for (var begin = 0u; begin < pos; begin += 64u) {
+        let k0 = rk0;
+        let v0 = rv0;
+        let k1 = rk1;
+        let v1 = rv1;
+        let k2 = rk2;
+        let v2 = rv2;
+        let k3 = rk3;
+        let v3 = rv3;
+    {
+        let at = (min(begin + 64u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk0 = cache4[places.at[0].z / 4u + at];
+        rv0 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(begin + 64u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk1 = cache4[places.at[0].z / 4u + at];
+        rv1 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(begin + 64u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk2 = cache4[places.at[0].z / 4u + at];
+        rv2 = cache4[places.at[0].y / 4u + at];
+    }
+    {
+        let at = (min(begin + 64u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
+        rk3 = cache4[places.at[0].z / 4u + at];
+        rv3 = cache4[places.at[0].y / 4u + at];
+    }
+        let k0a = vec4<f32>(unpack2x16float(k0.x), unpack2x16float(k0.y));
+        let k0b = vec4<f32>(unpack2x16float(k0.z), unpack2x16float(k0.w));
+        let there0 = begin + group + 0u < pos;
+        let s0 = select(-3.0e38, across(dot(qa, k0a) + dot(qb, k0b)), there0);
+        let k1a = vec4<f32>(unpack2x16float(k1.x), unpack2x16float(k1.y));
+        let k1b = vec4<f32>(unpack2x16float(k1.z), unpack2x16float(k1.w));
+        let there1 = begin + group + 16u < pos;
+        let s1 = select(-3.0e38, across(dot(qa, k1a) + dot(qb, k1b)), there1);
+        let k2a = vec4<f32>(unpack2x16float(k2.x), unpack2x16float(k2.y));
+        let k2b = vec4<f32>(unpack2x16float(k2.z), unpack2x16float(k2.w));
+        let there2 = begin + group + 32u < pos;
+        let s2 = select(-3.0e38, across(dot(qa, k2a) + dot(qb, k2b)), there2);
+        let k3a = vec4<f32>(unpack2x16float(k3.x), unpack2x16float(k3.y));
+        let k3b = vec4<f32>(unpack2x16float(k3.z), unpack2x16float(k3.w));
+        let there3 = begin + group + 48u < pos;
+        let s3 = select(-3.0e38, across(dot(qa, k3a) + dot(qb, k3b)), there3);
+        let top = max(most, max(max(s0, s1), max(s2, s3)));
+        let scale = exp(max(most - top, -80.0));
+        norm *= scale;
+        ya *= scale;
+        yb *= scale;
+        let v0a = vec4<f32>(unpack2x16float(v0.x), unpack2x16float(v0.y));
+        let v0b = vec4<f32>(unpack2x16float(v0.z), unpack2x16float(v0.w));
+        let e0 = select(0.0, exp(max(s0 - top, -80.0)), there0);
+        norm += e0;
+        ya += e0 * v0a;
+        yb += e0 * v0b;
+        let v1a = vec4<f32>(unpack2x16float(v1.x), unpack2x16float(v1.y));
+        let v1b = vec4<f32>(unpack2x16float(v1.z), unpack2x16float(v1.w));
+        let e1 = select(0.0, exp(max(s1 - top, -80.0)), there1);
+        norm += e1;
+        ya += e1 * v1a;
+        yb += e1 * v1b;
+        let v2a = vec4<f32>(unpack2x16float(v2.x), unpack2x16float(v2.y));
+        let v2b = vec4<f32>(unpack2x16float(v2.z), unpack2x16float(v2.w));
+        let e2 = select(0.0, exp(max(s2 - top, -80.0)), there2);
+        norm += e2;
+        ya += e2 * v2a;
+        yb += e2 * v2b;
+        let v3a = vec4<f32>(unpack2x16float(v3.x), unpack2x16float(v3.y));
+        let v3b = vec4<f32>(unpack2x16float(v3.z), unpack2x16float(v3.w));
+        let e3 = select(0.0, exp(max(s3 - top, -80.0)), there3);
+        norm += e3;
+        ya += e3 * v3a;
+        yb += e3 * v3b;
+        most = top;
+    }
+    var top = most;
+    top = max(top, subgroupShuffleXor(top, 16u));
+    if (lane % 32u == 0u) { partial[lane / 32u] = top; }
+    workgroupBarrier();
+    top = partial[0];
+    for (var n = 1u; n < 8u; n++) { top = max(top, partial[n]); }
+    let scale = exp(max(most - top, -80.0));
+    norm *= scale;
+    ya *= scale;
+    yb *= scale;
+    norm += subgroupShuffleXor(norm, 16u);
+    ya += subgroupShuffleXor(ya, 16u);
+    yb += subgroupShuffleXor(yb, 16u);
+    if (lane % 32u < 16u) {
+        let to = lane / 32u * 32u + 2u * part;
+        sums[to] = ya;
+        sums[to + 1u] = yb;
+    }
+    if (lane % 32u == 0u) { norms[lane / 32u] = norm; }
+    workgroupBarrier();
+    var v = vec4<f32>();
+    norm = 0.0;
+    let four = min(lane, 31u);
+    for (var n = 0u; n < 8u; n++) {
+        v += sums[n * 32u + four];
+        norm += norms[n];
+    }
+    v /= norm;
+    {
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (lane < 32u && lane % 4u == 0u) { codes[48u + head * 4u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
+        if (lane < 32u && lane % 8u == 0u) { codes[48u + head * 4u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+}
+
+// phase 8, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn e1(c: u32, t: u32) -> f32 { return arena[256u + t * 256u + c]; }
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 48>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var h = lane; h < 48u; h += 256u) {
+        xs[0u + h] = codes[48u + h];
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        let v1 = e1(c, t);
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        {
+            let unit = sub + 8u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        if (there) {
+        
+        let v2 = v1 + v0;
+        arena[512u + t * 256u + c] = v2;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    var pre2 = vec4<u32>();
+    var pre3 = vec4<u32>();
+    if (id.x < 8u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
+        }
+    }
+    if (id.x < 8u) {
+        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    }
+}
+
+// phase 9, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+@group(0) @binding(12) var<storage, read> vectors4: array<vec4<f32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn p0(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
+fn P0(c: u32, t: u32) -> vec4<f32> { return vec4<f32>(p0(c, t), p0(c + 1u, t), p0(c + 2u, t), p0(c + 3u, t)); }
+fn p1(c: u32) -> f32 { return vectors[0u + c]; }
+fn P1(c: u32) -> vec4<f32> { return vectors4[(0u + c) / 4u]; }
+
+fn p2(c: u32, t: u32) -> f32 {
+    let a0 = p0(c, t);
+    let a1 = p1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+fn P2(c: u32, t: u32) -> vec4<f32> {
+    let a0 = P0(c, t);
+    let a1 = P1(c);
+    let m = stat_p2[0u];
+    return a0 * m.x * a1;
+}
+
+var<private> stat_p2: array<vec2<f32>, 1>;
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 24>;
+var<workgroup> staged: array<vec4<f32>, 8>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let at1 = vec4<u32>(4608u, 34816u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = P2(c, 0u);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
+        let row = min((turn) * 32u + lane / 8u, 511u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        var acc1 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 8u + unit, array<vec4<u32>, 2>(pre2, pre3));
+            acc1 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        let v1 = sum_8(lane, acc1);
+        if (there) {
+        
+        let v2 = v0 / (1.0 + exp(clamp(-v0, -80.0, 80.0)));
+        
+        let v3 = v2 * v1;
+        let slot = turn % 1u * 32u + lane / 8u;
+        staged[slot / 4u][slot % 4u] = v3;
+        }
+        if (turn % 1u == 0u) {
+        workgroupBarrier();
+        let v = staged[min(lane, 7u)];
+        let there = turn / 1u * 32u + 4u * lane < 512u;
+        let g = select(8u, lane, there);
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 8u && g % 4u == 0u) { codes[0u + turn / 1u * 1u + g / 8u + g / 4u % 2u * 16u] = words4; }
+        if (g < 8u && g % 8u == 0u) { codes[0u + turn / 1u * 1u + g / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    var pre2 = vec4<u32>();
+    var pre3 = vec4<u32>();
+    if (id.x < 16u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let at1 = vec4<u32>(4608u, 34816u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 511u);
+        { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        { let r = raw_Q4_K(at1, row * 8u + sub + 0u); pre2 = r[0]; pre3 = r[1]; }
+        }
+    }
+    let t = 0u;
+    let u = 0u;
+    let first = 0u;
+    _ = t + u + first;
+    {
+        var m = vec2<f32>();
+        let z0_0 = p0(first + 1u * lane + 0u, t);
+        var sum0 = 0.0;
+        {
+            let a0 = z0_0;
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
+        stat_p2[0] = m;
+    }
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    }
+}
+
+// phase 10, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
+    let shift = s % 4u * 8u;
+    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
+    let rest = h.w >> shift;
+    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
+    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = k_scales(raw[1], i % 8u);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn e1(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 48>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+    let sub = lane % 8u;
+    for (var h = lane; h < 48u; h += 256u) {
+        xs[0u + h] = codes[0u + h];
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        let v1 = e1(c, t);
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        {
+            let unit = sub + 8u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        if (there) {
+        
+        let v2 = v1 + v0;
+        arena[256u + t * 256u + c] = v2;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    var pre2 = vec4<u32>();
+    var pre3 = vec4<u32>();
+    if (id.x < 8u) {
+    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
+        }
+    }
+    if (id.x < 8u) {
+        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    }
+}
+
+// phase 16, kernel 1
+enable subgroups;
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(3) var<storage, read> vectors: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(12) var<storage, read> vectors4: array<vec4<f32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+
+fn high_pairs(bits: u32) -> vec4<u32> {
+    return ((vec4<u32>(bits) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(0x03030303u)) << vec4<u32>(4u);
+}
+
+fn raw_Q6_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i],
+        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i / 2u], words[at.w + i / 16u]));
+}
+fn unpack_Q6_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let scales = raw[1].z >> (i % 2u * 16u);
+    let s = vec2<i32>(bitcast<i32>(scales << 24u) >> 24u, bitcast<i32>(scales << 16u) >> 24u);
+    let a = half_of(raw[1].w, i / 8u) * vec2<f32>(s);
+    return Block(low_nibbles(raw[0]) | high_pairs(raw[1].x), high_nibbles(raw[0]) | high_pairs(raw[1].y), a, 32.0 * a);
+}
+fn block_Q6_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q6_K(i, raw_Q6_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn p0(c: u32, t: u32) -> f32 { return arena[256u + t * 256u + c]; }
+fn P0(c: u32, t: u32) -> vec4<f32> { return vec4<f32>(p0(c, t), p0(c + 1u, t), p0(c + 2u, t), p0(c + 3u, t)); }
+fn p2(c: u32) -> f32 { return vectors[0u + c]; }
+fn P2(c: u32) -> vec4<f32> { return vectors4[(0u + c) / 4u]; }
+
+fn p1(c: u32, t: u32) -> f32 {
+    return p0(c, t + step.n_tokens - step.n_outputs);
+}
+fn P1(c: u32, t: u32) -> vec4<f32> {
+    return vec4<f32>(p1(c, t), p1(c + 1u, t), p1(c + 2u, t), p1(c + 3u, t));
+}
+
+fn p3(c: u32, t: u32) -> f32 {
+    let a0 = p1(c, t);
+    let a1 = p2(c);
+    let m = stat_p3[0u];
+    return a0 * m.x * a1;
+}
+fn P3(c: u32, t: u32) -> vec4<f32> {
+    let a0 = P1(c, t);
+    let a1 = P2(c);
+    let m = stat_p3[0u];
+    return a0 * m.x * a1;
+}
+
+var<private> stat_p3: array<vec2<f32>, 1>;
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+
+fn sum_8(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 24>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 8192u, 9216u, 13312u);
+    let sub = lane % 8u;
+    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 64u && c < 256u) {
+            v = P3(c, 0u);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 64u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 8u] = words4; }
+        if (g < 64u && g % 8u == 0u) { xs[0u + g / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
+        let row = min((turn) * 32u + lane / 8u, 255u);
+        let t = 0u;
+        let c = row + 0u;
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q6_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
+        }
+        let v0 = sum_8(lane, acc0);
+        if (there) {
+        arena[3840u + t * 256u + c] = v0;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    if (id.x < 8u) {
+    let at0 = vec4<u32>(0u, 8192u, 9216u, 13312u);
+        let sub = lane % 8u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        { let r = raw_Q6_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    let t = 0u;
+    let u = 0u;
+    let first = 0u;
+    _ = t + u + first;
+    {
+        var m = vec2<f32>();
+        let z0_0 = p1(first + 1u * lane + 0u, t);
+        var sum0 = 0.0;
+        {
+            let a0 = z0_0;
+            sum0 += a0 * a0;
+        }
+        m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
+        stat_p3[0] = m;
+    }
+    if (id.x < 8u) {
+        job0(id.x - 0u, lane, pre0, pre1);
+    }
+}
