@@ -39,7 +39,7 @@ static void model_destroy(void *model)
 /* Invocations, roughly: a software adapter has few processors; a GPU as many as stay busy. */
 static uint32_t workers_of(const hy__gpu_caps *caps)
 {
-    return 256 * (caps->type == WGPUAdapterType_CPU ? 16 : 264);
+    return 256 * (caps->type == WGPUAdapterType_CPU ? 4 : 264);
 }
 
 /* A buffer that is read by fours is bound twice, and its parts must begin at fours. */
