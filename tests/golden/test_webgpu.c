@@ -110,22 +110,65 @@ static void test_unfused(void **state)
     }
 }
 
-/* The embedded model writes what it writes elsewhere. */
+/* Tokens behind a prompt, drawn by the GPU itself, up to MOST or until `stop` has come; returns how
+ * many. */
+enum { MOST = 24 };
+static size_t write_text(const hy_model *m, const hy_token *ids, size_t n_ids,
+                         const hy_sampler_opts *opts, hy_token stop, hy_token out[MOST])
+{
+    hy_session *s;
+    hy_sampler *sampler;
+    hy_step step;
+    hy_error err;
+    assert_ok(hy_session_create(m, NULL, &s, &err), &err);
+    assert_ok(hy_sampler_create(opts, NULL, NULL, &sampler, &err), &err);
+    assert_ok(hy_session_append(s, ids, n_ids, &err), &err);
+    size_t n = 0;
+    while (n < MOST && (n == 0 || out[n - 1] != stop)) {
+        assert_ok(hy_session_step(s, &step, &err), &err);
+        assert_ok(hy_session_sample(s, sampler, &out[n], &err), &err);
+        assert_ok(hy_session_append(s, &out[n++], 1, &err), &err);
+    }
+    hy_sampler_destroy(sampler);
+    hy_session_destroy(s);
+    return n;
+}
+
+/* The embedded model writes what it writes elsewhere: an answer that it knows by heart (the lead of
+ * the best token is 4 or more), to its end, and a text by chance. */
 static void test_embedded(void **state)
 {
     (void)state;
     webgpu_or_skip();
-    enum { N = 12 };
-    static const hy_token ids[] = {2, 40, 700, 5};
+    enum { END_OF_TURN = 257, NEVER = -1 };
+    /* "User: Why is the sky blue?\n\nAssistant:", "Dear diary,\n" */
+    static const hy_token sky[] = {1721, 59, 1362, 691, 1638, 1621, 2180, 64, 257, 4019, 59};
+    static const hy_token diary[] = {1676, 2986, 45, 11};
+    static const struct {
+        const hy_token *ids;
+        size_t n;
+        hy_sampler_opts opts;
+        hy_token stop;
+    } texts[] = {
+        {sky, HY_COUNT(sky), {.size = sizeof(hy_sampler_opts), .greedy = true}, END_OF_TURN},
+        {diary,
+         HY_COUNT(diary),
+         {.size = sizeof(hy_sampler_opts), .temperature = 0.7f, .seed = 2},
+         NEVER},
+    };
     const char *path = source_path("models/halyard-tiny-rwkv7-Q4_K_M.gguf");
-    hy_token got[N], want[N];
-    hy_model *ref = load_model(path);
-    run_greedy(ref, ids, HY_COUNT(ids), want, N);
+    hy_model *ref = load_model(path), *m = webgpu_model(path, mask, NULL);
+    for (size_t i = 0; i < HY_COUNT(texts); i++) {
+        hy_token want[MOST], got[MOST];
+        const size_t n =
+            write_text(ref, texts[i].ids, texts[i].n, &texts[i].opts, texts[i].stop, want);
+        assert_int_equal(n < MOST, texts[i].stop == END_OF_TURN);
+        assert_int_equal(
+            write_text(m, texts[i].ids, texts[i].n, &texts[i].opts, texts[i].stop, got), n);
+        assert_memory_equal(got, want, n * sizeof *want);
+    }
     hy_model_destroy(ref);
-    hy_model *m = webgpu_model(path, mask, NULL);
-    run_greedy(m, ids, HY_COUNT(ids), got, N);
     hy_model_destroy(m);
-    assert_memory_equal(got, want, sizeof want);
 }
 
 /* As run_greedy, but the backend may draw. */
