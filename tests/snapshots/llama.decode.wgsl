@@ -113,21 +113,12 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+fn raw_Q5_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], words[at.z + i], 0u, 0u));
 }
-
-fn raw_Q5_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 3> {
-    return array<vec4<u32>, 3>(weights[at.x + i], weights[at.y / 4u + i / 8u], vec4<u32>(words[at.z + i], 0u, 0u, 0u));
-}
-fn unpack_Q5_K(i: u32, raw: array<vec4<u32>, 3>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
-    return Block(low_nibbles(raw[0]) | fifth_bits(raw[2].x), high_nibbles(raw[0]) | fifth_bits(raw[2].x >> 16u),
+fn unpack_Q5_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = unpack2x16float(raw[1].x);
+    return Block(low_nibbles(raw[0]) | fifth_bits(raw[1].y), high_nibbles(raw[0]) | fifth_bits(raw[1].y >> 16u),
         f.xx, f.yy);
 }
 fn block_Q5_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q5_K(i, raw_Q5_K(at, i)); }
@@ -269,8 +260,8 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
-    let at0 = vec4<u32>(12288u, 53248u, 53760u, 0u);
+fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(12288u, 53248u, 54272u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -305,7 +296,7 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
         {
             let unit = sub + 0u;
             let x = unit;
-            let w = unpack_Q5_K(row * 8u + unit, array<vec4<u32>, 3>(pre0, pre1, pre2));
+            let w = unpack_Q5_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
         }
         let v2 = sum_8(lane, acc0);
@@ -318,7 +309,6 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
     if (id.x < 16u) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
         let sub = lane % 16u;
@@ -338,11 +328,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 28u) {
-    let at0 = vec4<u32>(12288u, 53248u, 53760u, 0u);
+    let at0 = vec4<u32>(12288u, 53248u, 54272u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 24u) * 1u) * 32u + lane / 8u, 127u);
-        { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
+        { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
     if (id.x < 16u) {
@@ -352,7 +342,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         job1(id.x - 16u, lane, pre0, pre1);
     }
     else if (id.x < 28u) {
-        job2(id.x - 24u, lane, pre0, pre1, pre2);
+        job2(id.x - 24u, lane, pre0, pre1);
     }
 }
 
@@ -648,6 +638,241 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
+// phase 2, kernel 2
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
+@group(0) @binding(10) var<storage, read_write> cache: array<u32>;
+
+fn p0(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
+fn p3(c: u32, t: u32) -> f32 { return arena[768u + t * 128u + c]; }
+
+fn p2(c: u32, t: u32) -> f32 {
+    let j = c % 64u;
+    let pair = j / 2u;
+    let second = j % 2u == 1u;
+    let ca = c - j + 2u * pair;
+    let cb = ca + 1u;
+    let a = p0(ca, t);
+    let b = p0(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 32u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+fn p4(c: u32, t: u32) -> f32 {
+    let j = c % 64u;
+    let pair = j / 2u;
+    let second = j % 2u == 1u;
+    let ca = c - j + 2u * pair;
+    let cb = ca + 1u;
+    let a = p3(ca, t);
+    let b = p3(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 32u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let t = id.y;
+    if (id.x < 1u) {
+    let first = (id.x - 0u) * 128u;
+    for (var c = first + 2u * lane; c < min(first + 128u, 128u); c += 128u) {
+        cache[places.at[0].y + ((step.pos + t) * 128u + c) / 2u] = pack2x16float(vec2<f32>(p4(c, t), p4(c + 1u, t)));
+    }
+    }
+    else if (id.x < 2u) {
+    let first = (id.x - 1u) * 128u;
+    for (var c = first + 2u * lane; c < min(first + 128u, 128u); c += 128u) {
+        cache[places.at[0].z + ((step.pos + t) * 128u + c) / 2u] = pack2x16float(vec2<f32>(arena[896u + t * 128u + c], arena[896u + t * 128u + c + 1u]));
+    }
+    }
+    else if (id.x < 6u) {
+    let first = (id.x - 2u) * 64u;
+    for (var c = first + lane; c < min(first + 64u, 256u); c += 64u) {
+        
+        let v2 = p2(c, t);
+        arena[256u + t * 256u + c] = v2;
+    }
+    }
+    else if (id.x < 8u) {
+    let first = (id.x - 6u) * 64u;
+    for (var c = first + lane; c < min(first + 64u, 128u); c += 64u) {
+        
+        let v4 = p4(c, t);
+    }
+    }
+}
+
+// phase 2, kernel 3
+enable subgroups;
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+@group(0) @binding(10) var<storage, read_write> cache: array<u32>;
+var<workgroup> query: array<vec4<f32>, 34>;
+var<workgroup> block: array<vec4<f32>, 544>;
+var<workgroup> weight: array<f32, 66>;
+fn row_max(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s = max(s, subgroupShuffleXor(s, 4u));
+    s = max(s, subgroupShuffleXor(s, 2u));
+    return max(s, subgroupShuffleXor(s, 1u));
+}
+fn row_sum(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    return s + subgroupShuffleXor(s, 1u);
+}
+
+@compute @workgroup_size(16)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let kv = id.x / 64u;
+    let part = id.x % 64u;
+    let row = lane / 8u;
+    let sub = lane % 8u;
+    let t0 = id.y * 1u;
+    let t = t0 + row / 2u;
+    let head = kv * 2u + row % 2u;
+    for (var i = lane; i < 32u; i += 16u) {
+        let r = i / 16u;
+        let at = 256u + min(t0 + r / 2u, step.n_tokens - 1u) * 256u + (kv * 2u + r % 2u) * 64u + i % 16u * 4u;
+        query[r * 17u + i % 16u] = vec4<f32>(arena[at], arena[at + 1u], arena[at + 2u], arena[at + 3u]) * 0.125;
+    }
+    let last = step.pos + min(t0 + 1u, step.n_tokens);
+    let end = min(step.pos + t + 1u, last);
+    let length = ((last + 31u) / 32u + 63u) / 64u * 32u;
+    let begin = part * length;
+    let stop = min(begin + length, last);
+    var most = -3.0e38;
+    var norm = 0.0;
+    var y0 = vec4<f32>();
+    var y1 = vec4<f32>();
+    for (var k0 = begin; k0 < stop; k0 += 32u) {
+        workgroupBarrier();
+        for (var i = lane; i < 512u; i += 16u) {
+            let at = places.at[0].x + (min(k0 + i / 16u, last - 1u) * 128u + kv * 64u) / 2u + i % 16u * 2u;
+            block[i / 16u * 17u + i % 16u] = vec4<f32>(unpack2x16float(cache[at]), unpack2x16float(cache[at + 1u]));
+        }
+        workgroupBarrier();
+        var s0 = 0.0;
+        var s1 = 0.0;
+        var s2 = 0.0;
+        var s3 = 0.0;
+        for (var c = 0u; c < 16u; c++) {
+            let a = query[row * 17u + c];
+            s0 += dot(a, block[(sub + 0u) * 17u + c]);
+            s1 += dot(a, block[(sub + 8u) * 17u + c]);
+            s2 += dot(a, block[(sub + 16u) * 17u + c]);
+            s3 += dot(a, block[(sub + 24u) * 17u + c]);
+        }
+        var top = most;
+        let see0 = k0 + sub + 0u < end;
+        top = max(top, select(-3.0e38, s0, see0));
+        let see1 = k0 + sub + 8u < end;
+        top = max(top, select(-3.0e38, s1, see1));
+        let see2 = k0 + sub + 16u < end;
+        top = max(top, select(-3.0e38, s2, see2));
+        let see3 = k0 + sub + 24u < end;
+        top = max(top, select(-3.0e38, s3, see3));
+        top = row_max(lane, top);
+        let scale = exp(max(most - top, -80.0));
+        var sum = 0.0;
+        let e0 = select(0.0, exp(max(s0 - top, -80.0)), see0);
+        sum += e0;
+        weight[row * 33u + sub + 0u] = e0;
+        let e1 = select(0.0, exp(max(s1 - top, -80.0)), see1);
+        sum += e1;
+        weight[row * 33u + sub + 8u] = e1;
+        let e2 = select(0.0, exp(max(s2 - top, -80.0)), see2);
+        sum += e2;
+        weight[row * 33u + sub + 16u] = e2;
+        let e3 = select(0.0, exp(max(s3 - top, -80.0)), see3);
+        sum += e3;
+        weight[row * 33u + sub + 24u] = e3;
+        norm = norm * scale + row_sum(lane, sum);
+        most = top;
+        workgroupBarrier();
+        for (var i = lane; i < 512u; i += 16u) {
+            let at = places.at[0].y + (min(k0 + i / 16u, last - 1u) * 128u + kv * 64u) / 2u + i % 16u * 2u;
+            block[i / 16u * 17u + i % 16u] = vec4<f32>(unpack2x16float(cache[at]), unpack2x16float(cache[at + 1u]));
+        }
+        workgroupBarrier();
+        y0 *= scale;
+        y1 *= scale;
+        for (var k = 0u; k < 32u; k++) {
+            let e = weight[row * 33u + k];
+            y0 += e * block[k * 17u + min(sub + 0u, 15u)];
+            y1 += e * block[k * 17u + min(sub + 8u, 15u)];
+        }
+    }
+    if (row >= 2u || t >= step.n_tokens) { return; }
+    let to = 144u + ((t * 4u + head) * 64u + part) * 17u;
+    if (sub == 0u) { codes[to + 16u] = bitcast<vec4<u32>>(vec4<f32>(most, norm, 0.0, 0.0)); }
+    if (sub + 0u < 16u) {
+        codes[to + sub + 0u] = bitcast<vec4<u32>>(y0);
+    }
+    if (sub + 8u < 16u) {
+        codes[to + sub + 8u] = bitcast<vec4<u32>>(y1);
+    }
+}
+
+// phase 2, kernel 4
+enable subgroups;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let at = 144u + (id.y * 4u + id.x) * 1088u;
+    let c = min(lane, 15u);
+    var most = -3.0e38;
+    var norm = 0.0;
+    for (var k = 0u; k < 64u; k++) {
+        most = max(most, bitcast<f32>(codes[at + k * 17u + 16u].x));
+    }
+    var v = vec4<f32>();
+    for (var k = 0u; k < 64u; k++) {
+        let p = bitcast<vec4<f32>>(codes[at + k * 17u + 16u]);
+        let e = exp(max(p.x - most, -80.0));
+        norm += e * p.y;
+        v += e * bitcast<vec4<f32>>(codes[at + k * 17u + c]);
+    }
+    v /= norm;
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (lane < 16u && lane % 4u == 0u) { codes[96u + id.x * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
+        if (lane < 16u && lane % 8u == 0u) { codes[96u + id.x * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+}
+
 // phase 3, kernel 1
 enable subgroups;
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
@@ -674,20 +899,11 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -978,20 +1194,11 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -1154,21 +1361,12 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
+fn raw_Q5_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], words[at.z + i], 0u, 0u));
 }
-
-fn raw_Q5_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 3> {
-    return array<vec4<u32>, 3>(weights[at.x + i], weights[at.y / 4u + i / 8u], vec4<u32>(words[at.z + i], 0u, 0u, 0u));
-}
-fn unpack_Q5_K(i: u32, raw: array<vec4<u32>, 3>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
-    return Block(low_nibbles(raw[0]) | fifth_bits(raw[2].x), high_nibbles(raw[0]) | fifth_bits(raw[2].x >> 16u),
+fn unpack_Q5_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = unpack2x16float(raw[1].x);
+    return Block(low_nibbles(raw[0]) | fifth_bits(raw[1].y), high_nibbles(raw[0]) | fifth_bits(raw[1].y >> 16u),
         f.xx, f.yy);
 }
 fn block_Q5_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q5_K(i, raw_Q5_K(at, i)); }
@@ -1330,8 +1528,8 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
-    let at0 = vec4<u32>(12288u, 53248u, 53760u, 0u);
+fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(12288u, 53248u, 54272u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -1366,7 +1564,7 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
         {
             let unit = sub + 0u;
             let x = unit;
-            let w = unpack_Q5_K(row * 8u + unit, array<vec4<u32>, 3>(pre0, pre1, pre2));
+            let w = unpack_Q5_K(row * 8u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 8u], bitcast<vec4<f32>>(xs[x + 16u]));
         }
         let v2 = sum_8(lane, acc0);
@@ -1379,7 +1577,6 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
     if (id.x < 16u) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
         let sub = lane % 16u;
@@ -1399,11 +1596,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 28u) {
-    let at0 = vec4<u32>(12288u, 53248u, 53760u, 0u);
+    let at0 = vec4<u32>(12288u, 53248u, 54272u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 24u) * 1u) * 32u + lane / 8u, 127u);
-        { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
+        { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
     let t = 0u;
@@ -1428,7 +1625,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         job1(id.x - 16u, lane, pre0, pre1);
     }
     else if (id.x < 28u) {
-        job2(id.x - 24u, lane, pre0, pre1, pre2);
+        job2(id.x - 24u, lane, pre0, pre1);
     }
 }
 
@@ -1724,6 +1921,241 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
+// phase 7, kernel 2
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
+@group(0) @binding(10) var<storage, read_write> cache: array<u32>;
+
+fn p0(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
+fn p3(c: u32, t: u32) -> f32 { return arena[768u + t * 128u + c]; }
+
+fn p2(c: u32, t: u32) -> f32 {
+    let j = c % 64u;
+    let pair = j / 2u;
+    let second = j % 2u == 1u;
+    let ca = c - j + 2u * pair;
+    let cb = ca + 1u;
+    let a = p0(ca, t);
+    let b = p0(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 32u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+fn p4(c: u32, t: u32) -> f32 {
+    let j = c % 64u;
+    let pair = j / 2u;
+    let second = j % 2u == 1u;
+    let ca = c - j + 2u * pair;
+    let cb = ca + 1u;
+    let a = p3(ca, t);
+    let b = p3(cb, t);
+    let angle = angles[places.at[0].x + (step.pos + t) * 32u + pair];
+    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let t = id.y;
+    if (id.x < 1u) {
+    let first = (id.x - 0u) * 128u;
+    for (var c = first + 2u * lane; c < min(first + 128u, 128u); c += 128u) {
+        cache[places.at[0].y + ((step.pos + t) * 128u + c) / 2u] = pack2x16float(vec2<f32>(p4(c, t), p4(c + 1u, t)));
+    }
+    }
+    else if (id.x < 2u) {
+    let first = (id.x - 1u) * 128u;
+    for (var c = first + 2u * lane; c < min(first + 128u, 128u); c += 128u) {
+        cache[places.at[0].z + ((step.pos + t) * 128u + c) / 2u] = pack2x16float(vec2<f32>(arena[896u + t * 128u + c], arena[896u + t * 128u + c + 1u]));
+    }
+    }
+    else if (id.x < 6u) {
+    let first = (id.x - 2u) * 64u;
+    for (var c = first + lane; c < min(first + 64u, 256u); c += 64u) {
+        
+        let v2 = p2(c, t);
+        arena[0u + t * 256u + c] = v2;
+    }
+    }
+    else if (id.x < 8u) {
+    let first = (id.x - 6u) * 64u;
+    for (var c = first + lane; c < min(first + 64u, 128u); c += 64u) {
+        
+        let v4 = p4(c, t);
+    }
+    }
+}
+
+// phase 7, kernel 3
+enable subgroups;
+struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
+struct Places { at: array<vec4<u32>, 1> }
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> places: Places;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+@group(0) @binding(10) var<storage, read_write> cache: array<u32>;
+var<workgroup> query: array<vec4<f32>, 34>;
+var<workgroup> block: array<vec4<f32>, 544>;
+var<workgroup> weight: array<f32, 66>;
+fn row_max(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s = max(s, subgroupShuffleXor(s, 4u));
+    s = max(s, subgroupShuffleXor(s, 2u));
+    return max(s, subgroupShuffleXor(s, 1u));
+}
+fn row_sum(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    return s + subgroupShuffleXor(s, 1u);
+}
+
+@compute @workgroup_size(16)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let kv = id.x / 64u;
+    let part = id.x % 64u;
+    let row = lane / 8u;
+    let sub = lane % 8u;
+    let t0 = id.y * 1u;
+    let t = t0 + row / 2u;
+    let head = kv * 2u + row % 2u;
+    for (var i = lane; i < 32u; i += 16u) {
+        let r = i / 16u;
+        let at = 0u + min(t0 + r / 2u, step.n_tokens - 1u) * 256u + (kv * 2u + r % 2u) * 64u + i % 16u * 4u;
+        query[r * 17u + i % 16u] = vec4<f32>(arena[at], arena[at + 1u], arena[at + 2u], arena[at + 3u]) * 0.125;
+    }
+    let last = step.pos + min(t0 + 1u, step.n_tokens);
+    let end = min(step.pos + t + 1u, last);
+    let length = ((last + 31u) / 32u + 63u) / 64u * 32u;
+    let begin = part * length;
+    let stop = min(begin + length, last);
+    var most = -3.0e38;
+    var norm = 0.0;
+    var y0 = vec4<f32>();
+    var y1 = vec4<f32>();
+    for (var k0 = begin; k0 < stop; k0 += 32u) {
+        workgroupBarrier();
+        for (var i = lane; i < 512u; i += 16u) {
+            let at = places.at[0].x + (min(k0 + i / 16u, last - 1u) * 128u + kv * 64u) / 2u + i % 16u * 2u;
+            block[i / 16u * 17u + i % 16u] = vec4<f32>(unpack2x16float(cache[at]), unpack2x16float(cache[at + 1u]));
+        }
+        workgroupBarrier();
+        var s0 = 0.0;
+        var s1 = 0.0;
+        var s2 = 0.0;
+        var s3 = 0.0;
+        for (var c = 0u; c < 16u; c++) {
+            let a = query[row * 17u + c];
+            s0 += dot(a, block[(sub + 0u) * 17u + c]);
+            s1 += dot(a, block[(sub + 8u) * 17u + c]);
+            s2 += dot(a, block[(sub + 16u) * 17u + c]);
+            s3 += dot(a, block[(sub + 24u) * 17u + c]);
+        }
+        var top = most;
+        let see0 = k0 + sub + 0u < end;
+        top = max(top, select(-3.0e38, s0, see0));
+        let see1 = k0 + sub + 8u < end;
+        top = max(top, select(-3.0e38, s1, see1));
+        let see2 = k0 + sub + 16u < end;
+        top = max(top, select(-3.0e38, s2, see2));
+        let see3 = k0 + sub + 24u < end;
+        top = max(top, select(-3.0e38, s3, see3));
+        top = row_max(lane, top);
+        let scale = exp(max(most - top, -80.0));
+        var sum = 0.0;
+        let e0 = select(0.0, exp(max(s0 - top, -80.0)), see0);
+        sum += e0;
+        weight[row * 33u + sub + 0u] = e0;
+        let e1 = select(0.0, exp(max(s1 - top, -80.0)), see1);
+        sum += e1;
+        weight[row * 33u + sub + 8u] = e1;
+        let e2 = select(0.0, exp(max(s2 - top, -80.0)), see2);
+        sum += e2;
+        weight[row * 33u + sub + 16u] = e2;
+        let e3 = select(0.0, exp(max(s3 - top, -80.0)), see3);
+        sum += e3;
+        weight[row * 33u + sub + 24u] = e3;
+        norm = norm * scale + row_sum(lane, sum);
+        most = top;
+        workgroupBarrier();
+        for (var i = lane; i < 512u; i += 16u) {
+            let at = places.at[0].y + (min(k0 + i / 16u, last - 1u) * 128u + kv * 64u) / 2u + i % 16u * 2u;
+            block[i / 16u * 17u + i % 16u] = vec4<f32>(unpack2x16float(cache[at]), unpack2x16float(cache[at + 1u]));
+        }
+        workgroupBarrier();
+        y0 *= scale;
+        y1 *= scale;
+        for (var k = 0u; k < 32u; k++) {
+            let e = weight[row * 33u + k];
+            y0 += e * block[k * 17u + min(sub + 0u, 15u)];
+            y1 += e * block[k * 17u + min(sub + 8u, 15u)];
+        }
+    }
+    if (row >= 2u || t >= step.n_tokens) { return; }
+    let to = 144u + ((t * 4u + head) * 64u + part) * 17u;
+    if (sub == 0u) { codes[to + 16u] = bitcast<vec4<u32>>(vec4<f32>(most, norm, 0.0, 0.0)); }
+    if (sub + 0u < 16u) {
+        codes[to + sub + 0u] = bitcast<vec4<u32>>(y0);
+    }
+    if (sub + 8u < 16u) {
+        codes[to + sub + 8u] = bitcast<vec4<u32>>(y1);
+    }
+}
+
+// phase 7, kernel 4
+enable subgroups;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let at = 144u + (id.y * 4u + id.x) * 1088u;
+    let c = min(lane, 15u);
+    var most = -3.0e38;
+    var norm = 0.0;
+    for (var k = 0u; k < 64u; k++) {
+        most = max(most, bitcast<f32>(codes[at + k * 17u + 16u].x));
+    }
+    var v = vec4<f32>();
+    for (var k = 0u; k < 64u; k++) {
+        let p = bitcast<vec4<f32>>(codes[at + k * 17u + 16u]);
+        let e = exp(max(p.x - most, -80.0));
+        norm += e * p.y;
+        v += e * bitcast<vec4<f32>>(codes[at + k * 17u + c]);
+    }
+    v /= norm;
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (lane < 16u && lane % 4u == 0u) { codes[48u + id.x * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
+        if (lane < 16u && lane % 8u == 0u) { codes[48u + id.x * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+}
+
 // phase 8, kernel 1
 enable subgroups;
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
@@ -1750,20 +2182,11 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -1906,12 +2329,10 @@ fn high_pairs(bits: u32) -> vec4<u32> {
 
 fn raw_Q6_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>(weights[at.x + i],
-        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i / 2u], words[at.w + i / 16u]));
+        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i], 0u));
 }
 fn unpack_Q6_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let scales = raw[1].z >> (i % 2u * 16u);
-    let s = vec2<i32>(bitcast<i32>(scales << 24u) >> 24u, bitcast<i32>(scales << 16u) >> 24u);
-    let a = half_of(raw[1].w, i / 8u) * vec2<f32>(s);
+    let a = unpack2x16float(raw[1].z);
     return Block(low_nibbles(raw[0]) | high_pairs(raw[1].x), high_nibbles(raw[0]) | high_pairs(raw[1].y), a, 32.0 * a);
 }
 fn block_Q6_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q6_K(i, raw_Q6_K(at, i)); }
@@ -2000,7 +2421,7 @@ fn largest(v: vec4<f32>) -> f32 {
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
 fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
-    let at0 = vec4<u32>(0u, 8192u, 9216u, 13312u);
+    let at0 = vec4<u32>(0u, 8192u, 10240u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -2049,7 +2470,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
     if (id.x < 8u) {
-    let at0 = vec4<u32>(0u, 8192u, 9216u, 13312u);
+    let at0 = vec4<u32>(0u, 8192u, 10240u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);

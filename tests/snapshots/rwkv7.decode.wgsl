@@ -25,20 +25,11 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -180,20 +171,11 @@ fn unpack_Q8_0(i: u32, raw: array<vec4<u32>, 3>) -> Block {
 }
 fn block_Q8_0(at: vec4<u32>, i: u32) -> Block { return unpack_Q8_0(i, raw_Q8_0(at, i)); }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -443,7 +425,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 }
 
 fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
-    let at0 = vec4<u32>(9216u, 69632u, 0u, 0u);
+    let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -498,7 +480,7 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 }
 
 fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
-    let at0 = vec4<u32>(18432u, 106496u, 0u, 0u);
+    let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -549,7 +531,7 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 }
 
 fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
-    let at0 = vec4<u32>(27648u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
     let sub = lane % 32u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
@@ -585,7 +567,7 @@ fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
 }
 
 fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
-    let at0 = vec4<u32>(29696u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
     let sub = lane % 32u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
@@ -619,7 +601,7 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
 }
 
 fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>, pre4: vec4<u32>, pre5: vec4<u32>) {
-    let at0 = vec4<u32>(31744u, 135168u, 0u, 0u);
+    let at0 = vec4<u32>(34816u, 147456u, 0u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -711,7 +693,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 32u) {
-    let at0 = vec4<u32>(9216u, 69632u, 0u, 0u);
+    let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 16u) * 1u) * 32u + lane / 8u, 511u);
@@ -720,7 +702,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 48u) {
-    let at0 = vec4<u32>(18432u, 106496u, 0u, 0u);
+    let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 32u) * 1u) * 32u + lane / 8u, 511u);
@@ -729,7 +711,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 52u) {
-    let at0 = vec4<u32>(27648u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
         let row = min(((id.x - 48u) * 1u) * 8u + lane / 32u, 31u);
@@ -738,7 +720,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 56u) {
-    let at0 = vec4<u32>(29696u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
         let row = min(((id.x - 52u) * 1u) * 8u + lane / 32u, 31u);
@@ -747,7 +729,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 58u) {
-    let at0 = vec4<u32>(31744u, 135168u, 0u, 0u);
+    let at0 = vec4<u32>(34816u, 147456u, 0u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 56u) * 1u) * 32u + lane / 8u, 63u);
@@ -1257,20 +1239,11 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -1417,20 +1390,11 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -1705,20 +1669,11 @@ fn fifth_bits(bits: u32) -> vec4<u32> {
     return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -1876,20 +1831,11 @@ fn unpack_Q8_0(i: u32, raw: array<vec4<u32>, 3>) -> Block {
 }
 fn block_Q8_0(at: vec4<u32>, i: u32) -> Block { return unpack_Q8_0(i, raw_Q8_0(at, i)); }
 
-
-fn k_scales(h: vec4<u32>, s: u32) -> vec2<f32> {
-    let shift = s % 4u * 8u;
-    let low = vec2<u32>(h.y, h.z) >> vec2<u32>(shift);
-    let rest = h.w >> shift;
-    let late = vec2<u32>((rest & 15u) | ((low.x >> 2u) & 0x30u), ((rest >> 4u) & 15u) | ((low.y >> 2u) & 0x30u));
-    return unpack2x16float(h.x) * vec2<f32>(select(low & vec2<u32>(63u), late, s >= 4u));
-}
-
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], weights[at.y / 4u + i / 8u]);
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
 fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = k_scales(raw[1], i % 8u);
+    let f = unpack2x16float(raw[1].x);
     return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
 }
 fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
@@ -2139,7 +2085,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 }
 
 fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
-    let at0 = vec4<u32>(9216u, 69632u, 0u, 0u);
+    let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -2194,7 +2140,7 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 }
 
 fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
-    let at0 = vec4<u32>(18432u, 106496u, 0u, 0u);
+    let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -2245,7 +2191,7 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 }
 
 fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
-    let at0 = vec4<u32>(27648u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
     let sub = lane % 32u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
@@ -2279,7 +2225,7 @@ fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
 }
 
 fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
-    let at0 = vec4<u32>(29696u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
     let sub = lane % 32u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
@@ -2315,7 +2261,7 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
 }
 
 fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
-    let at0 = vec4<u32>(31744u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(34816u, 0u, 0u, 0u);
     let sub = lane % 32u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
@@ -2349,7 +2295,7 @@ fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
 }
 
 fn job6(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>, pre4: vec4<u32>, pre5: vec4<u32>) {
-    let at0 = vec4<u32>(33792u, 143360u, 0u, 0u);
+    let at0 = vec4<u32>(36864u, 155648u, 0u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -2441,7 +2387,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 32u) {
-    let at0 = vec4<u32>(9216u, 69632u, 0u, 0u);
+    let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 16u) * 1u) * 32u + lane / 8u, 511u);
@@ -2450,7 +2396,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 48u) {
-    let at0 = vec4<u32>(18432u, 106496u, 0u, 0u);
+    let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 32u) * 1u) * 32u + lane / 8u, 511u);
@@ -2459,7 +2405,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 52u) {
-    let at0 = vec4<u32>(27648u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
         let row = min(((id.x - 48u) * 1u) * 8u + lane / 32u, 31u);
@@ -2468,7 +2414,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 56u) {
-    let at0 = vec4<u32>(29696u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
         let row = min(((id.x - 52u) * 1u) * 8u + lane / 32u, 31u);
@@ -2477,7 +2423,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 60u) {
-    let at0 = vec4<u32>(31744u, 0u, 0u, 0u);
+    let at0 = vec4<u32>(34816u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
         let row = min(((id.x - 56u) * 1u) * 8u + lane / 32u, 31u);
@@ -2486,7 +2432,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     else if (id.x < 62u) {
-    let at0 = vec4<u32>(33792u, 143360u, 0u, 0u);
+    let at0 = vec4<u32>(36864u, 155648u, 0u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 60u) * 1u) * 32u + lane / 8u, 63u);
@@ -3054,12 +3000,10 @@ fn high_pairs(bits: u32) -> vec4<u32> {
 
 fn raw_Q6_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>(weights[at.x + i],
-        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i / 2u], words[at.w + i / 16u]));
+        vec4<u32>(words[at.z + 2u * i], words[at.z + 2u * i + 1u], words[at.y + i], 0u));
 }
 fn unpack_Q6_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let scales = raw[1].z >> (i % 2u * 16u);
-    let s = vec2<i32>(bitcast<i32>(scales << 24u) >> 24u, bitcast<i32>(scales << 16u) >> 24u);
-    let a = half_of(raw[1].w, i / 8u) * vec2<f32>(s);
+    let a = unpack2x16float(raw[1].z);
     return Block(low_nibbles(raw[0]) | high_pairs(raw[1].x), high_nibbles(raw[0]) | high_pairs(raw[1].y), a, 32.0 * a);
 }
 fn block_Q6_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q6_K(i, raw_Q6_K(at, i)); }
@@ -3152,7 +3096,7 @@ fn largest(v: vec4<f32>) -> f32 {
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
 fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
-    let at0 = vec4<u32>(0u, 262144u, 294912u, 425984u);
+    let at0 = vec4<u32>(0u, 262144u, 327680u, 0u);
     let sub = lane % 8u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
@@ -3209,7 +3153,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var pre2 = vec4<u32>();
     var pre3 = vec4<u32>();
     if (id.x < 128u) {
-    let at0 = vec4<u32>(0u, 262144u, 294912u, 425984u);
+    let at0 = vec4<u32>(0u, 262144u, 327680u, 0u);
         let sub = lane % 8u;
         {
         let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 4095u);
