@@ -127,15 +127,12 @@ void run_greedy(const hy_model *m, const hy_token *ids, size_t n_ids, hy_token *
 {
     hy_error err;
     hy_session *s;
-    hy_step step;
     const uint32_t vocab = vocab_of(m);
     const hy_session_opts opts = {.size = sizeof opts, .n_threads = 2};
     assert_ok(hy_session_create(m, &opts, &s, &err), &err);
     assert_ok(hy_session_append(s, ids, n_ids, &err), &err);
     for (size_t i = 0; i < n_out; i++) {
-        do {
-            assert_ok(hy_session_step(s, &step, &err), &err);
-        } while (step.pending > 0);
+        step_all(s);
         const float *logits = hy_session_logits(s, 0);
         out[i] = 0;
         for (uint32_t t = 1; t < vocab; t++) {

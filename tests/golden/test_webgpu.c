@@ -118,14 +118,13 @@ static size_t write_text(const hy_model *m, const hy_token *ids, size_t n_ids,
 {
     hy_session *s;
     hy_sampler *sampler;
-    hy_step step;
     hy_error err;
     assert_ok(hy_session_create(m, NULL, &s, &err), &err);
     assert_ok(hy_sampler_create(opts, NULL, NULL, &sampler, &err), &err);
     assert_ok(hy_session_append(s, ids, n_ids, &err), &err);
     size_t n = 0;
     while (n < MOST && (n == 0 || out[n - 1] != stop)) {
-        assert_ok(hy_session_step(s, &step, &err), &err);
+        step_all(s);
         assert_ok(hy_session_sample(s, sampler, &out[n], &err), &err);
         assert_ok(hy_session_append(s, &out[n++], 1, &err), &err);
     }
@@ -178,13 +177,12 @@ static void draw_greedy(const hy_model *m, const hy_token *ids, size_t n_ids, hy
     const hy_sampler_opts opts = {.size = sizeof opts, .greedy = true};
     hy_sampler *sampler;
     hy_session *s;
-    hy_step step;
     hy_error err;
     assert_ok(hy_sampler_create(&opts, NULL, NULL, &sampler, &err), &err);
     assert_ok(hy_session_create(m, NULL, &s, &err), &err);
     assert_ok(hy_session_append(s, ids, n_ids, &err), &err);
     for (size_t i = 0; i < n_out; i++) {
-        assert_ok(hy_session_step(s, &step, &err), &err);
+        step_all(s);
         assert_ok(hy_session_sample(s, sampler, &out[i], &err), &err);
         assert_ok(hy_session_append(s, &out[i], 1, &err), &err);
     }

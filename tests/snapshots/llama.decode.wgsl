@@ -163,8 +163,9 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_16(lane: u32, x: f32) -> f32 {
+fn sum_32(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 16u);
     s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
@@ -192,9 +193,9 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
-    let sub = lane % 16u;
+    let sub = lane % 32u;
     for (var h = lane; h < 64u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -203,8 +204,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
-        let row = min((turn) * 16u + lane / 16u, 255u);
+        let there = sub == 0u && turn * 8u + lane / 32u < 256u;
+        let row = min((turn) * 8u + lane / 32u, 255u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -214,21 +215,15 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 16u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_16(lane, acc0);
+        let v0 = sum_32(lane, acc0);
         if (there) {
         arena[512u + t * 256u + c] = v0;
         }
 }
 
-fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job1(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(8192u, 0u, 0u, 0u);
-    let sub = lane % 16u;
+    let sub = lane % 32u;
     for (var h = lane; h < 64u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -237,8 +232,8 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 16u + lane / 16u < 128u;
-        let row = min((turn) * 16u + lane / 16u, 127u);
+        let there = sub == 0u && turn * 8u + lane / 32u < 128u;
+        let row = min((turn) * 8u + lane / 32u, 127u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -248,13 +243,7 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 16u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v1 = sum_16(lane, acc0);
+        let v1 = sum_32(lane, acc0);
         if (there) {
         arena[768u + t * 128u + c] = v1;
         }
@@ -309,40 +298,38 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    if (id.x < 16u) {
+    if (id.x < 32u) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
-        let sub = lane % 16u;
+        let sub = lane % 32u;
         {
-        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
+        let row = min(((id.x - 0u) * 1u) * 8u + lane / 32u, 255u);
         pre0 = weights[at0.x + row * 32u + sub + 0u];
-        pre1 = weights[at0.x + row * 32u + sub + 16u];
         }
     }
-    else if (id.x < 24u) {
+    else if (id.x < 48u) {
     let at0 = vec4<u32>(8192u, 0u, 0u, 0u);
-        let sub = lane % 16u;
+        let sub = lane % 32u;
         {
-        let row = min(((id.x - 16u) * 1u) * 16u + lane / 16u, 127u);
+        let row = min(((id.x - 32u) * 1u) * 8u + lane / 32u, 127u);
         pre0 = weights[at0.x + row * 32u + sub + 0u];
-        pre1 = weights[at0.x + row * 32u + sub + 16u];
         }
     }
-    else if (id.x < 28u) {
+    else if (id.x < 52u) {
     let at0 = vec4<u32>(12288u, 53248u, 54272u, 0u);
         let sub = lane % 8u;
         {
-        let row = min(((id.x - 24u) * 1u) * 32u + lane / 8u, 127u);
+        let row = min(((id.x - 48u) * 1u) * 32u + lane / 8u, 127u);
         { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    if (id.x < 16u) {
-        job0(id.x - 0u, lane, pre0, pre1);
+    if (id.x < 32u) {
+        job0(id.x - 0u, lane, pre0);
     }
-    else if (id.x < 24u) {
-        job1(id.x - 16u, lane, pre0, pre1);
+    else if (id.x < 48u) {
+        job1(id.x - 32u, lane, pre0);
     }
-    else if (id.x < 28u) {
-        job2(id.x - 24u, lane, pre0, pre1);
+    else if (id.x < 52u) {
+        job2(id.x - 48u, lane, pre0, pre1);
     }
 }
 
@@ -1068,8 +1055,9 @@ fn total(lane: u32, x: f32) -> f32 {
     return total_at(lane, x, 0u);
 }
 
-fn sum_16(lane: u32, x: f32) -> f32 {
+fn sum_32(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 16u);
     s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
@@ -1078,10 +1066,10 @@ fn sum_16(lane: u32, x: f32) -> f32 {
 }
 var<workgroup> xs: array<vec4<u32>, 64>;
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
     let at1 = vec4<u32>(16384u, 0u, 0u, 0u);
-    let sub = lane % 16u;
+    let sub = lane % 32u;
     for (var h = lane; h < 64u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -1090,8 +1078,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
-        let row = min((turn) * 16u + lane / 16u, 511u);
+        let there = sub == 0u && turn * 8u + lane / 32u < 512u;
+        let row = min((turn) * 8u + lane / 32u, 511u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -1103,25 +1091,13 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
         }
         {
-            let unit = sub + 16u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        {
             let unit = sub + 0u;
             let x = unit;
-            acc1 += dot(four_of_F16(pre2, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc1 += dot(four_of_F16(pre2, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
+            acc1 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
+            acc1 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 16u;
-            let x = unit;
-            acc1 += dot(four_of_F16(pre3, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc1 += dot(four_of_F16(pre3, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_16(lane, acc0);
-        let v1 = sum_16(lane, acc1);
+        let v0 = sum_32(lane, acc0);
+        let v1 = sum_32(lane, acc1);
         if (there) {
         
         let v2 = v0 / (1.0 + exp(clamp(-v0, -80.0, 80.0)));
@@ -1135,18 +1111,14 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 32u) {
+    if (id.x < 64u) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
     let at1 = vec4<u32>(16384u, 0u, 0u, 0u);
-        let sub = lane % 16u;
+        let sub = lane % 32u;
         {
-        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 511u);
+        let row = min(((id.x - 0u) * 1u) * 8u + lane / 32u, 511u);
         pre0 = weights[at0.x + row * 32u + sub + 0u];
-        pre1 = weights[at0.x + row * 32u + sub + 16u];
-        pre2 = weights[at1.x + row * 32u + sub + 0u];
-        pre3 = weights[at1.x + row * 32u + sub + 16u];
+        pre1 = weights[at1.x + row * 32u + sub + 0u];
         }
     }
     let t = 0u;
@@ -1164,8 +1136,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999975e-06);
         stat_p2[0] = m;
     }
-    if (id.x < 32u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 64u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 
@@ -1239,8 +1211,9 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -1260,9 +1233,9 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -1288,8 +1261,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
-        let row = min((turn) * 32u + lane / 8u, 255u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
+        let row = min((turn) * 16u + lane / 16u, 255u);
         let t = 0u;
         let c = row + 0u;
         let v1 = e1(c, t);
@@ -1300,13 +1273,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         
         let v2 = v1 + v0;
@@ -1318,19 +1285,16 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 8u) {
+    if (id.x < 16u) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    if (id.x < 8u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 
@@ -1431,8 +1395,9 @@ fn total(lane: u32, x: f32) -> f32 {
     return total_at(lane, x, 0u);
 }
 
-fn sum_16(lane: u32, x: f32) -> f32 {
+fn sum_32(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 16u);
     s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
@@ -1460,9 +1425,9 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
-    let sub = lane % 16u;
+    let sub = lane % 32u;
     for (var h = lane; h < 64u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -1471,8 +1436,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
-        let row = min((turn) * 16u + lane / 16u, 255u);
+        let there = sub == 0u && turn * 8u + lane / 32u < 256u;
+        let row = min((turn) * 8u + lane / 32u, 255u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -1482,21 +1447,15 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 16u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_16(lane, acc0);
+        let v0 = sum_32(lane, acc0);
         if (there) {
         arena[512u + t * 256u + c] = v0;
         }
 }
 
-fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job1(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(8192u, 0u, 0u, 0u);
-    let sub = lane % 16u;
+    let sub = lane % 32u;
     for (var h = lane; h < 64u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -1505,8 +1464,8 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 16u + lane / 16u < 128u;
-        let row = min((turn) * 16u + lane / 16u, 127u);
+        let there = sub == 0u && turn * 8u + lane / 32u < 128u;
+        let row = min((turn) * 8u + lane / 32u, 127u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -1516,13 +1475,7 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 16u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v1 = sum_16(lane, acc0);
+        let v1 = sum_32(lane, acc0);
         if (there) {
         arena[768u + t * 128u + c] = v1;
         }
@@ -1577,29 +1530,27 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    if (id.x < 16u) {
+    if (id.x < 32u) {
     let at0 = vec4<u32>(0u, 0u, 0u, 0u);
-        let sub = lane % 16u;
+        let sub = lane % 32u;
         {
-        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
+        let row = min(((id.x - 0u) * 1u) * 8u + lane / 32u, 255u);
         pre0 = weights[at0.x + row * 32u + sub + 0u];
-        pre1 = weights[at0.x + row * 32u + sub + 16u];
         }
     }
-    else if (id.x < 24u) {
+    else if (id.x < 48u) {
     let at0 = vec4<u32>(8192u, 0u, 0u, 0u);
-        let sub = lane % 16u;
+        let sub = lane % 32u;
         {
-        let row = min(((id.x - 16u) * 1u) * 16u + lane / 16u, 127u);
+        let row = min(((id.x - 32u) * 1u) * 8u + lane / 32u, 127u);
         pre0 = weights[at0.x + row * 32u + sub + 0u];
-        pre1 = weights[at0.x + row * 32u + sub + 16u];
         }
     }
-    else if (id.x < 28u) {
+    else if (id.x < 52u) {
     let at0 = vec4<u32>(12288u, 53248u, 54272u, 0u);
         let sub = lane % 8u;
         {
-        let row = min(((id.x - 24u) * 1u) * 32u + lane / 8u, 127u);
+        let row = min(((id.x - 48u) * 1u) * 32u + lane / 8u, 127u);
         { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
@@ -1618,14 +1569,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999975e-06);
         stat_p2[0] = m;
     }
-    if (id.x < 16u) {
-        job0(id.x - 0u, lane, pre0, pre1);
+    if (id.x < 32u) {
+        job0(id.x - 0u, lane, pre0);
     }
-    else if (id.x < 24u) {
-        job1(id.x - 16u, lane, pre0, pre1);
+    else if (id.x < 48u) {
+        job1(id.x - 32u, lane, pre0);
     }
-    else if (id.x < 28u) {
-        job2(id.x - 24u, lane, pre0, pre1);
+    else if (id.x < 52u) {
+        job2(id.x - 48u, lane, pre0, pre1);
     }
 }
 

@@ -1141,8 +1141,9 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -1162,16 +1163,16 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var h = lane; h < 48u; h += 256u) {
         xs[0u + h] = codes[96u + h];
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
-        let row = min((turn) * 32u + lane / 8u, 255u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
+        let row = min((turn) * 16u + lane / 16u, 255u);
         let t = 0u;
         let c = row + 0u;
         let v1 = e1(c, t);
@@ -1182,13 +1183,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         
         let v2 = v1 + v0;
@@ -1200,19 +1195,16 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 8u) {
+    if (id.x < 16u) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    if (id.x < 8u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 
@@ -1517,8 +1509,9 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -1538,16 +1531,16 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var h = lane; h < 48u; h += 256u) {
         xs[0u + h] = codes[48u + h];
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
-        let row = min((turn) * 32u + lane / 8u, 255u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
+        let row = min((turn) * 16u + lane / 16u, 255u);
         let t = 0u;
         let c = row + 0u;
         let v1 = e1(c, t);
@@ -1558,13 +1551,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         
         let v2 = v1 + v0;
@@ -1576,19 +1563,16 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 8u) {
+    if (id.x < 16u) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    if (id.x < 8u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 
@@ -2355,8 +2339,9 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -2376,16 +2361,16 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var h = lane; h < 48u; h += 256u) {
         xs[0u + h] = codes[48u + h];
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
-        let row = min((turn) * 32u + lane / 8u, 255u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
+        let row = min((turn) * 16u + lane / 16u, 255u);
         let t = 0u;
         let c = row + 0u;
         let v1 = e1(c, t);
@@ -2396,13 +2381,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         
         let v2 = v1 + v0;
@@ -2414,19 +2393,16 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 8u) {
+    if (id.x < 16u) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    if (id.x < 8u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 
@@ -2731,8 +2707,9 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -2752,16 +2729,16 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var h = lane; h < 48u; h += 256u) {
         xs[0u + h] = codes[0u + h];
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 256u;
-        let row = min((turn) * 32u + lane / 8u, 255u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
+        let row = min((turn) * 16u + lane / 16u, 255u);
         let t = 0u;
         let c = row + 0u;
         let v1 = e1(c, t);
@@ -2772,13 +2749,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         
         let v2 = v1 + v0;
@@ -2790,19 +2761,16 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 8u) {
+    if (id.x < 16u) {
     let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 255u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    if (id.x < 8u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 16u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 

@@ -139,7 +139,6 @@ enable subgroups;
 @group(0) @binding(5) var<storage, read_write> state_new: array<f32>;
 @group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(8) var<storage, read> words: array<u32>;
-@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(12) var<storage, read> vectors4: array<vec4<f32>>;
 @group(0) @binding(14) var<storage, read> state4: array<vec4<f32>>;
 
@@ -342,8 +341,9 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 fn e8(c: u32) -> f32 { return vectors[4096u + c]; }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -359,7 +359,6 @@ fn sum_32(lane: u32, x: f32) -> f32 {
     return s;
 }
 var<workgroup> xs: array<vec4<u32>, 128>;
-var<workgroup> staged: array<vec4<f32>, 8>;
 fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
     return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
 }
@@ -373,9 +372,9 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -401,8 +400,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
-        let row = min((turn) * 32u + lane / 8u, 511u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -412,21 +411,15 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         arena[4608u + t * 512u + c] = v0;
         }
 }
 
-fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -452,8 +445,8 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
-        let row = min((turn) * 32u + lane / 8u, 511u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
         let t = 0u;
         let c = row + 0u;
         let v8 = e8(c);
@@ -464,13 +457,7 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v1 = sum_8(lane, acc0);
+        let v1 = sum_16(lane, acc0);
         if (there) {
         arena[5120u + t * 512u + c] = v1;
         
@@ -479,9 +466,9 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
         }
 }
 
-fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -507,8 +494,8 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
-        let row = min((turn) * 32u + lane / 8u, 511u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -518,13 +505,7 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v2 = sum_8(lane, acc0);
+        let v2 = sum_16(lane, acc0);
         if (there) {
         arena[5632u + t * 512u + c] = v2;
         }
@@ -600,9 +581,9 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>, pre4: vec4<u32>, pre5: vec4<u32>) {
+fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
     let at0 = vec4<u32>(34816u, 147456u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -628,8 +609,8 @@ fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 64u;
-        let row = min((turn) * 32u + lane / 8u, 63u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 64u;
+        let row = min((turn) * 16u + lane / 16u, 63u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -639,39 +620,11 @@ fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q8_0(row * 16u + unit, array<vec4<u32>, 3>(pre0, pre1, pre2));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q8_0(row * 16u + unit, array<vec4<u32>, 3>(pre3, pre4, pre5));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v5 = sum_8(lane, acc0);
+        let v5 = sum_16(lane, acc0);
         if (there) {
         
         let v7 = 1.0 / (1.0 + exp(clamp(-v5, -80.0, 80.0)));
-        let slot = turn % 1u * 32u + lane / 8u;
-        staged[slot / 4u][slot % 4u] = v7;
-        }
-        if (turn % 1u == 0u) {
-        workgroupBarrier();
-        let v = staged[min(lane, 7u)];
-        let there = turn / 1u * 32u + 4u * lane < 64u;
-        let g = select(8u, lane, there);
-        var top = largest(v);
-        top = max(top, subgroupShuffleXor(top, 4u));
-        top = max(top, subgroupShuffleXor(top, 2u));
-        top = max(top, subgroupShuffleXor(top, 1u));
-        let d = top / 127.0;
-        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
-        let x = packed(q);
-        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
-        var sum = sum_of(q);
-        sum += subgroupShuffleXor(sum, 1u);
-        sum += subgroupShuffleXor(sum, 2u);
-        let s = d * f32(sum);
-        let other = subgroupShuffleXor(s, 4u);
-        if (g < 8u && g % 4u == 0u) { codes[192u + turn / 1u * 1u + g / 8u + g / 4u % 2u * 2u] = words4; }
-        if (g < 8u && g % 8u == 0u) { codes[192u + turn / 1u * 1u + g / 8u + 4u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        arena[6304u + t * 64u + c] = v7;
         }
 }
 
@@ -680,61 +633,54 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
     var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    var pre4 = vec4<u32>();
-    var pre5 = vec4<u32>();
-    if (id.x < 16u) {
+    if (id.x < 32u) {
     let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 511u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 511u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    else if (id.x < 32u) {
+    else if (id.x < 64u) {
     let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 16u) * 1u) * 32u + lane / 8u, 511u);
+        let row = min(((id.x - 32u) * 1u) * 16u + lane / 16u, 511u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    else if (id.x < 48u) {
+    else if (id.x < 96u) {
     let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 32u) * 1u) * 32u + lane / 8u, 511u);
+        let row = min(((id.x - 64u) * 1u) * 16u + lane / 16u, 511u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    else if (id.x < 52u) {
+    else if (id.x < 100u) {
     let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
-        let row = min(((id.x - 48u) * 1u) * 8u + lane / 32u, 31u);
+        let row = min(((id.x - 96u) * 1u) * 8u + lane / 32u, 31u);
         pre0 = weights[at0.x + row * 64u + sub + 0u];
         pre1 = weights[at0.x + row * 64u + sub + 32u];
         }
     }
-    else if (id.x < 56u) {
+    else if (id.x < 104u) {
     let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
-        let row = min(((id.x - 52u) * 1u) * 8u + lane / 32u, 31u);
+        let row = min(((id.x - 100u) * 1u) * 8u + lane / 32u, 31u);
         pre0 = weights[at0.x + row * 64u + sub + 0u];
         pre1 = weights[at0.x + row * 64u + sub + 32u];
         }
     }
-    else if (id.x < 58u) {
+    else if (id.x < 108u) {
     let at0 = vec4<u32>(34816u, 147456u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 56u) * 1u) * 32u + lane / 8u, 63u);
+        let row = min(((id.x - 104u) * 1u) * 16u + lane / 16u, 63u);
         { let r = raw_Q8_0(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
-        { let r = raw_Q8_0(at0, row * 16u + sub + 8u); pre3 = r[0]; pre4 = r[1]; pre5 = r[2]; }
         }
     }
     let t = 0u;
@@ -767,23 +713,23 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p3[0] = m;
     }
-    if (id.x < 16u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 32u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
-    else if (id.x < 32u) {
-        job1(id.x - 16u, lane, pre0, pre1, pre2, pre3);
+    else if (id.x < 64u) {
+        job1(id.x - 32u, lane, pre0, pre1);
     }
-    else if (id.x < 48u) {
-        job2(id.x - 32u, lane, pre0, pre1, pre2, pre3);
+    else if (id.x < 96u) {
+        job2(id.x - 64u, lane, pre0, pre1);
     }
-    else if (id.x < 52u) {
-        job3(id.x - 48u, lane, pre0, pre1);
+    else if (id.x < 100u) {
+        job3(id.x - 96u, lane, pre0, pre1);
     }
-    else if (id.x < 56u) {
-        job4(id.x - 52u, lane, pre0, pre1);
+    else if (id.x < 104u) {
+        job4(id.x - 100u, lane, pre0, pre1);
     }
-    else if (id.x < 58u) {
-        job5(id.x - 56u, lane, pre0, pre1, pre2, pre3, pre4, pre5);
+    else if (id.x < 108u) {
+        job5(id.x - 104u, lane, pre0, pre1, pre2);
     }
     else {
         for (var c = lane; c < 512u; c += 256u) {
@@ -1038,8 +984,28 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (c < 32u) { v = vec4<f32>(arena[6176u + 0u * 32u + c + 0u], arena[6176u + 0u * 32u + c + 1u], arena[6176u + 0u * 32u + c + 2u], arena[6176u + 0u * 32u + c + 3u]); }
         xs[8u + h / 2u + h % 2u * 4u] = bitcast<vec4<u32>>(v);
     }
-    for (var h = lane; h < 6u; h += 512u) {
-        xs[16u + h] = codes[192u + h];
+    for (var g0 = 0u; g0 < 512u; g0 += 512u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 16u && c < 64u) {
+            v = vec4<f32>(arena[6304u + 0u * 64u + c + 0u], arena[6304u + 0u * 64u + c + 1u], arena[6304u + 0u * 64u + c + 2u], arena[6304u + 0u * 64u + c + 3u]);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 16u && g % 4u == 0u) { xs[16u + g / 8u + g / 4u % 2u * 2u] = words4; }
+        if (g < 16u && g % 8u == 0u) { xs[16u + g / 8u + 4u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
     workgroupBarrier();
     {
@@ -1284,8 +1250,9 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -1305,16 +1272,16 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var h = lane; h < 48u; h += 256u) {
         xs[0u + h] = codes[0u + h];
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
-        let row = min((turn) * 32u + lane / 8u, 511u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
         let t = 0u;
         let c = row + 0u;
         let v1 = e1(c, t);
@@ -1325,13 +1292,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         
         let v2 = v1 + v0;
@@ -1343,19 +1304,16 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 16u) {
+    if (id.x < 32u) {
     let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 511u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 511u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    if (id.x < 16u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 32u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 
@@ -1367,7 +1325,6 @@ enable subgroups;
 @group(0) @binding(5) var<storage, read_write> state_new: array<f32>;
 @group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(8) var<storage, read> words: array<u32>;
-@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(12) var<storage, read> vectors4: array<vec4<f32>>;
 @group(0) @binding(14) var<storage, read> state4: array<vec4<f32>>;
 
@@ -1480,15 +1437,15 @@ fn total(lane: u32, x: f32) -> f32 {
     return total_at(lane, x, 0u);
 }
 
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
     return s;
 }
 var<workgroup> xs: array<vec4<u32>, 48>;
-var<workgroup> staged: array<vec4<f32>, 8>;
 fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
     return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
 }
@@ -1502,9 +1459,9 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 131072u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -1530,8 +1487,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 2048u;
-        let row = min((turn) * 32u + lane / 8u, 2047u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 2048u;
+        let row = min((turn) * 16u + lane / 16u, 2047u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -1541,39 +1498,11 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         
         let v1 = max(v0, 0.0) * max(v0, 0.0);
-        let slot = turn % 1u * 32u + lane / 8u;
-        staged[slot / 4u][slot % 4u] = v1;
-        }
-        if (turn % 1u == 0u) {
-        workgroupBarrier();
-        let v = staged[min(lane, 7u)];
-        let there = turn / 1u * 32u + 4u * lane < 2048u;
-        let g = select(8u, lane, there);
-        var top = largest(v);
-        top = max(top, subgroupShuffleXor(top, 4u));
-        top = max(top, subgroupShuffleXor(top, 2u));
-        top = max(top, subgroupShuffleXor(top, 1u));
-        let d = top / 127.0;
-        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
-        let x = packed(q);
-        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
-        var sum = sum_of(q);
-        sum += subgroupShuffleXor(sum, 1u);
-        sum += subgroupShuffleXor(sum, 2u);
-        let s = d * f32(sum);
-        let other = subgroupShuffleXor(s, 4u);
-        if (g < 8u && g % 4u == 0u) { codes[384u + turn / 1u * 1u + g / 8u + g / 4u % 2u * 64u] = words4; }
-        if (g < 8u && g % 8u == 0u) { codes[384u + turn / 1u * 1u + g / 8u + 128u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        arena[6144u + t * 2048u + c] = v1;
         }
 }
 
@@ -1581,15 +1510,12 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 64u) {
+    if (id.x < 128u) {
     let at0 = vec4<u32>(0u, 131072u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 2047u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 2047u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
     let t = 0u;
@@ -1622,8 +1548,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p3[0] = m;
     }
-    if (id.x < 64u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 128u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
     else {
         for (var c = lane; c < 512u; c += 256u) {
@@ -1648,7 +1574,6 @@ enable subgroups;
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 @group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(8) var<storage, read> words: array<u32>;
-@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 
 
 struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
@@ -1714,13 +1639,19 @@ fn total(lane: u32, x: f32) -> f32 {
     workgroupBarrier(); 
     return total_at(lane, x, 0u);
 }
-fn sum_32(lane: u32, x: f32) -> f32 {
+fn sum_64(lane: u32, x: f32) -> f32 {
     var s = x;
     s += subgroupShuffleXor(s, 16u);
     s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
+    workgroupBarrier();
+    if (lane % 32u == 0u) { partial[lane / 32u] = s; }
+    workgroupBarrier();
+    let first = lane / 64u * 2u;
+    s = partial[first];
+    s += partial[first + 1u];
     return s;
 }
 var<workgroup> xs: array<vec4<u32>, 192>;
@@ -1737,16 +1668,36 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 131072u, 0u, 0u);
-    let sub = lane % 32u;
-    for (var h = lane; h < 192u; h += 256u) {
-        xs[0u + h] = codes[384u + h];
+    let sub = lane % 64u;
+    for (var g0 = 0u; g0 < 512u; g0 += 256u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 512u && c < 2048u) {
+            v = vec4<f32>(arena[6144u + 0u * 2048u + c + 0u], arena[6144u + 0u * 2048u + c + 1u], arena[6144u + 0u * 2048u + c + 2u], arena[6144u + 0u * 2048u + c + 3u]);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 512u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 64u] = words4; }
+        if (g < 512u && g % 8u == 0u) { xs[0u + g / 8u + 128u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 8u + lane / 32u < 512u;
-        let row = min((turn) * 8u + lane / 32u, 511u);
+        let there = sub == 0u && turn * 4u + lane / 64u < 512u;
+        let row = min((turn) * 4u + lane / 64u, 511u);
         let t = 0u;
         let c = row + 0u;
         let v1 = e1(c, t);
@@ -1757,13 +1708,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 64u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 64u], bitcast<vec4<f32>>(xs[x + 128u]));
         }
-        {
-            let unit = sub + 32u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 64u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 64u], bitcast<vec4<f32>>(xs[x + 128u]));
-        }
-        let v0 = sum_32(lane, acc0);
+        let v0 = sum_64(lane, acc0);
         if (there) {
         
         let v2 = v1 + v0;
@@ -1775,19 +1720,16 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 64u) {
+    if (id.x < 128u) {
     let at0 = vec4<u32>(0u, 131072u, 0u, 0u);
-        let sub = lane % 32u;
+        let sub = lane % 64u;
         {
-        let row = min(((id.x - 0u) * 1u) * 8u + lane / 32u, 511u);
+        let row = min(((id.x - 0u) * 1u) * 4u + lane / 64u, 511u);
         { let r = raw_Q4_K(at0, row * 64u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 64u + sub + 32u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    if (id.x < 64u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 128u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 
@@ -1799,7 +1741,6 @@ enable subgroups;
 @group(0) @binding(5) var<storage, read_write> state_new: array<f32>;
 @group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(8) var<storage, read> words: array<u32>;
-@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(12) var<storage, read> vectors4: array<vec4<f32>>;
 @group(0) @binding(14) var<storage, read> state4: array<vec4<f32>>;
 
@@ -2002,8 +1943,9 @@ fn total(lane: u32, x: f32) -> f32 {
 }
 
 fn e9(c: u32) -> f32 { return vectors[4096u + c]; }
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -2019,7 +1961,6 @@ fn sum_32(lane: u32, x: f32) -> f32 {
     return s;
 }
 var<workgroup> xs: array<vec4<u32>, 128>;
-var<workgroup> staged: array<vec4<f32>, 8>;
 fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
     return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
 }
@@ -2033,9 +1974,9 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -2061,8 +2002,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
-        let row = min((turn) * 32u + lane / 8u, 511u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -2072,21 +2013,15 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         arena[4608u + t * 512u + c] = v0;
         }
 }
 
-fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -2112,8 +2047,8 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
-        let row = min((turn) * 32u + lane / 8u, 511u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
         let t = 0u;
         let c = row + 0u;
         let v9 = e9(c);
@@ -2124,13 +2059,7 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v1 = sum_8(lane, acc0);
+        let v1 = sum_16(lane, acc0);
         if (there) {
         arena[5120u + t * 512u + c] = v1;
         
@@ -2139,9 +2068,9 @@ fn job1(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
         }
 }
 
-fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -2167,8 +2096,8 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 512u;
-        let row = min((turn) * 32u + lane / 8u, 511u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -2178,13 +2107,7 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v2 = sum_8(lane, acc0);
+        let v2 = sum_16(lane, acc0);
         if (there) {
         arena[6144u + t * 512u + c] = v2;
         }
@@ -2294,9 +2217,9 @@ fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job6(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>, pre4: vec4<u32>, pre5: vec4<u32>) {
+fn job6(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>) {
     let at0 = vec4<u32>(36864u, 155648u, 0u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -2322,8 +2245,8 @@ fn job6(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 64u;
-        let row = min((turn) * 32u + lane / 8u, 63u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 64u;
+        let row = min((turn) * 16u + lane / 16u, 63u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -2333,39 +2256,11 @@ fn job6(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q8_0(row * 16u + unit, array<vec4<u32>, 3>(pre0, pre1, pre2));
             acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q8_0(row * 16u + unit, array<vec4<u32>, 3>(pre3, pre4, pre5));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v6 = sum_8(lane, acc0);
+        let v6 = sum_16(lane, acc0);
         if (there) {
         
         let v8 = 1.0 / (1.0 + exp(clamp(-v6, -80.0, 80.0)));
-        let slot = turn % 1u * 32u + lane / 8u;
-        staged[slot / 4u][slot % 4u] = v8;
-        }
-        if (turn % 1u == 0u) {
-        workgroupBarrier();
-        let v = staged[min(lane, 7u)];
-        let there = turn / 1u * 32u + 4u * lane < 64u;
-        let g = select(8u, lane, there);
-        var top = largest(v);
-        top = max(top, subgroupShuffleXor(top, 4u));
-        top = max(top, subgroupShuffleXor(top, 2u));
-        top = max(top, subgroupShuffleXor(top, 1u));
-        let d = top / 127.0;
-        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
-        let x = packed(q);
-        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
-        var sum = sum_of(q);
-        sum += subgroupShuffleXor(sum, 1u);
-        sum += subgroupShuffleXor(sum, 2u);
-        let s = d * f32(sum);
-        let other = subgroupShuffleXor(s, 4u);
-        if (g < 8u && g % 4u == 0u) { codes[192u + turn / 1u * 1u + g / 8u + g / 4u % 2u * 2u] = words4; }
-        if (g < 8u && g % 8u == 0u) { codes[192u + turn / 1u * 1u + g / 8u + 4u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        arena[6848u + t * 64u + c] = v8;
         }
 }
 
@@ -2374,70 +2269,63 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
     var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    var pre4 = vec4<u32>();
-    var pre5 = vec4<u32>();
-    if (id.x < 16u) {
+    if (id.x < 32u) {
     let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 511u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 511u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    else if (id.x < 32u) {
+    else if (id.x < 64u) {
     let at0 = vec4<u32>(10240u, 73728u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 16u) * 1u) * 32u + lane / 8u, 511u);
+        let row = min(((id.x - 32u) * 1u) * 16u + lane / 16u, 511u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    else if (id.x < 48u) {
+    else if (id.x < 96u) {
     let at0 = vec4<u32>(20480u, 114688u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 32u) * 1u) * 32u + lane / 8u, 511u);
+        let row = min(((id.x - 64u) * 1u) * 16u + lane / 16u, 511u);
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q4_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    else if (id.x < 52u) {
+    else if (id.x < 100u) {
     let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
-        let row = min(((id.x - 48u) * 1u) * 8u + lane / 32u, 31u);
+        let row = min(((id.x - 96u) * 1u) * 8u + lane / 32u, 31u);
         pre0 = weights[at0.x + row * 64u + sub + 0u];
         pre1 = weights[at0.x + row * 64u + sub + 32u];
         }
     }
-    else if (id.x < 56u) {
+    else if (id.x < 104u) {
     let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
-        let row = min(((id.x - 52u) * 1u) * 8u + lane / 32u, 31u);
+        let row = min(((id.x - 100u) * 1u) * 8u + lane / 32u, 31u);
         pre0 = weights[at0.x + row * 64u + sub + 0u];
         pre1 = weights[at0.x + row * 64u + sub + 32u];
         }
     }
-    else if (id.x < 60u) {
+    else if (id.x < 108u) {
     let at0 = vec4<u32>(34816u, 0u, 0u, 0u);
         let sub = lane % 32u;
         {
-        let row = min(((id.x - 56u) * 1u) * 8u + lane / 32u, 31u);
+        let row = min(((id.x - 104u) * 1u) * 8u + lane / 32u, 31u);
         pre0 = weights[at0.x + row * 64u + sub + 0u];
         pre1 = weights[at0.x + row * 64u + sub + 32u];
         }
     }
-    else if (id.x < 62u) {
+    else if (id.x < 112u) {
     let at0 = vec4<u32>(36864u, 155648u, 0u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 60u) * 1u) * 32u + lane / 8u, 63u);
+        let row = min(((id.x - 108u) * 1u) * 16u + lane / 16u, 63u);
         { let r = raw_Q8_0(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
-        { let r = raw_Q8_0(at0, row * 16u + sub + 8u); pre3 = r[0]; pre4 = r[1]; pre5 = r[2]; }
         }
     }
     let t = 0u;
@@ -2470,26 +2358,26 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p3[0] = m;
     }
-    if (id.x < 16u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 32u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
-    else if (id.x < 32u) {
-        job1(id.x - 16u, lane, pre0, pre1, pre2, pre3);
+    else if (id.x < 64u) {
+        job1(id.x - 32u, lane, pre0, pre1);
     }
-    else if (id.x < 48u) {
-        job2(id.x - 32u, lane, pre0, pre1, pre2, pre3);
+    else if (id.x < 96u) {
+        job2(id.x - 64u, lane, pre0, pre1);
     }
-    else if (id.x < 52u) {
-        job3(id.x - 48u, lane, pre0, pre1);
+    else if (id.x < 100u) {
+        job3(id.x - 96u, lane, pre0, pre1);
     }
-    else if (id.x < 56u) {
-        job4(id.x - 52u, lane, pre0, pre1);
+    else if (id.x < 104u) {
+        job4(id.x - 100u, lane, pre0, pre1);
     }
-    else if (id.x < 60u) {
-        job5(id.x - 56u, lane, pre0, pre1);
+    else if (id.x < 108u) {
+        job5(id.x - 104u, lane, pre0, pre1);
     }
-    else if (id.x < 62u) {
-        job6(id.x - 60u, lane, pre0, pre1, pre2, pre3, pre4, pre5);
+    else if (id.x < 112u) {
+        job6(id.x - 108u, lane, pre0, pre1, pre2);
     }
     else {
         for (var c = lane; c < 512u; c += 256u) {
@@ -2759,8 +2647,28 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (c < 32u) { v = vec4<f32>(arena[6720u + 0u * 32u + c + 0u], arena[6720u + 0u * 32u + c + 1u], arena[6720u + 0u * 32u + c + 2u], arena[6720u + 0u * 32u + c + 3u]); }
         xs[16u + h / 2u + h % 2u * 4u] = bitcast<vec4<u32>>(v);
     }
-    for (var h = lane; h < 6u; h += 512u) {
-        xs[24u + h] = codes[192u + h];
+    for (var g0 = 0u; g0 < 512u; g0 += 512u) {
+        let g = g0 + lane;
+        let c = 0u + 4u * g;
+        var v = vec4<f32>();
+        if (g < 16u && c < 64u) {
+            v = vec4<f32>(arena[6848u + 0u * 64u + c + 0u], arena[6848u + 0u * 64u + c + 1u], arena[6848u + 0u * 64u + c + 2u], arena[6848u + 0u * 64u + c + 3u]);
+        }
+        var top = largest(v);
+        top = max(top, subgroupShuffleXor(top, 4u));
+        top = max(top, subgroupShuffleXor(top, 2u));
+        top = max(top, subgroupShuffleXor(top, 1u));
+        let d = top / 127.0;
+        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
+        let x = packed(q);
+        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
+        var sum = sum_of(q);
+        sum += subgroupShuffleXor(sum, 1u);
+        sum += subgroupShuffleXor(sum, 2u);
+        let s = d * f32(sum);
+        let other = subgroupShuffleXor(s, 4u);
+        if (g < 16u && g % 4u == 0u) { xs[24u + g / 8u + g / 4u % 2u * 2u] = words4; }
+        if (g < 16u && g % 8u == 0u) { xs[24u + g / 8u + 4u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
     workgroupBarrier();
     {

@@ -387,3 +387,12 @@ void failing_env_init(failing_env *f, uint64_t fail_at)
         .thread_join = count_thread_join,
     };
 }
+
+void step_all(hy_session *s)
+{
+    hy_step step;
+    hy_error err;
+    do {
+        assert_ok(hy_session_step(s, &step, &err), &err);
+    } while (step.pending > 0);
+}

@@ -38,6 +38,9 @@ void assert_ok_at(hy_status status, const hy_error *err, const char *file, int l
 void assert_fails_at(hy_status status, hy_status code, const hy_error *err, const char *text,
                      const char *file, int line);
 
+/* Steps of a session until all appended tokens are evaluated; they must succeed. */
+void step_all(hy_session *s);
+
 /* An environment over the operating system's that counts every call that may fail and makes number
  * `fail_at` (1-based; 0: none) fail; also tracks live and peak bytes.  Thread-safe. */
 typedef struct failing_env {

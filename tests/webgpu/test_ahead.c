@@ -18,7 +18,6 @@ static void test_ahead(void **state)
             .size = sizeof opts, .greedy = greedy, .seed = 5, .repeat_penalty = 1.1f};
         hy_sampler *sampler, *other;
         hy_session *ahead, *host;
-        hy_step step;
         hy_token a = 0, b = 0;
         assert_ok(hy_sampler_create(&opts, NULL, NULL, &sampler, &err), &err);
         assert_ok(hy_sampler_create(&opts, NULL, NULL, &other, &err), &err);
@@ -27,13 +26,8 @@ static void test_ahead(void **state)
         assert_ok(hy_session_append(ahead, prompt, HY_COUNT(prompt), &err), &err);
         assert_ok(hy_session_append(host, prompt, HY_COUNT(prompt), &err), &err);
         for (int i = 0; i < N; i++) {
-            /* A prompt may take several steps. */
-            do {
-                assert_ok(hy_session_step(ahead, &step, &err), &err);
-            } while (step.pending > 0);
-            do {
-                assert_ok(hy_session_step(host, &step, &err), &err);
-            } while (step.pending > 0);
+            step_all(ahead);
+            step_all(host);
             assert_non_null(hy_session_logits(host, 0)); /* keeps it on the host */
             assert_ok(hy_session_sample(ahead, i == CUT ? other : sampler, &a, &err), &err);
             assert_ok(hy_session_sample(host, sampler, &b, &err), &err);

@@ -5,16 +5,18 @@
  * rows, `lanes` invocations a row.
  *
  * What a token waits for is latency, so all that does not depend on the prologue is read before it:
- * the first rows' weights, as they lie in memory, into registers (`preI`).  While rows are
- * multiplied, the next rows' weights are on their way, and so is what the epilogue reads.  Model
+ * the first rows' weights, as they lie in memory, into registers (`preI`).  While sums of rows are
+ * made, the next rows' weights are on their way (`nowI`), and so is what the epilogue reads.  Model
  * creation only; one thread. */
 #include <stdio.h>
 
 #include "text_matmul.h"
 
 enum {
-    MOST_RAWS = 64,     /* words of weights that an invocation holds, of its only rows */
-    MOST_NEXT = 40,     /* of the next rows, while others are multiplied */
+    MOST_ONCE = 64,     /* words of weights that an invocation holds, of its only rows */
+    MOST_AGAIN = 80,    /* of rows that others follow */
+    FEW_WORDS = 28,     /* with so few, three workgroups run where two do with more */
+    TURN_WORDS = 6,     /* what a turn costs beside its weights, in words */
     MOST_JOINED = 80,   /* in a kernel of heads, whose workgroups are few */
     FLOOR_BYTES = 4096, /* of workgroup memory, beside inputs */
     MOST_BYTES = 36864  /* of workgroup memory: more, and fewer workgroups run at once */
@@ -89,27 +91,49 @@ static uint32_t words_of(const one *o, const hy__mm_job *j, uint32_t lanes)
 
 static uint32_t q8_result(const one *o, const hy__mm_job *j);
 
-/* Invocations for a row, a power of two: at least 8, so that they read whole lines of memory.  The
- * most with which all rows are computed at once by a job's share of the workgroups, and if there are
- * none, as few as can read ahead. */
-static uint32_t lanes_of(const one *o, const hy__mm_job *j, uint64_t share)
+/* How a job is computed with so many invocations for a row, by its share of the workgroups that run
+ * at once; returns what it costs: words that the workgroups of a processor read one after the
+ * other. */
+static uint64_t try_lanes(const one *o, const hy__mm_job *j, uint64_t share, uint32_t lanes,
+                          shape *s)
 {
-    const uint32_t rows = hy__mm_rows(j, o->p->chunk);
-    uint32_t units = 1, once = 0, next = 0, lanes = 1;
+    const uint32_t rows = hy__mm_rows(j, o->p->chunk), each = o->lanes / lanes;
+    const uint32_t words = words_of(o, j, lanes);
+    const uint64_t most =
+        HY_MAX(words <= FEW_WORDS ? share * 3 / 2 : share * 17 / 16, (uint64_t)1);
+    s->lanes = lanes;
+    s->raws = raws_of(o, j, lanes);
+    s->sets = (rows + each - 1) / each;
+    s->turns = (uint32_t)((s->sets + most - 1) / most);
+    s->groups = (s->sets + s->turns - 1) / s->turns;
+    s->ahead = words <= (uint32_t)(s->turns == 1 ? MOST_ONCE : MOST_AGAIN);
+    return s->turns * (uint64_t)(words + TURN_WORDS) * ((2 * s->groups + share - 1) / share);
+}
+
+/* Invocations for a row, a power of two: at least 8, so that they read whole lines of memory, and
+ * as many as cost least of those whose weights are held in registers. */
+static void choose_rows(const one *o, const hy__mm_job *j, uint64_t share, shape *s)
+{
+    uint32_t units = 1;
+    uint64_t least = UINT64_MAX;
     for (uint32_t k = 0; k < j->n_inputs; k++) {
         units = HY_MAX(units, j->input[k].units);
     }
-    for (; lanes < o->lanes && lanes < units; lanes *= 2) {
-        const uint32_t words = words_of(o, j, lanes), each = o->lanes / lanes;
-        const uint64_t sets = (rows + each - 1) / each;
-        if (lanes < 8) {
+    for (uint32_t lanes = 1; lanes <= o->lanes; lanes *= 2) {
+        shape t = *s;
+        const bool last = 2 * lanes > o->lanes || lanes >= units;
+        if (lanes < 8 && !last) {
             continue;
         }
-        /* Few registers: more workgroups at once. */
-        once = words <= MOST_RAWS && 16 * sets <= (words > MOST_NEXT ? 17 : 22) * share ? lanes : once;
-        next = next == 0 && words <= MOST_NEXT ? lanes : next;
+        const uint64_t cost = try_lanes(o, j, share, lanes, &t);
+        if (least == UINT64_MAX ? t.ahead || last : t.ahead && cost < least) {
+            least = cost;
+            *s = t;
+        }
+        if (last) {
+            break;
+        }
     }
-    return once ? once : next ? next : lanes;
 }
 
 /* Rows of a result in 8 bits are computed by one workgroup, whole blocks of 32 of them. */
@@ -131,8 +155,7 @@ static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, s
     const uint64_t workers = o->mk->wr->m->workers / o->lanes;
     const uint64_t share =
         HY_MAX(workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1), (uint64_t)1);
-    s->lanes = lanes_of(o, j, share);
-    s->raws = raws_of(o, j, s->lanes);
+    choose_rows(o, j, share, s);
     if (j->vecs > o->shared) {
         if (j->n_inputs > 1) {
             return hy__fail(o->mk->wr->err, HY_E_UNSUPPORTED,
@@ -141,14 +164,7 @@ static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, s
         const hy__mm_input *in = &j->input[0];
         s->tile = o->shared / (in->unit == 0 ? HY__MM_Q8_VECS : in->unit / 4) / 32 * 32;
     }
-    const uint32_t each = o->lanes / s->lanes;
-    s->sets = (rows + each - 1) / each;
-    s->turns = 16 * (uint64_t)s->sets <= 22 * share
-                   ? 1
-                   : (uint32_t)HY_MIN((s->sets + share / 2) / share, (uint64_t)s->sets);
-    s->ahead = s->tile == 0 &&
-               words_of(o, j, s->lanes) <= (uint32_t)(s->turns == 1 ? MOST_RAWS : MOST_NEXT);
-    s->groups = (s->sets + s->turns - 1) / s->turns;
+    s->ahead = s->ahead && s->tile == 0;
     choose_q8(o, j, s);
     return HY_OK;
 }
@@ -545,6 +561,9 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
     }
     if (held) {
         put_held(o, j, s, held);
+        if (s->turns > 1) {
+            put_raws(o, j, s, "turn + 1u", held);
+        }
     } else {
         put_loop(o, j, s);
     }
@@ -599,17 +618,10 @@ static void put_job(const one *o, const hy__mm_job *j, uint32_t number)
         return;
     }
     for (uint32_t i = 0; s->ahead && i < s->raws; i++) {
-        hy__wgsl_put(w, "    var next%u = pre%u;\n", i, i);
+        hy__wgsl_put(w, "    var now%u = pre%u;\n", i, i);
     }
     hy__wgsl_put(w, "    for (var k = 0u; k < %uu; k++) {\n        let turn = wg * %uu + k;\n",
                  s->turns, s->turns);
-    if (s->ahead) {
-        const char *const turn = "turn + 1u";
-        for (uint32_t i = 0; i < s->raws; i++) {
-            hy__wgsl_put(w, "        let now%u = next%u;\n", i, i);
-        }
-        put_raws(o, j, s, turn, "next");
-    }
     put_turn(o, j, s, s->ahead ? "now" : NULL);
     hy__wgsl_put(w, "    }\n}\n");
 }

@@ -1,4 +1,4 @@
-// behind buffers.wgsl, block.wgsl, k_scales.wgsl
+// behind buffers.wgsl, block.wgsl
 fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
     return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
 }
