@@ -510,23 +510,23 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var rv3: vec4<u32>;
     {
         let at = (min(0u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk0 = cache4[places.at[0].z / 4u + at];
-        rv0 = cache4[places.at[0].y / 4u + at];
+        rk0 = cache4[places.at[0].y / 4u + at];
+        rv0 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(0u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk1 = cache4[places.at[0].z / 4u + at];
-        rv1 = cache4[places.at[0].y / 4u + at];
+        rk1 = cache4[places.at[0].y / 4u + at];
+        rv1 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(0u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk2 = cache4[places.at[0].z / 4u + at];
-        rv2 = cache4[places.at[0].y / 4u + at];
+        rk2 = cache4[places.at[0].y / 4u + at];
+        rv2 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(0u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk3 = cache4[places.at[0].z / 4u + at];
-        rv3 = cache4[places.at[0].y / 4u + at];
+        rk3 = cache4[places.at[0].y / 4u + at];
+        rv3 = cache4[places.at[0].z / 4u + at];
     }
     {
     let first = head * 128u;
@@ -574,7 +574,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         xk[2u * j] = half.x;
         xk[2u * j + 1u] = half.y;
         if (head % 2u == 0u) {
-            let at = places.at[0].z + (pos * 256u + kv * 128u) / 2u + j;
+            let at = places.at[0].y + (pos * 256u + kv * 128u) / 2u + j;
             cache4[at / 4u][at % 4u] = word;
         }
     }
@@ -586,7 +586,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         xv[2u * j] = half.x;
         xv[2u * j + 1u] = half.y;
         if (head % 2u == 0u) {
-            let at = places.at[0].y + (pos * 256u + kv * 128u) / 2u + j;
+            let at = places.at[0].z + (pos * 256u + kv * 128u) / 2u + j;
             cache4[at / 4u][at % 4u] = word;
         }
     }
@@ -613,23 +613,23 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v3 = rv3;
     {
         let at = (min(begin + 64u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk0 = cache4[places.at[0].z / 4u + at];
-        rv0 = cache4[places.at[0].y / 4u + at];
+        rk0 = cache4[places.at[0].y / 4u + at];
+        rv0 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(begin + 64u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk1 = cache4[places.at[0].z / 4u + at];
-        rv1 = cache4[places.at[0].y / 4u + at];
+        rk1 = cache4[places.at[0].y / 4u + at];
+        rv1 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(begin + 64u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk2 = cache4[places.at[0].z / 4u + at];
-        rv2 = cache4[places.at[0].y / 4u + at];
+        rk2 = cache4[places.at[0].y / 4u + at];
+        rv2 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(begin + 64u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk3 = cache4[places.at[0].z / 4u + at];
-        rv3 = cache4[places.at[0].y / 4u + at];
+        rk3 = cache4[places.at[0].y / 4u + at];
+        rv3 = cache4[places.at[0].z / 4u + at];
     }
         let k0a = vec4<f32>(unpack2x16float(k0.x), unpack2x16float(k0.y));
         let k0b = vec4<f32>(unpack2x16float(k0.z), unpack2x16float(k0.w));
@@ -2003,23 +2003,23 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var rv3: vec4<u32>;
     {
         let at = (min(0u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk0 = cache4[places.at[0].z / 4u + at];
-        rv0 = cache4[places.at[0].y / 4u + at];
+        rk0 = cache4[places.at[0].y / 4u + at];
+        rv0 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(0u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk1 = cache4[places.at[0].z / 4u + at];
-        rv1 = cache4[places.at[0].y / 4u + at];
+        rk1 = cache4[places.at[0].y / 4u + at];
+        rv1 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(0u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk2 = cache4[places.at[0].z / 4u + at];
-        rv2 = cache4[places.at[0].y / 4u + at];
+        rk2 = cache4[places.at[0].y / 4u + at];
+        rv2 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(0u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk3 = cache4[places.at[0].z / 4u + at];
-        rv3 = cache4[places.at[0].y / 4u + at];
+        rk3 = cache4[places.at[0].y / 4u + at];
+        rv3 = cache4[places.at[0].z / 4u + at];
     }
     {
     let first = head * 128u;
@@ -2067,7 +2067,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         xk[2u * j] = half.x;
         xk[2u * j + 1u] = half.y;
         if (head % 2u == 0u) {
-            let at = places.at[0].z + (pos * 256u + kv * 128u) / 2u + j;
+            let at = places.at[0].y + (pos * 256u + kv * 128u) / 2u + j;
             cache4[at / 4u][at % 4u] = word;
         }
     }
@@ -2079,7 +2079,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         xv[2u * j] = half.x;
         xv[2u * j + 1u] = half.y;
         if (head % 2u == 0u) {
-            let at = places.at[0].y + (pos * 256u + kv * 128u) / 2u + j;
+            let at = places.at[0].z + (pos * 256u + kv * 128u) / 2u + j;
             cache4[at / 4u][at % 4u] = word;
         }
     }
@@ -2106,23 +2106,23 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v3 = rv3;
     {
         let at = (min(begin + 64u + group + 0u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk0 = cache4[places.at[0].z / 4u + at];
-        rv0 = cache4[places.at[0].y / 4u + at];
+        rk0 = cache4[places.at[0].y / 4u + at];
+        rv0 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(begin + 64u + group + 16u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk1 = cache4[places.at[0].z / 4u + at];
-        rv1 = cache4[places.at[0].y / 4u + at];
+        rk1 = cache4[places.at[0].y / 4u + at];
+        rv1 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(begin + 64u + group + 32u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk2 = cache4[places.at[0].z / 4u + at];
-        rv2 = cache4[places.at[0].y / 4u + at];
+        rk2 = cache4[places.at[0].y / 4u + at];
+        rv2 = cache4[places.at[0].z / 4u + at];
     }
     {
         let at = (min(begin + 64u + group + 48u, max(pos, 1u) - 1u) * 256u + kv * 128u) / 8u + part;
-        rk3 = cache4[places.at[0].z / 4u + at];
-        rv3 = cache4[places.at[0].y / 4u + at];
+        rk3 = cache4[places.at[0].y / 4u + at];
+        rv3 = cache4[places.at[0].z / 4u + at];
     }
         let k0a = vec4<f32>(unpack2x16float(k0.x), unpack2x16float(k0.y));
         let k0b = vec4<f32>(unpack2x16float(k0.z), unpack2x16float(k0.w));

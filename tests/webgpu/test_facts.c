@@ -29,7 +29,7 @@ static hy_gpu_counts counts_of(const hy_model *m)
     return c;
 }
 
-/* A step is one submission of the kernels that are listed, once each. */
+/* A step is the kernels that are listed, once each; of one token, in one submission. */
 static void test_counts(void **state)
 {
     (void)state;
@@ -51,8 +51,10 @@ static void test_counts(void **state)
         assert_ok(hy_session_step(s, &step, &err), &err);
         const hy_gpu_counts after = counts_of(m);
         assert_int_equal(after.tokens - before.tokens, n);
-        assert_int_equal(after.submits - before.submits, 1);
-        assert_int_equal(after.dispatches - before.dispatches, count_kernels(m, n > 1, "", &with));
+        const uint64_t dispatches = after.dispatches - before.dispatches;
+        assert_int_equal(dispatches, count_kernels(m, n > 1, "", &with));
+        /* Steps of several tokens are submitted in pieces, each of many dispatches. */
+        assert_in_range(after.submits - before.submits, 1, n == 1 ? 1 : 1 + dispatches / 32);
         assert_true(count_kernels(m, n > 1, " Q4_K", &with) > 0 && with > 0);
         count_kernels(m, n > 1, "dot", &with);
         assert_int_equal(with > 0, info.packed_dot);

@@ -291,6 +291,9 @@ static void check_on(const hy_model *model, const hy__gpu_caps *caps)
 static void large_models_have_a_place(void **state)
 {
     (void)state;
+    if (sizeof(size_t) < 8) {
+        skip(); /* no such file fits into the address space */
+    }
     const hy__gpu_caps least = {.max_buffer = 256 << 20,
                                 .max_binding = 128 << 20,
                                 .storage_buffers = 8,

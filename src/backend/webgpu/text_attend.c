@@ -100,10 +100,12 @@ static void put_reads(const attend *a, const char *begin)
                      "    {\n        let at = (min(%s + group + %uu, max(pos, 1u) - 1u) * %uu + kv * "
                      "%uu) / 8u + part;\n",
                      begin, n * a->groups, a->nk, a->dim);
+        /* A place is numbered when it is first asked for, so not two of them as arguments of one call. */
+        const hy__wgsl_text keys = cache_of(a, 0), values = cache_of(a, 1);
         hy__wgsl_put(a->w,
                      "        rk%u = cache4[%s / 4u + at];\n"
                      "        rv%u = cache4[%s / 4u + at];\n    }\n",
-                     n, cache_of(a, 0).text, n, cache_of(a, 1).text);
+                     n, keys.text, n, values.text);
     }
 }
 
