@@ -385,7 +385,9 @@ typedef struct WGPUQuerySetDescriptor {
     /* wgpu-native */                                                                                                  \
     X(uint32_t, GetVersion, (void))                                                                                    \
     X(WGPUBool, DevicePoll, (WGPUDevice device, WGPUBool wait, uint64_t const *submission))                            \
-    X(float, QueueGetTimestampPeriod, (WGPUQueue queue))
+    X(float, QueueGetTimestampPeriod, (WGPUQueue queue))                                           \
+    X(WGPUShaderModule, DeviceCreateShaderModuleTrusted,                                           \
+      (WGPUDevice device, const WGPUShaderModuleDescriptor *descriptor, uint64_t checks))
 
 /* ---- extras of one library */
 

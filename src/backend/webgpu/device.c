@@ -672,7 +672,10 @@ hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t us
         WGPUShaderModuleDescriptor desc = {.label = hy__gpu_text(label)};
         desc.nextInChain = (WGPUChainedStruct *)(void *)(uintptr_t)&source.chain;
         gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
-        *out = gpu->lib.DeviceCreateShaderModule(gpu->device, &desc);
+        /* Dawn is told so by toggles: kernels keep to their buffers and end by themselves. */
+        *out = gpu->lib.DeviceCreateShaderModuleTrusted
+                   ? gpu->lib.DeviceCreateShaderModuleTrusted(gpu->device, &desc, 0)
+                   : gpu->lib.DeviceCreateShaderModule(gpu->device, &desc);
         status = hy__gpu_pop_scope(gpu, label, err);
     }
     hy__buf_finish(&gpu->env, &text);
