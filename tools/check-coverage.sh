@@ -12,8 +12,9 @@ jobs=${JOBS:-$(nproc)}
 cmake --preset coverage -DHALYARD_TESTS=ON
 cmake --build $build -j "$jobs"
 find $build -name '*.gcda' -delete
-# Without those that run the same lines for minutes: whole models, and the command line, which is no part of the library.
-tools/run-tests.sh $build -E '^(cpu|embedded|small_models|smollm2|example_.*|cli_.*)$'
+# Without those that run the same lines for minutes: whole models, kernels on a GPU made of software, and the command
+# line, which is no part of the library.
+tools/run-tests.sh $build -E '^(cpu|embedded|small_models|smollm2|example_.*|cli_.*|webgpu_(sample|selftest|loading|facts))$'
 
 gcovr --root . --filter 'src/' --exclude-unreachable-branches --json $build/coverage.json $build
 gcovr --root . --add-tracefile $build/coverage.json --txt

@@ -21,20 +21,35 @@ if [ $# -eq 0 ]; then
     exit 1
 fi
 mkdir -p $build/crash
-for name in "$@"; do
+run() { # run NAME: one target
+    local name=$1 program log=$build/fuzz_$1.log
+    local corpus=("$build/found/$name")
     program=$(find $build/tests/fuzz -name "fuzz_$name" -type f | head -n 1)
-    found=$build/found/$name
-    mkdir -p "$found"
-    corpus=("$found")
+    mkdir -p "${corpus[0]}"
     if [ -d "tests/fuzz/corpus/$name" ]; then
         corpus+=("tests/fuzz/corpus/$name")
     fi
-    log=$build/fuzz_$name.log
     if ! "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
         -artifact_prefix="$build/crash/$name-" "${corpus[@]}" >"$log" 2>&1 </dev/null; then
         tail -n 60 "$log"
         echo "fuzz: $name FAILED, input in $build/crash/"
-        exit 1
+        return 1
     fi
     echo "fuzz: $name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") executions, no finding"
+}
+
+# As many at a time as there are processors.
+pids=()
+rc=0
+for name in "$@"; do
+    if [ ${#pids[@]} -ge "$jobs" ]; then
+        wait "${pids[0]}" || rc=1
+        pids=("${pids[@]:1}")
+    fi
+    run "$name" &
+    pids+=($!)
 done
+for pid in "${pids[@]}"; do
+    wait "$pid" || rc=1
+done
+exit $rc

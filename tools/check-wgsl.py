@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 os.environ["WGPU_BACKEND_TYPE"] = "Null"
 import wgpudawn  # noqa: E402  (reads the variable)
@@ -218,31 +219,23 @@ def main(naga_program, program, shared):
     check_compilers(tint, naga)
     texts = Texts()
     n_files = add_sources(texts)
-    with tempfile.TemporaryDirectory() as folder:
+    # What threads do is to wait for programs; Tint is part of this one.
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tempfile.TemporaryDirectory() as folder:
         models = ["models/halyard-tiny-rwkv7-Q4_K_M.gguf"]
         models += sorted(glob.glob("tests/golden/*/*.gguf")) + sorted(glob.glob(shared + "/golden/mini/*.gguf"))
         made = list(make_models(program, folder))
-        for model in models + made:
-            collect(program, model, model in made, texts)
-    bad = 0
-
-    def tell(compiler, name, message):
-        nonlocal bad
-        bad += 1
-        if bad <= 20:
-            print(f"{compiler}, {name}:\n{message}")
-
-    for text, (name, floor) in texts.of["dawn"].items():
-        message = tint.complaint(text, floor)
-        if message:
-            tell("Tint", name, message)
-    names = [name for name, _ in texts.of["wgpu"].values()]
-    for name, message in zip(names, naga.complaints(list(texts.of["wgpu"]))):
-        if message:
-            tell("naga", name, message)
+        for done in [pool.submit(collect, program, model, model in made, texts) for model in models + made]:
+            done.result()
+        by_naga = pool.submit(naga.complaints, list(texts.of["wgpu"]))
+        by_tint = [tint.complaint(text, floor) for text, (_, floor) in texts.of["dawn"].items()]
+        told = [("Tint", *of) for of in zip(texts.of["dawn"].values(), by_tint)]
+        told += [("naga", *of) for of in zip(texts.of["wgpu"].values(), by_naga.result())]
+    bad = [f"{compiler}, {name}:\n{message}" for compiler, (name, _), message in told if message]
+    if bad:
+        print("\n".join(bad[:20]))
     n = len(texts.of["dawn"]), len(texts.of["wgpu"])
     print(f"wgsl: {len(models) + len(made)} models, {n_files} files of src; {n[0]} texts to Tint ({tint.large} of them need more "
-          f"than every device has: no pipelines), {n[1]} to naga; {bad} with errors")  # fmt: skip
+          f"than every device has: no pipelines), {n[1]} to naga; {len(bad)} with errors")  # fmt: skip
     return 1 if bad or min(n) == 0 else 0
 
 

@@ -1,5 +1,5 @@
-/* test_webgpu.c [MASK]: the WebGPU backend against exact logits, with everything that the GPU has
- * or without what MASK names (as --gpu-mask does).
+/* test_webgpu.c [MASK [TESTS]]: the WebGPU backend against exact logits, with everything that the
+ * GPU has ("") or without what MASK names (as --gpu-mask does).
  *
  * Bounds are those of the CPU backend (test_cpu.c): activations are in 8 bits here too.  Steps of
  * one token and of many are different programs; both are compared.  All
@@ -258,6 +258,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_embedded), cmocka_unit_test(test_faults),
         cmocka_unit_test(test_masks),
     };
-    mask = argc > 1 ? argv[1] : NULL;
+    mask = argc > 1 && argv[1][0] ? argv[1] : NULL;
+    cmocka_set_test_filter(argc > 2 ? argv[2] : NULL);
     return cmocka_run_group_tests(tests, look, NULL);
 }

@@ -54,25 +54,31 @@ void webgpu_or_skip(void)
     }
 }
 
+const char *webgpu_kept(void)
+{
+    static char own[600];
+    const char *const named = getenv("HALYARD_TEST_CACHE");
+    if (!own[0]) {
+        snprintf(own, sizeof own, "%s", temp_path("kept"));
+    }
+    return named ? named : own;
+}
+
 hy_model_opts webgpu_model_opts(void)
 {
     return (hy_model_opts){.size = sizeof(hy_model_opts),
                            .backend = "webgpu",
                            .webgpu_lib = wanted(),
-                           .webgpu_dir = webgpu_folder()};
+                           .webgpu_dir = webgpu_folder(),
+                           .kernel_cache = webgpu_kept()};
 }
 
 hy_model *webgpu_model(const char *path, const char *mask, const char *no_fuse)
 {
-    static char cache[600]; /* one self-test for all models */
     hy_model *m = NULL;
     hy_error err;
     hy_model_opts opts = webgpu_model_opts();
-    if (!cache[0]) {
-        snprintf(cache, sizeof cache, "%s", temp_path("."));
-    }
     opts.gpu_mask = mask;
-    opts.kernel_cache = cache;
     opts.no_fuse = no_fuse;
     assert_ok(hy_model_load(path, &opts, NULL, &m, &err), &err);
     assert_string_equal(hy_model_backend(m), "webgpu");

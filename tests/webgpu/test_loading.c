@@ -468,7 +468,7 @@ static void loading_tells_and_stops(void **state)
     hy_model *m;
     watch w = {0};
     float mapped[64], read[64];
-    assert_ok(load(library, NULL, false, watching, &w, NULL, &m, &err), &err);
+    assert_ok(load(library, webgpu_kept(), false, watching, &w, NULL, &m, &err), &err);
     assert_int_equal(w.last, w.total);
     logits_of(m, mapped);
     hy_model_destroy(m);
@@ -478,12 +478,12 @@ static void loading_tells_and_stops(void **state)
         failing_env f;
         failing_env_init(&f, 0);
         w = (watch){.stop_at = ends[i]};
-        assert_fails(load(library, NULL, false, watching, &w, &f.env, &m, &err), HY_E_CANCELLED,
+        assert_fails(load(library, webgpu_kept(), false, watching, &w, &f.env, &m, &err), HY_E_CANCELLED,
                      &err, "cancelled");
         assert_null(m);
         assert_int_equal(f.live_blocks, 0);
     }
-    assert_ok(load(library, NULL, true, NULL, NULL, NULL, &m, &err), &err);
+    assert_ok(load(library, webgpu_kept(), true, NULL, NULL, NULL, &m, &err), &err);
     logits_of(m, read);
     hy_model_destroy(m);
     assert_memory_equal(mapped, read, sizeof mapped);
@@ -504,6 +504,7 @@ static void large_matrices_are_cut(void **state)
                                    .backend = "webgpu",
                                    .webgpu_lib = hy__gpu_names[gpu->lib.flavour],
                                    .webgpu_dir = webgpu_folder(),
+                                   .kernel_cache = webgpu_kept(),
                                    .gpu_mask = "floor"}};
     float *logits[2];
     for (size_t i = 0; i < HY_COUNT(opts); i++) {
