@@ -322,8 +322,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[13824u + min(line + 0u, 639u) * 4u].x;
     if (id.x < 32u) {
         job0(id.x - 0u, lane, pre0);
     }
@@ -333,7 +331,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     else if (id.x < 52u) {
         job2(id.x - 48u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 2, kernel 1
@@ -344,7 +341,6 @@ struct Places { at: array<vec4<u32>, 1> }
 @group(0) @binding(1) var<uniform> places: Places;
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 @group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
-@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(13) var<storage, read_write> cache4: array<vec4<u32>>;
 
@@ -460,8 +456,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         rk3 = cache4[places.at[0].y / 4u + at];
         rv3 = cache4[places.at[0].z / 4u + at];
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[0u + min(line + 0u, 639u) * 4u].x;
     for (var j = (lane + 256u) % 256u; j < 32u; j += 256u) {
         let c = head * 64u + 2u * j;
         let pair = vec2<f32>(p2(c, t), p2(c + 1u, t));
@@ -629,7 +623,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (lane < 16u && lane % 4u == 0u) { codes[96u + head * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
         if (lane < 16u && lane % 8u == 0u) { codes[96u + head * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
-    if ((touched0) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 2, kernel 2
@@ -999,15 +992,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[2560u + min(line + 0u, 8191u) * 4u].x;
-    let touched1 = weights[2560u + min(line + 2048u, 8191u) * 4u].x;
-    let touched2 = weights[2560u + min(line + 4096u, 8191u) * 4u].x;
-    let touched3 = weights[2560u + min(line + 6144u, 8191u) * 4u].x;
     if (id.x < 8u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0 ^ touched1 ^ touched2 ^ touched3) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 4, kernel 1
@@ -1134,8 +1121,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         pre1 = weights[at1.x + row * 32u + sub + 0u];
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[32768u + min(line + 0u, 1279u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -1154,7 +1139,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if (id.x < 64u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 5, kernel 1
@@ -1309,12 +1293,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[5120u + min(line + 0u, 3455u) * 4u].x;
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 6, kernel 1
@@ -1573,8 +1554,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q5_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[13824u + min(line + 0u, 639u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -1599,7 +1578,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     else if (id.x < 52u) {
         job2(id.x - 48u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 7, kernel 1
@@ -1610,7 +1588,6 @@ struct Places { at: array<vec4<u32>, 1> }
 @group(0) @binding(1) var<uniform> places: Places;
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 @group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
-@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(13) var<storage, read_write> cache4: array<vec4<u32>>;
 
@@ -1726,8 +1703,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         rk3 = cache4[places.at[0].y / 4u + at];
         rv3 = cache4[places.at[0].z / 4u + at];
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[0u + min(line + 0u, 639u) * 4u].x;
     for (var j = (lane + 256u) % 256u; j < 32u; j += 256u) {
         let c = head * 64u + 2u * j;
         let pair = vec2<f32>(p2(c, t), p2(c + 1u, t));
@@ -1895,7 +1870,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (lane < 16u && lane % 4u == 0u) { codes[48u + head * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
         if (lane < 16u && lane % 8u == 0u) { codes[48u + head * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
-    if ((touched0) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 7, kernel 2
@@ -2265,175 +2239,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[2560u + min(line + 0u, 8191u) * 4u].x;
-    let touched1 = weights[2560u + min(line + 2048u, 8191u) * 4u].x;
-    let touched2 = weights[2560u + min(line + 4096u, 8191u) * 4u].x;
-    let touched3 = weights[2560u + min(line + 6144u, 8191u) * 4u].x;
     if (id.x < 8u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0 ^ touched1 ^ touched2 ^ touched3) == 1540483477u) { arena[3584u] = 0.0; }
-}
-
-// phase 10, kernel 1
-enable subgroups;
-@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
-@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
-@group(0) @binding(8) var<storage, read> words: array<u32>;
-
-
-struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
-
-
-fn half_of(word: u32, i: u32) -> f32 {
-    let pair = unpack2x16float(word);
-    return select(pair.x, pair.y, i % 2u == 1u);
-}
-
-
-fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
-fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
-
-
-fn fifth_bits(bits: u32) -> vec4<u32> {
-    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
-    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
-}
-
-fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
-    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
-}
-fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
-    let f = unpack2x16float(raw[1].x);
-    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
-}
-fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
-fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
-    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
-        dot4I8Packed(w.w, x.w);
-}
-fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
-    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
-}
-fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
-    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
-}
-
-fn e1(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
-var<workgroup> partial: array<f32, 256>;
-
-fn total_at(lane: u32, x: f32, at: u32) -> f32 {
-    var s = x;
-    s += subgroupShuffleXor(s, 16u);
-    s += subgroupShuffleXor(s, 8u);
-    s += subgroupShuffleXor(s, 4u);
-    s += subgroupShuffleXor(s, 2u);
-    s += subgroupShuffleXor(s, 1u);
-    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
-    workgroupBarrier();
-    s = partial[at];
-    s += partial[at + 1u];
-    s += partial[at + 2u];
-    s += partial[at + 3u];
-    s += partial[at + 4u];
-    s += partial[at + 5u];
-    s += partial[at + 6u];
-    s += partial[at + 7u];
-    return s;
-}
-fn total(lane: u32, x: f32) -> f32 {
-    workgroupBarrier(); 
-    return total_at(lane, x, 0u);
-}
-fn sum_16(lane: u32, x: f32) -> f32 {
-    var s = x;
-    s += subgroupShuffleXor(s, 8u);
-    s += subgroupShuffleXor(s, 4u);
-    s += subgroupShuffleXor(s, 2u);
-    s += subgroupShuffleXor(s, 1u);
-    return s;
-}
-var<workgroup> xs: array<vec4<u32>, 48>;
-fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
-    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
-}
-fn packed(q: vec4<i32>) -> u32 {
-    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
-    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
-}
-fn largest(v: vec4<f32>) -> f32 {
-    let a = abs(v);
-    return max(max(a.x, a.y), max(a.z, a.w));
-}
-fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
-
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
-    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-    let sub = lane % 16u;
-    for (var g0 = 0u; g0 < 256u; g0 += 256u) {
-        let g = g0 + lane;
-        let c = 0u + 4u * g;
-        var v = vec4<f32>();
-        if (g < 128u && c < 512u) {
-            v = vec4<f32>(arena[2304u + 0u * 512u + c + 0u], arena[2304u + 0u * 512u + c + 1u], arena[2304u + 0u * 512u + c + 2u], arena[2304u + 0u * 512u + c + 3u]);
-        }
-        var top = largest(v);
-        top = max(top, subgroupShuffleXor(top, 4u));
-        top = max(top, subgroupShuffleXor(top, 2u));
-        top = max(top, subgroupShuffleXor(top, 1u));
-        let d = top / 127.0;
-        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
-        let x = packed(q);
-        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
-        var sum = sum_of(q);
-        sum += subgroupShuffleXor(sum, 1u);
-        sum += subgroupShuffleXor(sum, 2u);
-        let s = d * f32(sum);
-        let other = subgroupShuffleXor(s, 4u);
-        if (g < 128u && g % 4u == 0u) { xs[0u + g / 8u + g / 4u % 2u * 16u] = words4; }
-        if (g < 128u && g % 8u == 0u) { xs[0u + g / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
-    }
-    workgroupBarrier();
-    let turn = wg;
-        let there = sub == 0u && turn * 16u + lane / 16u < 256u;
-        let row = min((turn) * 16u + lane / 16u, 255u);
-        let t = 0u;
-        let c = row + 0u;
-        let v1 = e1(c, t);
-        var acc0 = 0.0;
-        {
-            let unit = sub + 0u;
-            let x = unit;
-            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
-            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_16(lane, acc0);
-        if (there) {
-        
-        let v2 = v1 + v0;
-        arena[256u + t * 256u + c] = v2;
-        }
-}
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    var pre0 = vec4<u32>();
-    var pre1 = vec4<u32>();
-    if (id.x < 16u) {
-    let at0 = vec4<u32>(0u, 16384u, 0u, 0u);
-        let sub = lane % 16u;
-        {
-        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 255u);
-        { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        }
-    }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[5120u + min(line + 0u, 3391u) * 4u].x;
-    if (id.x < 16u) {
-        job0(id.x - 0u, lane, pre0, pre1);
-    }
-    if ((touched0) == 1540483477u) { arena[3584u] = 0.0; }
 }
 
 // phase 16, kernel 1

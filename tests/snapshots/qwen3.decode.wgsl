@@ -373,8 +373,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[10240u + min(line + 0u, 1279u) * 4u].x;
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
@@ -384,7 +382,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     else if (id.x < 32u) {
         job2(id.x - 24u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 2, kernel 1
@@ -396,7 +393,6 @@ struct Places { at: array<vec4<u32>, 1> }
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 @group(0) @binding(3) var<storage, read> vectors: array<f32>;
 @group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
-@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(13) var<storage, read_write> cache4: array<vec4<u32>>;
 
@@ -532,9 +528,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         rk3 = cache4[places.at[0].y / 4u + at];
         rv3 = cache4[places.at[0].z / 4u + at];
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[0u + min(line + 0u, 1279u) * 4u].x;
-    let touched1 = weights[0u + min(line + 1024u, 1279u) * 4u].x;
     {
     let first = head * 128u;
     
@@ -730,7 +723,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (lane < 32u && lane % 4u == 0u) { codes[96u + head * 4u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
         if (lane < 32u && lane % 8u == 0u) { codes[96u + head * 4u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
-    if ((touched0 ^ touched1) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 2, kernel 2
@@ -1211,12 +1203,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[5120u + min(line + 0u, 2559u) * 4u].x;
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 4, kernel 1
@@ -1429,8 +1418,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at1, row * 8u + sub + 0u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[10240u + min(line + 0u, 1279u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -1449,7 +1436,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 5, kernel 1
@@ -1585,12 +1571,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[5120u + min(line + 0u, 2559u) * 4u].x;
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 6, kernel 1
@@ -1868,8 +1851,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 8u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[10240u + min(line + 0u, 1279u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -1894,7 +1875,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     else if (id.x < 32u) {
         job2(id.x - 24u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 7, kernel 1
@@ -1906,7 +1886,6 @@ struct Places { at: array<vec4<u32>, 1> }
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
 @group(0) @binding(3) var<storage, read> vectors: array<f32>;
 @group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
-@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(13) var<storage, read_write> cache4: array<vec4<u32>>;
 
@@ -2042,9 +2021,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         rk3 = cache4[places.at[0].y / 4u + at];
         rv3 = cache4[places.at[0].z / 4u + at];
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[0u + min(line + 0u, 1279u) * 4u].x;
-    let touched1 = weights[0u + min(line + 1024u, 1279u) * 4u].x;
     {
     let first = head * 128u;
     
@@ -2240,7 +2216,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (lane < 32u && lane % 4u == 0u) { codes[48u + head * 4u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
         if (lane < 32u && lane % 8u == 0u) { codes[48u + head * 4u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
-    if ((touched0 ^ touched1) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 7, kernel 2
@@ -2426,12 +2401,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[5120u + min(line + 0u, 2559u) * 4u].x;
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 9, kernel 1
@@ -2644,8 +2616,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at1, row * 8u + sub + 0u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[10240u + min(line + 0u, 1279u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -2664,7 +2634,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 10, kernel 1
@@ -2800,12 +2769,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[5120u + min(line + 0u, 2815u) * 4u].x;
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[4096u] = 0.0; }
 }
 
 // phase 16, kernel 1

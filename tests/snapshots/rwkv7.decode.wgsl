@@ -683,8 +683,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q8_0(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[36992u + min(line + 0u, 1567u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -764,7 +762,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v17 = v3 + (v5 - v3) * v16;
         }
     }
-    if ((touched0) == 1540483477u) { arena[14592u] = 0.0; }
 }
 
 // phase 3, kernel 1
@@ -959,8 +956,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var s0 = state4[a0 / 4u];
     let a1 = 0u + (first + row) * 64u + 4u * (part + 8u);
     var s1 = state4[a1 / 4u];
-    let line = id.x * 512u + lane;
-    let touched0 = weights[6272u + min(line + 0u, 2559u) * 4u].x;
     let in25_0 = arena[4608u + first + at + 0u];
     let in25_1 = arena[4608u + first + at + 32u];
     let in29_0 = arena[5632u + first + at + 0u];
@@ -1182,7 +1177,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (lane < 16u && lane % 4u == 0u) { codes[0u + id.x * 2u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
         if (lane < 16u && lane % 8u == 0u) { codes[0u + id.x * 2u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
-    if ((touched0) == 1540483477u) { arena[14592u] = 0.0; }
 }
 
 // phase 4, kernel 1
@@ -1318,13 +1312,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[10240u + min(line + 0u, 10239u) * 4u].x;
-    let touched1 = weights[10240u + min(line + 8192u, 10239u) * 4u].x;
     if (id.x < 32u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0 ^ touched1) == 1540483477u) { arena[14592u] = 0.0; }
 }
 
 // phase 5, kernel 1
@@ -1528,8 +1518,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[40960u + min(line + 0u, 10239u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -1579,7 +1567,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v7 = v3 + (v5 - v3) * v6;
         }
     }
-    if ((touched0) == 1540483477u) { arena[14592u] = 0.0; }
 }
 
 // phase 6, kernel 1
@@ -1741,12 +1728,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 64u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[40960u + min(line + 0u, 9759u) * 4u].x;
     if (id.x < 128u) {
         job0(id.x - 0u, lane, pre0, pre1);
     }
-    if ((touched0) == 1540483477u) { arena[14592u] = 0.0; }
 }
 
 // phase 7, kernel 1
@@ -2344,8 +2328,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q8_0(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
         }
     }
-    let line = id.x * 256u + lane;
-    let touched0 = weights[39040u + min(line + 0u, 2079u) * 4u].x;
     let t = 0u;
     let u = 0u;
     let first = 0u;
@@ -2428,7 +2410,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v17 = v3 + (v5 - v3) * v16;
         }
     }
-    if ((touched0) == 1540483477u) { arena[14592u] = 0.0; }
 }
 
 // phase 9, kernel 1
@@ -2636,8 +2617,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var s0 = state4[a0 / 4u];
     let a1 = 0u + (first + row) * 64u + 4u * (part + 8u);
     var s1 = state4[a1 / 4u];
-    let line = id.x * 512u + lane;
-    let touched0 = weights[8320u + min(line + 0u, 2559u) * 4u].x;
     let in97_0 = arena[4608u + first + at + 0u];
     let in97_1 = arena[4608u + first + at + 32u];
     let pr0_0 = p0(first + at + 0u, 0u);
@@ -2891,7 +2870,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         if (lane < 16u && lane % 4u == 0u) { codes[0u + id.x * 2u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
         if (lane < 16u && lane % 8u == 0u) { codes[0u + id.x * 2u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
-    if ((touched0) == 1540483477u) { arena[14592u] = 0.0; }
 }
 
 // phase 49, kernel 1

@@ -293,7 +293,7 @@ static hy_status make_memory(hy__gpu_session *s, hy_error *err)
     HY_TRY(place_caches(s, err));
     HY_TRY(place_angles(s, err));
     s->state_bytes = HY_MAX(4 * m->p->recurrent, (uint64_t)16);
-    s->arena_one_bytes = arena_bytes(s, 1) + 16; /* behind the logits: see text_touch.c */
+    s->arena_one_bytes = arena_bytes(s, 1);
     const struct {
         WGPUBuffer *buffer;
         uint64_t bytes;

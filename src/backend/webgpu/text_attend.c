@@ -207,7 +207,7 @@ static void put_result(const attend *a)
     hy__wgsl_put(w, "    }\n");
 }
 
-static void put_kernel(const attend *a, const hy__gpu_touch *touch)
+static void put_kernel(const attend *a)
 {
     hy__wgsl *w = a->w;
     hy__wgsl_use(w, HY__BUFFER_step);
@@ -239,7 +239,6 @@ static void put_kernel(const attend *a, const hy__gpu_touch *touch)
         hy__wgsl_put(w, "    var rk%u: vec4<u32>;\n    var rv%u: vec4<u32>;\n", n, n);
     }
     put_reads(a, "0u");
-    hy__gpu_put_touch(w, touch);
     put_inputs(a);
     for (int k = 0; k < 3; k++) {
         for (int half = 0; half < 2; half++) {
@@ -259,7 +258,6 @@ static void put_kernel(const attend *a, const hy__gpu_touch *touch)
     put_loop(a);
     put_together(a);
     put_result(a);
-    hy__gpu_end_touch(a->wr, w, touch);
     hy__wgsl_put(w, "}\n");
 }
 
@@ -314,9 +312,8 @@ hy_status hy__gpu_write_attend_lanes(hy__gpu_writer *wr, const hy__gpu_dispatch 
         hy__gpu_dispatch d = *range;
         hy__gpu_begin(wr, &w, LANES);
         a.w = &w;
+        put_kernel(&a);
         d.groups = p->n_head;
-        const hy__gpu_touch touch = hy__gpu_find_touch(wr, &d, d.groups, LANES);
-        put_kernel(&a, &touch);
         d.attention = (uint32_t)(node - g->nodes);
         status = hy__gpu_add_kernel(wr, &w, &kernel);
         if (status == HY_OK) {

@@ -724,37 +724,16 @@ static void put_stores(const one *o)
     }
 }
 
-static uint32_t groups_of(const one *o)
-{
-    uint32_t n = o->p->first == 0 && o->p->chunk == 0 && stores_prologue(o);
-    for (uint32_t k = 0; k < o->p->end - o->p->first; k++) {
-        n += o->shapes[k].groups;
-    }
-    return n;
-}
-
-/* The last kernel of a phase reads for the next one. */
-static bool is_last(const one *o)
-{
-    return o->p->end == o->mk->n_jobs && o->p->chunk + 1 == o->mk->jobs[o->p->first].n_chunks;
-}
-
 static void put_main(const one *o, hy__gpu_dispatch *d)
 {
     hy__wgsl *w = o->w;
     uint32_t begin = 0;
-    hy__gpu_touch touch = {0};
-    d->groups = groups_of(o);
-    if (is_last(o)) {
-        touch = hy__gpu_find_touch(o->mk->wr, d, d->groups, o->lanes);
-    }
     hy__wgsl_put(w,
                  "\n@compute @workgroup_size(%u)\n"
                  "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
                  "lane: u32) {\n",
                  o->lanes);
     put_prefetch(o);
-    hy__gpu_put_touch(w, &touch);
     put_prologue(o);
     for (uint32_t k = 0; k < o->p->end - o->p->first; k++) {
         put_branch(o, k, begin);
@@ -763,13 +742,14 @@ static void put_main(const one *o, hy__gpu_dispatch *d)
         hy__wgsl_put(w, ");\n    }\n");
         begin += o->shapes[k].groups;
     }
-    if (begin < d->groups) {
+    if (o->p->first == 0 && o->p->chunk == 0 && stores_prologue(o)) {
         hy__wgsl_put(w, "    else {\n");
         put_stores(o);
         hy__wgsl_put(w, "    }\n");
+        begin++;
     }
-    hy__gpu_end_touch(o->mk->wr, w, &touch);
     hy__wgsl_put(w, "}\n");
+    d->groups = begin;
 }
 
 static hy_status write_one(one *o)

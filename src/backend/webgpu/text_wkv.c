@@ -231,7 +231,7 @@ static void put_inputs(const wkv *h)
     }
 }
 
-static void put_main(const wkv *h, const hy__gpu_touch *touch)
+static void put_main(const wkv *h)
 {
     hy__wgsl *w = h->w;
     hy__wgsl_put(w,
@@ -247,7 +247,6 @@ static void put_main(const wkv *h, const hy__gpu_touch *touch)
         hy__mm_joined_prefetch(h->joined);
     }
     put_state(h, true);
-    hy__gpu_put_touch(w, touch);
     put_inputs(h);
     put_leaves(h, &h->p, true);
     put_leaves(h, &h->e, true);
@@ -268,17 +267,17 @@ static void put_main(const wkv *h, const hy__gpu_touch *touch)
     put_ops(h, &h->e);
     put_stores(h, &h->e);
     const bool bare = h->e.t->l->n_ops == 0;
-    const bool q8 = bare && h->n % 32 == 0 && hy__gpu_wants_q8(h->wr, h->node->out);
-    if (q8) {
+    if (bare && h->n % 32 == 0 && hy__gpu_wants_q8(h->wr, h->node->out)) {
         put_q8(h, &h->e, 0, h->node->out);
+        hy__wgsl_put(w, "}\n");
+        return;
     }
-    for (uint32_t e = 0; bare && !q8 && e < h->e.each; e++) {
+    for (uint32_t e = 0; bare && e < h->e.each; e++) {
         hy__wgsl_use(w, HY__BUFFER_arena);
         hy__wgsl_put(w, "    if (lane < %uu) { arena[%s + %s] = er0_%u; }\n", w->subgroup,
                      hy__wgsl_place(w, HY__AT_RESULT, h->node->out, 0).text,
                      hy__wgsl_regs_channel(&h->e, e).text, e);
     }
-    hy__gpu_end_touch(h->wr, w, touch);
     hy__wgsl_put(w, "}\n");
 }
 
@@ -319,9 +318,8 @@ static hy_status write_lanes(wkv *h, uint32_t lanes, bool join, bool *done)
         hy__mm_joined_window(h->joined, &d);
         wr->window = h->before.window = d.window;
     }
-    const hy__gpu_touch touch = hy__gpu_find_touch(wr, &d, d.groups, lanes);
     put_functions(h);
-    put_main(h, &touch);
+    put_main(h);
     HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
     return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
 }

@@ -214,20 +214,6 @@ hy_status hy__gpu_write_flash(hy__gpu_writer *wr);
 /* A prologue or epilogue alone, results to the arena; nothing if it is empty. */
 hy_status hy__gpu_write_tree(hy__gpu_writer *wr, bool epilogue);
 
-/* What a kernel of one token reads for the one behind it (text_touch.c). */
-typedef struct hy__gpu_touch {
-    uint32_t at;    /* vec4 of `weights` */
-    uint32_t lines; /* 0: nothing */
-    uint32_t threads, lanes; /* of the dispatch, of a workgroup */
-} hy__gpu_touch;
-
-/* Widens what a dispatch of so many workgroups binds of the weights.  put, end: statements of its
- * function main, in front of what it waits for and behind everything. */
-hy__gpu_touch hy__gpu_find_touch(const hy__gpu_writer *wr, hy__gpu_dispatch *d, uint32_t groups,
-                                 uint32_t lanes);
-void hy__gpu_put_touch(hy__wgsl *w, const hy__gpu_touch *t);
-void hy__gpu_end_touch(const hy__gpu_writer *wr, hy__wgsl *w, const hy__gpu_touch *t);
-
 /* Takes the text and adds a dispatch of entry `name`; more may follow on the same kernel.
  * HY_E_INTERNAL: the text needs more than the limits of the device. */
 hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel);
