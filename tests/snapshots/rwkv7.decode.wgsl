@@ -349,13 +349,19 @@ fn sum_16(lane: u32, x: f32) -> f32 {
     s += subgroupShuffleXor(s, 1u);
     return s;
 }
-fn sum_32(lane: u32, x: f32) -> f32 {
+fn sum_64(lane: u32, x: f32) -> f32 {
     var s = x;
     s += subgroupShuffleXor(s, 16u);
     s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
+    workgroupBarrier();
+    if (lane % 32u == 0u) { partial[lane / 32u] = s; }
+    workgroupBarrier();
+    let first = lane / 64u * 2u;
+    s = partial[first];
+    s += partial[first + 1u];
     return s;
 }
 var<workgroup> xs: array<vec4<u32>, 128>;
@@ -511,9 +517,9 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job3(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
-    let sub = lane % 32u;
+    let sub = lane % 64u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -522,8 +528,8 @@ fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 8u + lane / 32u < 32u;
-        let row = min((turn) * 8u + lane / 32u, 31u);
+        let there = sub == 0u && turn * 4u + lane / 64u < 32u;
+        let row = min((turn) * 4u + lane / 64u, 31u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -533,13 +539,7 @@ fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
         }
-        {
-            let unit = sub + 32u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
-        }
-        let v3 = sum_32(lane, acc0);
+        let v3 = sum_64(lane, acc0);
         if (there) {
         
         let v6 = tanh(clamp(v3, -20.0, 20.0));
@@ -547,9 +547,9 @@ fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job4(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
-    let sub = lane % 32u;
+    let sub = lane % 64u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -558,8 +558,8 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 8u + lane / 32u < 32u;
-        let row = min((turn) * 8u + lane / 32u, 31u);
+        let there = sub == 0u && turn * 4u + lane / 64u < 32u;
+        let row = min((turn) * 4u + lane / 64u, 31u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -569,13 +569,7 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
         }
-        {
-            let unit = sub + 32u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
-        }
-        let v4 = sum_32(lane, acc0);
+        let v4 = sum_64(lane, acc0);
         if (there) {
         arena[6176u + t * 32u + c] = v4;
         }
@@ -657,29 +651,27 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    else if (id.x < 100u) {
-    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
-        let sub = lane % 32u;
-        {
-        let row = min(((id.x - 96u) * 1u) * 8u + lane / 32u, 31u);
-        pre0 = weights[at0.x + row * 64u + sub + 0u];
-        pre1 = weights[at0.x + row * 64u + sub + 32u];
-        }
-    }
     else if (id.x < 104u) {
-    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
-        let sub = lane % 32u;
+    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
+        let sub = lane % 64u;
         {
-        let row = min(((id.x - 100u) * 1u) * 8u + lane / 32u, 31u);
+        let row = min(((id.x - 96u) * 1u) * 4u + lane / 64u, 31u);
         pre0 = weights[at0.x + row * 64u + sub + 0u];
-        pre1 = weights[at0.x + row * 64u + sub + 32u];
         }
     }
-    else if (id.x < 108u) {
+    else if (id.x < 112u) {
+    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
+        let sub = lane % 64u;
+        {
+        let row = min(((id.x - 104u) * 1u) * 4u + lane / 64u, 31u);
+        pre0 = weights[at0.x + row * 64u + sub + 0u];
+        }
+    }
+    else if (id.x < 116u) {
     let at0 = vec4<u32>(34816u, 147456u, 0u, 0u);
         let sub = lane % 16u;
         {
-        let row = min(((id.x - 104u) * 1u) * 16u + lane / 16u, 63u);
+        let row = min(((id.x - 112u) * 1u) * 16u + lane / 16u, 63u);
         { let r = raw_Q8_0(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
         }
     }
@@ -722,14 +714,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     else if (id.x < 96u) {
         job2(id.x - 64u, lane, pre0, pre1);
     }
-    else if (id.x < 100u) {
-        job3(id.x - 96u, lane, pre0, pre1);
-    }
     else if (id.x < 104u) {
-        job4(id.x - 100u, lane, pre0, pre1);
+        job3(id.x - 96u, lane, pre0);
     }
-    else if (id.x < 108u) {
-        job5(id.x - 104u, lane, pre0, pre1, pre2);
+    else if (id.x < 112u) {
+        job4(id.x - 104u, lane, pre0);
+    }
+    else if (id.x < 116u) {
+        job5(id.x - 112u, lane, pre0, pre1, pre2);
     }
     else {
         for (var c = lane; c < 512u; c += 256u) {
@@ -1951,13 +1943,19 @@ fn sum_16(lane: u32, x: f32) -> f32 {
     s += subgroupShuffleXor(s, 1u);
     return s;
 }
-fn sum_32(lane: u32, x: f32) -> f32 {
+fn sum_64(lane: u32, x: f32) -> f32 {
     var s = x;
     s += subgroupShuffleXor(s, 16u);
     s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
+    workgroupBarrier();
+    if (lane % 32u == 0u) { partial[lane / 32u] = s; }
+    workgroupBarrier();
+    let first = lane / 64u * 2u;
+    s = partial[first];
+    s += partial[first + 1u];
     return s;
 }
 var<workgroup> xs: array<vec4<u32>, 128>;
@@ -2113,9 +2111,9 @@ fn job2(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job3(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
-    let sub = lane % 32u;
+    let sub = lane % 64u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -2124,8 +2122,8 @@ fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 8u + lane / 32u < 32u;
-        let row = min((turn) * 8u + lane / 32u, 31u);
+        let there = sub == 0u && turn * 4u + lane / 64u < 32u;
+        let row = min((turn) * 4u + lane / 64u, 31u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -2135,21 +2133,15 @@ fn job3(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
         }
-        {
-            let unit = sub + 32u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
-        }
-        let v3 = sum_32(lane, acc0);
+        let v3 = sum_64(lane, acc0);
         if (there) {
         arena[6656u + t * 32u + c] = v3;
         }
 }
 
-fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job4(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
-    let sub = lane % 32u;
+    let sub = lane % 64u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -2158,8 +2150,8 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 8u + lane / 32u < 32u;
-        let row = min((turn) * 8u + lane / 32u, 31u);
+        let there = sub == 0u && turn * 4u + lane / 64u < 32u;
+        let row = min((turn) * 4u + lane / 64u, 31u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -2169,13 +2161,7 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
         }
-        {
-            let unit = sub + 32u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
-        }
-        let v4 = sum_32(lane, acc0);
+        let v4 = sum_64(lane, acc0);
         if (there) {
         
         let v7 = tanh(clamp(v4, -20.0, 20.0));
@@ -2183,9 +2169,9 @@ fn job4(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
         }
 }
 
-fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+fn job5(wg: u32, lane: u32, pre0: vec4<u32>) {
     let at0 = vec4<u32>(34816u, 0u, 0u, 0u);
-    let sub = lane % 32u;
+    let sub = lane % 64u;
     for (var h = lane; h < 128u; h += 256u) {
         let c = 8u * 0u + 4u * h;
         var v = vec4<f32>();
@@ -2194,8 +2180,8 @@ fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 8u + lane / 32u < 32u;
-        let row = min((turn) * 8u + lane / 32u, 31u);
+        let there = sub == 0u && turn * 4u + lane / 64u < 32u;
+        let row = min((turn) * 4u + lane / 64u, 31u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -2205,13 +2191,7 @@ fn job5(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
             acc0 += dot(four_of_F16(pre0, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
             acc0 += dot(four_of_F16(pre0, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
         }
-        {
-            let unit = sub + 32u;
-            let x = unit;
-            acc0 += dot(four_of_F16(pre1, 0u), bitcast<vec4<f32>>(xs[x + 0u]));
-            acc0 += dot(four_of_F16(pre1, 1u), bitcast<vec4<f32>>(xs[x + 64u]));
-        }
-        let v5 = sum_32(lane, acc0);
+        let v5 = sum_64(lane, acc0);
         if (there) {
         arena[6720u + t * 32u + c] = v5;
         }
@@ -2293,38 +2273,35 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
         }
     }
-    else if (id.x < 100u) {
-    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
-        let sub = lane % 32u;
-        {
-        let row = min(((id.x - 96u) * 1u) * 8u + lane / 32u, 31u);
-        pre0 = weights[at0.x + row * 64u + sub + 0u];
-        pre1 = weights[at0.x + row * 64u + sub + 32u];
-        }
-    }
     else if (id.x < 104u) {
-    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
-        let sub = lane % 32u;
+    let at0 = vec4<u32>(30720u, 0u, 0u, 0u);
+        let sub = lane % 64u;
         {
-        let row = min(((id.x - 100u) * 1u) * 8u + lane / 32u, 31u);
+        let row = min(((id.x - 96u) * 1u) * 4u + lane / 64u, 31u);
         pre0 = weights[at0.x + row * 64u + sub + 0u];
-        pre1 = weights[at0.x + row * 64u + sub + 32u];
-        }
-    }
-    else if (id.x < 108u) {
-    let at0 = vec4<u32>(34816u, 0u, 0u, 0u);
-        let sub = lane % 32u;
-        {
-        let row = min(((id.x - 104u) * 1u) * 8u + lane / 32u, 31u);
-        pre0 = weights[at0.x + row * 64u + sub + 0u];
-        pre1 = weights[at0.x + row * 64u + sub + 32u];
         }
     }
     else if (id.x < 112u) {
+    let at0 = vec4<u32>(32768u, 0u, 0u, 0u);
+        let sub = lane % 64u;
+        {
+        let row = min(((id.x - 104u) * 1u) * 4u + lane / 64u, 31u);
+        pre0 = weights[at0.x + row * 64u + sub + 0u];
+        }
+    }
+    else if (id.x < 120u) {
+    let at0 = vec4<u32>(34816u, 0u, 0u, 0u);
+        let sub = lane % 64u;
+        {
+        let row = min(((id.x - 112u) * 1u) * 4u + lane / 64u, 31u);
+        pre0 = weights[at0.x + row * 64u + sub + 0u];
+        }
+    }
+    else if (id.x < 124u) {
     let at0 = vec4<u32>(36864u, 155648u, 0u, 0u);
         let sub = lane % 16u;
         {
-        let row = min(((id.x - 108u) * 1u) * 16u + lane / 16u, 63u);
+        let row = min(((id.x - 120u) * 1u) * 16u + lane / 16u, 63u);
         { let r = raw_Q8_0(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; pre2 = r[2]; }
         }
     }
@@ -2367,17 +2344,17 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     else if (id.x < 96u) {
         job2(id.x - 64u, lane, pre0, pre1);
     }
-    else if (id.x < 100u) {
-        job3(id.x - 96u, lane, pre0, pre1);
-    }
     else if (id.x < 104u) {
-        job4(id.x - 100u, lane, pre0, pre1);
-    }
-    else if (id.x < 108u) {
-        job5(id.x - 104u, lane, pre0, pre1);
+        job3(id.x - 96u, lane, pre0);
     }
     else if (id.x < 112u) {
-        job6(id.x - 108u, lane, pre0, pre1, pre2);
+        job4(id.x - 104u, lane, pre0);
+    }
+    else if (id.x < 120u) {
+        job5(id.x - 112u, lane, pre0);
+    }
+    else if (id.x < 124u) {
+        job6(id.x - 120u, lane, pre0, pre1, pre2);
     }
     else {
         for (var c = lane; c < 512u; c += 256u) {
@@ -2982,8 +2959,9 @@ fn total(lane: u32, x: f32) -> f32 {
     return total_at(lane, x, 0u);
 }
 
-fn sum_8(lane: u32, x: f32) -> f32 {
+fn sum_16(lane: u32, x: f32) -> f32 {
     var s = x;
+    s += subgroupShuffleXor(s, 8u);
     s += subgroupShuffleXor(s, 4u);
     s += subgroupShuffleXor(s, 2u);
     s += subgroupShuffleXor(s, 1u);
@@ -3003,9 +2981,9 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 
-fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, pre3: vec4<u32>) {
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 262144u, 327680u, 0u);
-    let sub = lane % 8u;
+    let sub = lane % 16u;
     for (var g0 = 0u; g0 < 256u; g0 += 256u) {
         let g = g0 + lane;
         let c = 0u + 4u * g;
@@ -3031,8 +3009,8 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
     }
     workgroupBarrier();
     let turn = wg;
-        let there = sub == 0u && turn * 32u + lane / 8u < 4096u;
-        let row = min((turn) * 32u + lane / 8u, 4095u);
+        let there = sub == 0u && turn * 16u + lane / 16u < 4096u;
+        let row = min((turn) * 16u + lane / 16u, 4095u);
         let t = 0u;
         let c = row + 0u;
         var acc0 = 0.0;
@@ -3042,13 +3020,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
             let w = unpack_Q6_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
             acc0 += product(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
         }
-        {
-            let unit = sub + 8u;
-            let x = unit;
-            let w = unpack_Q6_K(row * 16u + unit, array<vec4<u32>, 2>(pre2, pre3));
-            acc0 += product(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
-        }
-        let v0 = sum_8(lane, acc0);
+        let v0 = sum_16(lane, acc0);
         if (there) {
         arena[10496u + t * 4096u + c] = v0;
         }
@@ -3058,15 +3030,12 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>, pre2: vec4<u32>, p
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var pre0 = vec4<u32>();
     var pre1 = vec4<u32>();
-    var pre2 = vec4<u32>();
-    var pre3 = vec4<u32>();
-    if (id.x < 128u) {
+    if (id.x < 256u) {
     let at0 = vec4<u32>(0u, 262144u, 327680u, 0u);
-        let sub = lane % 8u;
+        let sub = lane % 16u;
         {
-        let row = min(((id.x - 0u) * 1u) * 32u + lane / 8u, 4095u);
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 4095u);
         { let r = raw_Q6_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
-        { let r = raw_Q6_K(at0, row * 16u + sub + 8u); pre2 = r[0]; pre3 = r[1]; }
         }
     }
     let t = 0u;
@@ -3099,7 +3068,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p4[0] = m;
     }
-    if (id.x < 128u) {
-        job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
+    if (id.x < 256u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }

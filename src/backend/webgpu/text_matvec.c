@@ -6,17 +6,18 @@
  *
  * What a token waits for is latency, so all that does not depend on the prologue is read before it:
  * the first rows' weights, as they lie in memory, into registers (`preI`).  While sums of rows are
- * made, the next rows' weights are on their way (`nowI`), and so is what the epilogue reads.  Model
- * creation only; one thread. */
+ * made (of `nowI`), the next rows' weights are on their way (to `nextI`, or to `nowI` again), and so
+ * is what the epilogue reads.  Model creation only; one thread. */
 #include <stdio.h>
 
 #include "text_matmul.h"
 
 enum {
     MOST_ONCE = 64,     /* words of weights that an invocation holds, of its only rows */
-    MOST_AGAIN = 80,    /* of rows that others follow */
-    FEW_WORDS = 28,     /* with so few, three workgroups run where two do with more */
-    TURN_WORDS = 6,     /* what a turn costs beside its weights, in words */
+    MOST_TWICE = 40,    /* of rows beside the next ones */
+    FEW_WORDS = 28,     /* in all: so few, and three workgroups run where else two do */
+    TURN_WORDS = 10,    /* what a turn costs beside its weights, in words */
+    WAIT_WORDS = 10,    /* and what more if those are asked for behind the turn before */
     MOST_JOINED = 80,   /* in a kernel of heads, whose workgroups are few */
     FLOOR_BYTES = 4096, /* of workgroup memory, beside inputs */
     MOST_BYTES = 36864  /* of workgroup memory: more, and fewer workgroups run at once */
@@ -27,6 +28,7 @@ typedef struct shape {
     uint32_t lanes;  /* of a row */
     uint32_t raws;   /* vec4 of weights that a row takes of each lane */
     bool ahead;      /* they are held in registers */
+    bool twice;      /* beside the next turn's */
     uint32_t tile;   /* units of the only input that are in workgroup memory at once; 0: all */
     uint32_t sets;   /* groups of rows that a workgroup computes together */
     uint32_t groups; /* workgroups */
@@ -91,28 +93,47 @@ static uint32_t words_of(const one *o, const hy__mm_job *j, uint32_t lanes)
 
 static uint32_t q8_result(const one *o, const hy__mm_job *j);
 
-/* How a job is computed with so many invocations for a row, by its share of the workgroups that run
- * at once; returns what it costs: words that the workgroups of a processor read one after the
- * other. */
-static uint64_t try_lanes(const one *o, const hy__mm_job *j, uint64_t share, uint32_t lanes,
-                          shape *s)
+/* How a job is computed with so many invocations for a row and by so many workgroups at most;
+ * returns what it costs: words that the workgroups of a processor read one after the other, where
+ * two run on each and `share` is the job's share of all.  few: it may hold no more than FEW_WORDS.
+ * UINT64_MAX: it would have to hold too many. */
+static uint64_t try_shape(const one *o, const hy__mm_job *j, uint64_t share, uint64_t most,
+                          bool few, shape *s)
 {
-    const uint32_t rows = hy__mm_rows(j, o->p->chunk), each = o->lanes / lanes;
-    const uint32_t words = words_of(o, j, lanes);
-    const uint64_t most =
-        HY_MAX(words <= FEW_WORDS ? share * 3 / 2 : share * 17 / 16, (uint64_t)1);
-    s->lanes = lanes;
-    s->raws = raws_of(o, j, lanes);
+    const uint32_t rows = hy__mm_rows(j, o->p->chunk), each = o->lanes / s->lanes;
+    const uint64_t words = words_of(o, j, s->lanes);
+    s->raws = raws_of(o, j, s->lanes);
     s->sets = (rows + each - 1) / each;
     s->turns = (uint32_t)((s->sets + most - 1) / most);
     s->groups = (s->sets + s->turns - 1) / s->turns;
-    s->ahead = words <= (uint32_t)(s->turns == 1 ? MOST_ONCE : MOST_AGAIN);
-    return s->turns * (uint64_t)(words + TURN_WORDS) * ((2 * s->groups + share - 1) / share);
+    const bool once = s->turns == 1;
+    s->ahead = few ? words * (s->twice && !once ? 2 : 1) <= FEW_WORDS
+                   : words <= (uint64_t)(once ? MOST_ONCE : MOST_TWICE);
+    const uint64_t at_once = (2 * s->groups + share - 1) / share;
+    const uint64_t waits = once ? 0 : s->twice ? words : (uint64_t)WAIT_WORDS * s->turns;
+    return s->ahead ? s->turns * (words * at_once + TURN_WORDS) + waits : UINT64_MAX;
+}
+
+/* The cheapest way with s->lanes; what it costs. */
+static uint64_t choose_turns(const one *o, const hy__mm_job *j, uint64_t share, bool few, shape *s)
+{
+    shape ways[4] = {*s, *s, *s, *s};
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < (few ? HY_COUNT(ways) : 1); i++) {
+        const uint64_t most = i < 2 ? share : share * 3 / 2;
+        ways[i].twice = i % 2 == 0;
+        const uint64_t cost = try_shape(o, j, share, most, few, &ways[i]);
+        if (i == 0 || cost < least) {
+            least = cost;
+            *s = ways[i];
+        }
+    }
+    return least;
 }
 
 /* Invocations for a row, a power of two: at least 8, so that they read whole lines of memory, and
  * as many as cost least of those whose weights are held in registers. */
-static void choose_rows(const one *o, const hy__mm_job *j, uint64_t share, shape *s)
+static uint64_t choose_rows(const one *o, const hy__mm_job *j, uint64_t share, bool few, shape *s)
 {
     uint32_t units = 1;
     uint64_t least = UINT64_MAX;
@@ -125,8 +146,9 @@ static void choose_rows(const one *o, const hy__mm_job *j, uint64_t share, shape
         if (lanes < 8 && !last) {
             continue;
         }
-        const uint64_t cost = try_lanes(o, j, share, lanes, &t);
-        if (least == UINT64_MAX ? t.ahead || last : t.ahead && cost < least) {
+        t.lanes = lanes;
+        const uint64_t cost = choose_turns(o, j, share, few, &t);
+        if (cost <= least) {
             least = cost;
             *s = t;
         }
@@ -134,6 +156,7 @@ static void choose_rows(const one *o, const hy__mm_job *j, uint64_t share, shape
             break;
         }
     }
+    return least;
 }
 
 /* Rows of a result in 8 bits are computed by one workgroup, whole blocks of 32 of them. */
@@ -149,35 +172,49 @@ static void choose_q8(const one *o, const hy__mm_job *j, shape *s)
     }
 }
 
-static hy_status choose_shape(one *o, const hy__mm_job *j, uint64_t all_bytes, shape *s)
+/* Each job gets of the workgroups that run at once what it has of the bytes.  All of them hold few
+ * words, or none does for the others' sake: they are one kernel, which has the registers that its
+ * job with most words needs. */
+static void choose_all_rows(one *o)
 {
-    const uint32_t rows = hy__mm_rows(j, o->p->chunk);
     const uint64_t workers = o->mk->wr->m->workers / o->lanes;
-    const uint64_t share =
-        HY_MAX(workers * j->bytes * rows / HY_MAX(all_bytes, (uint64_t)1), (uint64_t)1);
-    choose_rows(o, j, share, s);
-    if (j->vecs > o->shared) {
-        if (j->n_inputs > 1) {
-            return hy__fail(o->mk->wr->err, HY_E_UNSUPPORTED,
-                            "the inputs of matrices that are computed together are too long");
-        }
-        const hy__mm_input *in = &j->input[0];
-        s->tile = o->shared / (in->unit == 0 ? HY__MM_Q8_VECS : in->unit / 4) / 32 * 32;
+    uint64_t bytes = 1, least = UINT64_MAX;
+    for (uint32_t k = o->p->first; k < o->p->end; k++) {
+        bytes += o->mk->jobs[k].bytes * hy__mm_rows(&o->mk->jobs[k], o->p->chunk);
     }
-    s->ahead = s->ahead && s->tile == 0;
-    choose_q8(o, j, s);
-    return HY_OK;
+    for (int few = 1; few >= 0; few--) {
+        shape shapes[HY__MM_MOST_ANCHORS] = {{0}};
+        uint64_t all = 0;
+        for (uint32_t k = o->p->first; k < o->p->end; k++) {
+            const hy__mm_job *j = &o->mk->jobs[k];
+            const uint64_t own = j->bytes * hy__mm_rows(j, o->p->chunk);
+            const uint64_t share = HY_MAX(workers * own / bytes, UINT64_C(1));
+            const uint64_t cost = choose_rows(o, j, share, few, &shapes[k - o->p->first]);
+            all = cost == UINT64_MAX || all == UINT64_MAX ? UINT64_MAX : all + cost * share;
+        }
+        if (few == 1 || all < least || least == UINT64_MAX) {
+            least = all;
+            memcpy(o->shapes, shapes, sizeof shapes);
+        }
+    }
 }
 
 static hy_status choose_shapes(one *o)
 {
-    uint64_t bytes = 0;
+    choose_all_rows(o);
     for (uint32_t k = o->p->first; k < o->p->end; k++) {
-        bytes += o->mk->jobs[k].bytes * hy__mm_rows(&o->mk->jobs[k], o->p->chunk);
-    }
-    for (uint32_t k = o->p->first; k < o->p->end; k++) {
+        const hy__mm_job *j = &o->mk->jobs[k];
         shape *s = &o->shapes[k - o->p->first];
-        HY_TRY(choose_shape(o, &o->mk->jobs[k], bytes, s));
+        if (j->vecs > o->shared) {
+            if (j->n_inputs > 1) {
+                return hy__fail(o->mk->wr->err, HY_E_UNSUPPORTED,
+                                "the inputs of matrices that are computed together are too long");
+            }
+            const hy__mm_input *in = &j->input[0];
+            s->tile = o->shared / (in->unit == 0 ? HY__MM_Q8_VECS : in->unit / 4) / 32 * 32;
+            s->ahead = false;
+        }
+        choose_q8(o, j, s);
         o->raws = HY_MAX(o->raws, s->ahead ? s->raws : 0);
     }
     return HY_OK;
@@ -534,6 +571,14 @@ static void put_q8_rows(const one *o, const hy__mm_job *j, const shape *s, hy__i
     o->mk->wr->m->q8_place[value] = hy__gpu_q8_place(o->mk->wr);
 }
 
+/* Weights of the next turn's rows, to PREFIX0 on. */
+static void put_next(const one *o, const hy__mm_job *j, const shape *s, const char *prefix)
+{
+    hy__wgsl_put(o->w, "        if (k + 1u < %uu) {\n", s->turns);
+    put_raws(o, j, s, "turn + 1u", prefix);
+    hy__wgsl_put(o->w, "        }\n");
+}
+
 /* The rows of a turn: their weights are in PREFIX0 on if they are held. */
 static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const char *held)
 {
@@ -561,8 +606,8 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
     }
     if (held) {
         put_held(o, j, s, held);
-        if (s->turns > 1) {
-            put_raws(o, j, s, "turn + 1u", held);
+        if (s->turns > 1 && !s->twice) {
+            put_next(o, j, s, held);
         }
     } else {
         put_loop(o, j, s);
@@ -617,12 +662,19 @@ static void put_job(const one *o, const hy__mm_job *j, uint32_t number)
         hy__wgsl_put(w, "}\n");
         return;
     }
-    for (uint32_t i = 0; s->ahead && i < s->raws; i++) {
-        hy__wgsl_put(w, "    var now%u = pre%u;\n", i, i);
+    const uint32_t held = s->ahead ? s->raws : 0;
+    for (uint32_t i = 0; i < held; i++) {
+        hy__wgsl_put(w, "    var %s%u = pre%u;\n", s->twice ? "next" : "now", i, i);
     }
     hy__wgsl_put(w, "    for (var k = 0u; k < %uu; k++) {\n        let turn = wg * %uu + k;\n",
                  s->turns, s->turns);
-    put_turn(o, j, s, s->ahead ? "now" : NULL);
+    for (uint32_t i = 0; s->twice && i < held; i++) {
+        hy__wgsl_put(w, "        let now%u = next%u;\n", i, i);
+    }
+    if (s->twice && held > 0) {
+        put_next(o, j, s, "next");
+    }
+    put_turn(o, j, s, held > 0 ? "now" : NULL);
     hy__wgsl_put(w, "    }\n}\n");
 }
 
