@@ -228,11 +228,12 @@ static void print_kernels(const test *t)
     char kernel[128];
     printf("\nkernels of these phases\n\n");
     for (uint32_t i = 0; i < p->n_rows; i++) {
+        uint32_t n = 0;
         printf("- %s %s", p->rows[i].kind, p->rows[i].name);
-        for (uint32_t k = 0; row_kernel(t, i, k, kernel, sizeof kernel); k++) {
-            printf("%s %s", k ? ";" : ":", kernel);
+        for (; row_kernel(t, i, n, kernel, sizeof kernel); n++) {
+            printf("%s %s", n ? ";" : ":", kernel);
         }
-        printf("\n");
+        printf("%s\n", n ? "" : ": in those of the next phase");
     }
 }
 
@@ -253,12 +254,15 @@ static void print_phases(const bench *b, const test *t)
         const profile_row *row = &p->rows[i];
         const double ns = profile_ns(p, row);
         const double bytes = profile_bytes(p, row);
-        const double rate = ns > 0 ? bytes / ns : 0; /* bytes in a nanosecond are GB in a second */
+        const double rate = bytes / ns; /* bytes in a nanosecond are GB in a second */
         sum += ns;
         print_phase(row->kind, row->name, row->spares, row->n_phases, ns, all_ns);
+        if (ns <= 0) { /* it has no kernels of its own */
+            printf("%8.3f | %8s | %7s | %8s |\n", bytes / 1e6, "", "", "");
+            continue;
+        }
         printf("%8.3f | %8.2f | %5.1f %% | %8.1f |\n", bytes / 1e6, rate,
-               t->bandwidth > 0 ? 100e9 * rate / t->bandwidth : 0.0,
-               ns > 0 ? profile_ops(p, row) / ns : 0.0);
+               t->bandwidth > 0 ? 100e9 * rate / t->bandwidth : 0.0, profile_ops(p, row) / ns);
     }
     print_phase(NULL, "outside of phases", false, 0, profile_rest_ns(p), all_ns);
     printf("%8s | %8s | %7s | %8s |\n", "", "", "", "");

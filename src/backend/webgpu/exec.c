@@ -57,26 +57,35 @@ static void write_tokens(hy__gpu_session *s, const hy__step_args *args)
 
 /* ---- times of phases */
 
-/* A pass for each phase, with the times of its beginning and end in s->queries. */
+/* The dispatches behind `first` that belong to its phase end here. */
+static uint32_t phase_end(const hy__gpu_program *p, uint32_t first)
+{
+    uint32_t end = first + 1;
+    while (end < p->n && p->dispatches[end].phase == p->dispatches[first].phase) {
+        end++;
+    }
+    return end;
+}
+
+/* A pass for each phase that has dispatches, with the times of its beginning and end in s->queries;
+ * those that nobody writes are not resolved: wgpu-native would wait for them. */
 static void encode_timed(hy__gpu_session *s, const hy__step_args *args, WGPUCommandEncoder encoder)
 {
     const hy__gpu_lib *lib = &s->model->gpu.lib;
     const hy__gpu_program *p = program_of(s, args);
-    for (uint32_t first = 0, end; first < p->n; first = end) {
-        const uint32_t phase = p->dispatches[first].phase;
-        for (end = first + 1; end < p->n && p->dispatches[end].phase == phase; end++) {
-        }
+    uint32_t n = 0;
+    for (uint32_t first = 0, end; first < p->n; first = end, n++) {
+        end = phase_end(p, first);
         const WGPUPassTimestampWrites times = {.querySet = s->queries,
-                                               .beginningOfPassWriteIndex = 2 * phase,
-                                               .endOfPassWriteIndex = 2 * phase + 1};
+                                               .beginningOfPassWriteIndex = 2 * n,
+                                               .endOfPassWriteIndex = 2 * n + 1};
         WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(
             encoder, &(WGPUComputePassDescriptor){.timestampWrites = &times});
         hy__gpu_encode(s, args, first, end, pass);
         lib->ComputePassEncoderEnd(pass);
         lib->ComputePassEncoderRelease(pass);
     }
-    lib->CommandEncoderResolveQuerySet(encoder, s->queries, 0, 2 * s->model->f->n_phases, s->times,
-                                       0);
+    lib->CommandEncoderResolveQuerySet(encoder, s->queries, 0, 2 * n, s->times, 0);
 }
 
 static hy_status prepare_times(hy__gpu_session *s, hy_error *err)
@@ -97,20 +106,28 @@ static hy_status prepare_times(hy__gpu_session *s, hy_error *err)
     return hy__gpu_check(gpu, err);
 }
 
+/* Phases without dispatches are computed in those of the one behind them: they take no time. */
 static hy_status report_times(hy__gpu_session *s, const hy__step_args *args, hy_error *err)
 {
     hy__gpu *gpu = &s->model->gpu;
-    const uint32_t n = s->model->f->n_phases;
-    uint64_t *ticks = hy__alloc(&s->model->env, 2 * (size_t)n, sizeof *ticks, err);
+    const hy__gpu_program *p = program_of(s, args);
+    const uint32_t n = 2 * s->model->f->n_phases;
+    uint64_t *ticks = hy__alloc(&s->model->env, n, sizeof *ticks, err);
     if (!ticks) {
         return HY_E_NOMEM;
     }
-    const hy_status status = hy__gpu_read(gpu, s->times, 0, ticks, 16 * (size_t)n, err);
-    for (uint32_t i = 0; i < n && status == HY_OK; i++) {
+    const hy_status status = hy__gpu_read(gpu, s->times, 0, ticks, 8 * (size_t)n, err);
+    const uint64_t *at = ticks;
+    for (uint32_t i = 0, first = 0; 2 * i < n && status == HY_OK; i++) {
+        const bool own = first < p->n && p->dispatches[first].phase == i;
         if (s->model->f->phases[i].cols != HY__PER_OUT || args->n_out > 0) {
-            args->profile(args->profile_user, i, args->n,
-                          (uint64_t)((double)ticks[2 * i] * gpu->ns_per_tick),
-                          (uint64_t)((double)ticks[2 * i + 1] * gpu->ns_per_tick));
+            const double begin = (double)at[0], end = (double)at[own ? 1 : 0];
+            args->profile(args->profile_user, i, args->n, (uint64_t)(begin * gpu->ns_per_tick),
+                          (uint64_t)(end * gpu->ns_per_tick));
+        }
+        if (own) {
+            first = phase_end(p, first);
+            at += first < p->n ? 2 : 0;
         }
     }
     hy__free(&s->model->env, ticks);
