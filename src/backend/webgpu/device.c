@@ -469,11 +469,14 @@ hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env
 {
     static atomic_uintptr_t last_serial;
     hy__dawn_toggles chain = toggles();
+    const hy__gpu_faults *f = &hy__gpu_faults_at_opening;
     *gpu = (hy__gpu){.env = *env,
                      .mask = opts->mask,
                      .serial = atomic_fetch_add(&last_serial, 1) + 1,
-                     .faults = hy__gpu_faults_at_opening};
-    hy__gpu_faults_at_opening = (hy__gpu_faults){0};
+                     .faults = *f};
+    if (f->lost_before || f->lost_behind || f->no_memory || f->as_hardware) {
+        hy__gpu_faults_at_opening = (hy__gpu_faults){0};
+    }
     hy__gpu_cache_open(&gpu->cache, env, opts->cache);
     hy_status status = hy__gpu_lib_open(&gpu->lib, opts->lib, opts->folder, err);
     if (status == HY_OK) {

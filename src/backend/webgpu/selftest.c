@@ -2,13 +2,14 @@
 #include "selftest.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "probe.h"
 
 typedef struct tester {
     const hy__gpu *gpu; /* of the model that wants to know */
-    hy__gpu_opts opts;
+    const hy__gpu_opts *opts;
     hy__gpu_verdict *v;
     hy__gpu_model bench; /* its device is the test's own, and stays where it is */
     bool open;
@@ -306,7 +307,7 @@ static hy_status run_unit(tester *s, uint32_t i, hy__gpu_use use, hy_error *err)
 {
     hy_status status = HY_OK;
     if (!s->open) {
-        HY_TRY(hy__gpu_open(&s->bench.gpu, &s->opts, &s->env, err));
+        HY_TRY(hy__gpu_open(&s->bench.gpu, s->opts, &s->env, err));
         s->open = true;
     }
     if (i == HY__GPU_UNIT_BINDINGS) {
@@ -413,7 +414,7 @@ static hy_status find_faults(tester *s, uint32_t i, const hy__gpu_unit *u, const
 }
 
 /* Until every unit was right with what is left. */
-static hy_status run_all(tester *s, uint64_t units, bool *ran, hy_error *err)
+static hy_status run_all(tester *s, uint64_t units, hy_error *err)
 {
     hy__gpu_verdict *v = s->v;
     hy__gpu_unit u;
@@ -423,7 +424,6 @@ static hy_status run_all(tester *s, uint64_t units, bool *ran, hy_error *err)
         if (!((units & ~v->passed) >> i & 1)) {
             continue;
         }
-        *ran = true;
         const hy_status status = run_unit(s, i, v->possible & ~v->dropped, &why);
         if (is_fault(status)) {
             HY_TRY(find_faults(s, i, &u, &why, err));
@@ -443,6 +443,90 @@ static hy_status run_all(tester *s, uint64_t units, bool *ran, hy_error *err)
     }
     return HY_OK;
 }
+
+/* ---- several at once */
+
+static void tester_destroy(tester *s)
+{
+    if (s) {
+        const hy_env env = s->env;
+        if (s->open) {
+            hy__gpu_close(&s->bench.gpu);
+        }
+        hy__lock_destroy(&env, s->bench.lock);
+        hy__free(&env, s);
+    }
+}
+
+static hy_status tester_create(const hy__gpu *gpu, const hy__gpu_opts *opts, hy__gpu_verdict *v,
+                               tester **out, hy_error *err)
+{
+    tester *s = hy__calloc(&gpu->env, 1, sizeof *s, err);
+    *out = s;
+    if (!s) {
+        return HY_E_NOMEM;
+    }
+    *s = (tester){.gpu = gpu, .opts = opts, .v = v, .env = gpu->env};
+    s->bench.env = gpu->env;
+    s->bench.lock = hy__lock_create(&gpu->env, err);
+    return s->bench.lock ? HY_OK : HY_E_NOMEM;
+}
+
+enum { MOST_TESTERS = 8 };
+
+/* Testers with a device and a thread each. */
+typedef struct crew {
+    const hy__gpu *gpu;
+    const hy__gpu_opts *opts;
+    hy__gpu_verdict *v; /* read only */
+    uint64_t units;
+    atomic_uint next;
+    _Atomic(uint64_t) passed;
+} crew;
+
+static void crew_work(void *arg)
+{
+    crew *c = arg;
+    tester *s;
+    hy__gpu_unit u;
+    hy_error why;
+    hy_status status = tester_create(c->gpu, c->opts, c->v, &s, NULL);
+    for (uint32_t i; status == HY_OK && hy__gpu_unit_at(i = atomic_fetch_add(&c->next, 1), &u);) {
+        if (c->units >> i & 1 && run_unit(s, i, c->v->possible & ~c->v->dropped, &why) == HY_OK) {
+            atomic_fetch_or(&c->passed, UINT64_C(1) << i);
+        }
+    }
+    tester_destroy(s);
+}
+
+/* Most of the time of a unit is spent on compiling its kernels, and most GPUs compute right: all
+ * units are tried at the same time.  What fails here is looked into by run_all. */
+static void run_together(tester *s, uint64_t units)
+{
+    const hy_env *env = &s->env;
+    crew c = {.gpu = s->gpu, .opts = s->opts, .v = s->v, .units = units & ~s->v->passed};
+    void *threads[MOST_TESTERS];
+    uint32_t n = 0, n_units = 0;
+    for (uint32_t i = 0; i < 64; i++) {
+        n_units += c.units >> i & 1;
+    }
+    atomic_init(&c.next, 0);
+    atomic_init(&c.passed, 0);
+    const uint32_t most = HY_MIN(HY_MIN(hy_cpu_count(), (uint32_t)MOST_TESTERS), n_units);
+    while (n + 1 < most &&
+           env->thread_start(env->user, crew_work, &c, &threads[n], NULL) == HY_OK) {
+        n++;
+    }
+    if (n > 0) {
+        crew_work(&c);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        env->thread_join(env->user, threads[i]);
+    }
+    s->v->passed |= atomic_load(&c.passed);
+}
+
+/* ---- the test */
 
 /* Of everything that the results depend on but the numbers of units. */
 static hy_status make_key(tester *s, uint64_t *name, uint64_t *key, hy_error *err)
@@ -504,17 +588,12 @@ hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts, uint64_
 {
     uint64_t name = 0, key = 0;
     bool ran = false;
-    const bool keeps = folder && !hy__gpu_is_injected();
-    tester *s = hy__calloc(&gpu->env, 1, sizeof *s, err);
-    if (!s) {
-        return HY_E_NOMEM;
-    }
-    *s = (tester){.gpu = gpu, .opts = *opts, .v = v, .env = gpu->env};
+    const bool injected = hy__gpu_is_injected(), keeps = folder && !injected;
+    hy__gpu_opts own = *opts;
+    tester *s;
+    own.hardware = false; /* the adapter has been taken */
     *v = (hy__gpu_verdict){.possible = hy__gpu_possible(gpu)};
-    s->opts.hardware = false; /* the adapter has been taken */
-    s->bench.env = gpu->env;
-    s->bench.lock = hy__lock_create(&gpu->env, err);
-    hy_status status = s->bench.lock ? HY_OK : HY_E_NOMEM;
+    hy_status status = tester_create(gpu, &own, v, &s, err);
     if (status == HY_OK && keeps) {
         status = make_key(s, &name, &key, err);
         if (status == HY_OK) {
@@ -522,7 +601,11 @@ hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts, uint64_
         }
     }
     if (status == HY_OK) {
-        status = run_all(s, units, &ran, err);
+        ran = (units & ~v->passed) != 0;
+        if (!injected) {
+            run_together(s, units);
+        }
+        status = run_all(s, units, err);
     }
     if (status == HY_OK && ran && keeps) {
         hy__gpu_verdict_save(&s->env, folder, name, key, v);
@@ -530,10 +613,6 @@ hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts, uint64_
     if (status == HY_OK) {
         warn(s, units);
     }
-    if (s->open) {
-        hy__gpu_close(&s->bench.gpu);
-    }
-    hy__lock_destroy(&gpu->env, s->bench.lock);
-    hy__free(&gpu->env, s);
+    tester_destroy(s);
     return status;
 }

@@ -2,11 +2,12 @@
  *
  * Each unit (units.h) that a model has use for is computed with all variants that the GPU has; if
  * the result is not that of `ref`, without them, and then with one more at a time: those that make
- * it wrong are left out from then on, with a warning that names them.  It works on a device of its
- * own, which may be lost.  Results are kept in a folder, and looked up there the next time; a file
- * that is damaged, or of another adapter, driver, version or kernel, counts as none.
+ * it wrong are left out from then on, with a warning that names them.  It works on devices of its
+ * own, which may be lost; as units wait for compilers, several are computed at once.  Results are
+ * kept in a folder, and looked up there the next time; a file that is damaged, or of another
+ * adapter, driver, version or kernel, counts as none.
  *
- * One thread. */
+ * One thread, which starts others and waits for them. */
 #ifndef HY_BACKEND_WEBGPU_SELFTEST_H
 #define HY_BACKEND_WEBGPU_SELFTEST_H
 
