@@ -429,6 +429,11 @@ void gen_decode(engine *e, const gen_params *p, gen_result *r)
         return;
     }
     size_t sent = 0; /* bytes of r->out handed out */
+    size_t before = 0;
+    hy_session_tokens(e->session, &before);
+    /* The last token is not evaluated. */
+    const uint64_t steps = p->n_predict > 0 ? (uint64_t)p->n_predict - 1 : 0;
+    hy_session_expect(e->session, steps > 0 ? before + (size_t)steps : 0);
     const double spared = engine_spared_bytes(e);
     const uint64_t start = term_now_ns();
     term_cancel_on_interrupt(e->session);

@@ -1,6 +1,7 @@
 /* greedy.c: see greedy.h. */
 #include "greedy.h"
 
+#include "halyard/unstable.h"
 #include "scores.h"
 #include "term.h"
 
@@ -17,11 +18,15 @@ hy_status greedy_evaluate(hy_session *s, const hy_token *ids, size_t n, hy_error
 hy_status greedy_generate(hy_session *s, const hy_sampler *greedy, hy_token *ids, size_t n,
                           hy_error *err)
 {
+    size_t before;
+    hy_session_tokens(s, &before);
+    hy_session_expect(s, before + n);
     hy_status status = greedy_evaluate(s, &ids[0], 1, err);
     for (size_t i = 1; status == HY_OK && i < n; i++) {
         status = hy_session_sample(s, greedy, &ids[i], err);
         status = status == HY_OK ? greedy_evaluate(s, &ids[i], 1, err) : status;
     }
+    hy_session_expect(s, 0);
     return status;
 }
 

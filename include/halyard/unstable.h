@@ -232,6 +232,9 @@ HY_API hy_status hy_session_set_trace(hy_session *s, hy_trace trace, void *user,
 /* Whether the backend draws tokens itself, steps ahead of the host, for a session that is stepped
  * with what it draws. */
 HY_API bool hy_model_draws_ahead(const hy_model *m);
+/* A hint: the session will not have more than n_tokens tokens, and no steps are taken ahead beyond
+ * them; 0, as at the beginning: nobody knows. */
+HY_API void hy_session_expect(hy_session *s, size_t n_tokens);
 
 /* ---- times */
 

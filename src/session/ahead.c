@@ -17,13 +17,20 @@ static size_t room(const hy_session *s)
     return s->opts.n_ctx ? s->opts.n_ctx : (size_t)INT32_MAX;
 }
 
-/* One more batch, twice as long as the last one; none where the context ends. */
-static hy_status submit(hy_session *s, hy_error *err)
+void hy_session_expect(hy_session *s, size_t n_tokens)
+{
+    s->expected = n_tokens ? n_tokens : SIZE_MAX;
+}
+
+/* One more batch, twice as long as the last one; none where the context ends, and of no more than
+ * `least` steps where more tokens are not expected. */
+static hy_status submit(hy_session *s, size_t least, hy_error *err)
 {
     hy__ahead *a = &s->ahead;
     const size_t left = room(s) - HY_MIN(room(s), a->next);
+    const size_t wanted = s->expected - HY_MIN(s->expected, a->next);
     a->in_flight = 0;
-    const uint32_t n = (uint32_t)HY_MIN((size_t)a->size, left);
+    const uint32_t n = (uint32_t)HY_MIN(HY_MIN((size_t)a->size, HY_MAX(wanted, least)), left);
     if (n > 0) {
         HY_TRY(s->model->backend->ahead_submit(s->backend, n, err));
         a->in_flight = n;
@@ -49,7 +56,7 @@ static hy_status collect(hy_session *s, hy_error *err)
     a->n = a->in_flight;
     a->in_flight = 0;
     if (!hy__kept_due(s)) {
-        HY_TRY(submit(s, err));
+        HY_TRY(submit(s, 0, err));
     }
     HY_TRY(s->model->backend->ahead_collect(s->backend, a->drawn, err));
     const uint64_t t = now(s), each = (t - a->since_ns) / a->n;
@@ -60,7 +67,8 @@ static hy_status collect(hy_session *s, hy_error *err)
     return HY_OK;
 }
 
-static hy_status begin(hy_session *s, hy_error *err)
+/* size: of the first batch, for which the caller waits. */
+static hy_status begin(hy_session *s, uint32_t size, hy_error *err)
 {
     hy__ahead *a = &s->ahead;
     HY_TRY(hy__kept_refresh(s, err));
@@ -69,9 +77,9 @@ static hy_status begin(hy_session *s, hy_error *err)
     a->active = true;
     a->start = a->next = s->n_done;
     a->n = 0;
-    a->size = 1;
+    a->size = size;
     a->since_ns = now(s);
-    return submit(s, err);
+    return submit(s, 1, err);
 }
 
 /* A batch is at hand that has the token. */
@@ -80,8 +88,9 @@ static hy_status provide(hy_session *s, hy_error *err)
     hy__ahead *a = &s->ahead;
     const bool used_up = s->n_done - a->start == a->n;
     if (!a->active || (used_up && a->in_flight == 0)) {
+        const uint32_t size = a->active ? a->size : 1; /* of a stream that only stood still */
         a->active = false;
-        HY_TRY(begin(s, err));
+        HY_TRY(begin(s, size, err));
         return collect(s, err);
     }
     return used_up ? collect(s, err) : HY_OK;

@@ -152,6 +152,7 @@ hy_status hy_session_create(const hy_model *m, const hy_session_opts *opts, hy_s
     }
     s->model = m;
     s->opts = o;
+    s->expected = SIZE_MAX;
     atomic_init(&s->cancel, false);
     hy_status status = resolve_cache_types(s, err);
     if (status == HY_OK) {

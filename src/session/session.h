@@ -60,6 +60,7 @@ struct hy_session {
     void *trace_user;
     hy_profile profile;
     void *profile_user;
+    size_t expected; /* as of hy_session_expect */
     hy__ahead ahead;
     hy__kept kept;
 };

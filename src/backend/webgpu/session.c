@@ -508,7 +508,8 @@ hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, 
     if (!data) {
         WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
         gpu->lib.CommandEncoderClearBuffer(encoder, s->state[s->current], 0, s->state_bytes);
-        return hy__gpu_submit(gpu, encoder, err);
+        HY_TRY(hy__gpu_submit(gpu, encoder, err));
+        return hy__gpu_finish(gpu, err); /* also of steps ahead that nobody wants any more */
     }
     if (n > 0) {
         gpu->lib.QueueWriteBuffer(gpu->queue, s->state[s->current], 0, data, 4 * n);
