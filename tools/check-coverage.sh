@@ -14,6 +14,7 @@ cmake --build $build -j "$jobs"
 find $build -name '*.gcda' -delete
 # Without those that run the same lines for minutes: whole models, kernels on a GPU made of software, and the command
 # line, which is no part of the library.
+export HALYARD_TEST_STRIDE=100
 tools/run-tests.sh $build -E '^(cpu|embedded|small_models|smollm2|example_.*|cli_.*|webgpu_(sample|selftest|loading|facts))$'
 
 gcovr --root . --filter 'src/' --exclude-unreachable-branches --json $build/coverage.json $build
