@@ -22,7 +22,8 @@ void hy_session_expect(hy_session *s, size_t n_tokens)
     s->expected = n_tokens ? n_tokens : SIZE_MAX;
 }
 
-/* One more batch, twice as long as the last one; none where the context ends, and of no more than
+/* One more batch, longer than the last one by half: it is written while that one is computed, even
+ * if writing a step takes two thirds of the time.  None where the context ends, and of no more than
  * `least` steps where more tokens are not expected. */
 static hy_status submit(hy_session *s, size_t least, hy_error *err)
 {
@@ -35,7 +36,7 @@ static hy_status submit(hy_session *s, size_t least, hy_error *err)
         HY_TRY(s->model->backend->ahead_submit(s->backend, n, err));
         a->in_flight = n;
         a->next += n;
-        a->size = HY_MIN(2 * a->size, (uint32_t)HY__MOST_AHEAD);
+        a->size = HY_MIN((3 * a->size + 1) / 2, (uint32_t)HY__MOST_AHEAD);
     }
     return HY_OK;
 }

@@ -465,7 +465,7 @@ static void a_lost_device_stays_lost(void **state)
     static const char sentence[] = "the GPU was lost: a test took it away";
     assert_fails(hy__gpu_check(gpu, &err), HY_E_DEVICE_LOST, &err, sentence);
     assert_fails(hy__gpu_read(gpu, buffer, 0, &word, 4, &err), HY_E_DEVICE_LOST, &err, sentence);
-    assert_fails(hy__gpu_map(gpu, gpu->readback, &word, 4, &err), HY_E_DEVICE_LOST, &err, sentence);
+    assert_fails(hy__gpu_map(gpu, gpu->readback, 0, &word, 4, &err), HY_E_DEVICE_LOST, &err, sentence);
     assert_fails(hy__gpu_finish(gpu, &err), HY_E_DEVICE_LOST, &err, sentence);
     assert_fails(hy__gpu_buffer(gpu, 64, WGPUBufferUsage_Storage, "more", &other, &err),
                  HY_E_DEVICE_LOST, &err, sentence);

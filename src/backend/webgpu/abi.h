@@ -385,6 +385,7 @@ typedef struct WGPUQuerySetDescriptor {
     /* wgpu-native */                                                                                                  \
     X(uint32_t, GetVersion, (void))                                                                                    \
     X(WGPUBool, DevicePoll, (WGPUDevice device, WGPUBool wait, uint64_t const *submission))                            \
+    X(uint64_t, QueueSubmitForIndex, (WGPUQueue queue, size_t commandCount, WGPUCommandBuffer const *commands))        \
     X(float, QueueGetTimestampPeriod, (WGPUQueue queue))                                           \
     X(WGPUShaderModule, DeviceCreateShaderModuleTrusted,                                           \
       (WGPUDevice device, const WGPUShaderModuleDescriptor *descriptor, uint64_t checks))

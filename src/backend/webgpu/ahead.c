@@ -105,7 +105,9 @@ hy_status hy__gpu_ahead_submit(void *session, uint32_t n, hy_error *err)
     s->ahead.pos += n;
     s->ahead.submitted++;
     s->model->tokens += n;
-    return hy__gpu_submit(gpu, encoder, err);
+    HY_TRY(hy__gpu_submit(gpu, encoder, err));
+    s->ahead.submission[slot] = gpu->submission;
+    return HY_OK;
 }
 
 hy_status hy__gpu_ahead_collect(void *session, hy_token *out, hy_error *err)
@@ -114,7 +116,8 @@ hy_status hy__gpu_ahead_collect(void *session, hy_token *out, hy_error *err)
     const uint32_t slot = s->ahead.collected % 2, n = s->ahead.steps[slot];
     uint32_t words[READ_BYTES / 4];
     HY_TRY(hy__gpu_session_check(s, err));
-    HY_TRY(hy__gpu_map(&s->model->gpu, s->ahead.read[slot], words, 16 + 4 * (size_t)n, err));
+    HY_TRY(hy__gpu_map(&s->model->gpu, s->ahead.read[slot], s->ahead.submission[slot], words,
+                       16 + 4 * (size_t)n, err));
     s->ahead.collected++;
     if (words[3] == HY__GPU_FAILED_NUMBER) {
         return hy__fail(err, HY_E_NUMERIC, "a logit is not a finite number");

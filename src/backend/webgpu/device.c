@@ -187,7 +187,7 @@ hy_status hy__gpu_pop_scope(hy__gpu *gpu, const char *what, hy_error *err)
     const WGPUPopErrorScopeCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_scope, .userdata1 = &report};
     const WGPUFuture future = gpu->lib.DevicePopErrorScope(gpu->device, info);
-    if (!hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, &report.done)) {
+    if (!hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, NULL, &report.done)) {
         return hy__fail(err, HY_E_INTERNAL, "%s: the WebGPU library does not answer", what);
     }
     if (tells_loss(gpu, report.message) || gpu->lost) {
@@ -307,7 +307,7 @@ static hy_status find_adapter(hy__gpu *gpu, const hy__gpu_opts *opts, hy__dawn_t
     const WGPURequestAdapterCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_adapter, .userdata1 = &r};
     const WGPUFuture future = gpu->lib.InstanceRequestAdapter(gpu->instance, &options, info);
-    hy__gpu_lib_wait(&gpu->lib, gpu->instance, NULL, future, &r.done);
+    hy__gpu_lib_wait(&gpu->lib, gpu->instance, NULL, future, NULL, &r.done);
     if (!r.done || r.status != WGPURequestAdapterStatus_Success || !r.adapter) {
         return hy__fail(err, none, "%s finds no GPU: %s", gpu->caps.library,
                         r.message[0] ? r.message : "no adapter");
@@ -452,7 +452,7 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
     const WGPURequestDeviceCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_device, .userdata1 = &r};
     const WGPUFuture future = gpu->lib.AdapterRequestDevice(gpu->adapter, &desc, info);
-    hy__gpu_lib_wait(&gpu->lib, gpu->instance, NULL, future, &r.done);
+    hy__gpu_lib_wait(&gpu->lib, gpu->instance, NULL, future, NULL, &r.done);
     if (!r.done || r.status != WGPURequestDeviceStatus_Success || !r.device) {
         return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s gives no device: %s", gpu->caps.library,
                         gpu->caps.adapter, r.message);
@@ -574,9 +574,9 @@ static void on_map(WGPUMapAsyncStatus status, WGPUStringView message, void *u1, 
 }
 
 static void begin_map(hy__gpu *gpu, WGPUBuffer buffer, WGPUMapMode mode, size_t bytes,
-                      hy__gpu_mapping *mapping)
+                      uint64_t submission, hy__gpu_mapping *mapping)
 {
-    *mapping = (hy__gpu_mapping){0};
+    *mapping = (hy__gpu_mapping){.submission = submission};
     const WGPUBufferMapCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_map, .userdata1 = mapping};
     mapping->future = gpu->lib.BufferMapAsync(buffer, mode, 0, bytes, info);
@@ -584,7 +584,8 @@ static void begin_map(hy__gpu *gpu, WGPUBuffer buffer, WGPUMapMode mode, size_t 
 
 static hy_status end_map(hy__gpu *gpu, hy__gpu_mapping *mapping, hy_error *err)
 {
-    hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, mapping->future, &mapping->done);
+    hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, mapping->future,
+                     mapping->submission ? &mapping->submission : NULL, &mapping->done);
     HY_TRY(hy__gpu_check(gpu, err));
     if (!mapping->done || mapping->status != WGPUMapAsyncStatus_Success) {
         return hy__fail(err, HY_E_INTERNAL, "GPU memory cannot be mapped: %s", mapping->message);
@@ -594,13 +595,13 @@ static hy_status end_map(hy__gpu *gpu, hy__gpu_mapping *mapping, hy_error *err)
 
 void hy__gpu_map_begin(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping)
 {
-    begin_map(gpu, buffer, WGPUMapMode_Write, bytes, mapping);
+    begin_map(gpu, buffer, WGPUMapMode_Write, bytes, gpu->submission, mapping);
 }
 
 hy_status hy__gpu_map_end(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping,
                           void **data, hy_error *err)
 {
-    /* wgpu-native waits for everything that was submitted, or looks what is done. */
+    /* wgpu-native waits for a submission, or looks what is done. */
     if (!mapping->done && gpu->lib.flavour == HY__GPU_WGPU) {
         hy__gpu_lib_poll(&gpu->lib, gpu->instance, gpu->device);
     }
@@ -609,11 +610,12 @@ hy_status hy__gpu_map_end(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu
     return *data ? HY_OK : hy__fail(err, HY_E_INTERNAL, "GPU memory cannot be written");
 }
 
-hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, void *data, size_t bytes, hy_error *err)
+hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, uint64_t submission, void *data,
+                      size_t bytes, hy_error *err)
 {
     hy__gpu_mapping mapping;
     HY_TRY(hy__gpu_check(gpu, err));
-    begin_map(gpu, buffer, WGPUMapMode_Read, bytes, &mapping);
+    begin_map(gpu, buffer, WGPUMapMode_Read, bytes, submission, &mapping);
     HY_TRY(end_map(gpu, &mapping, err));
     const void *const from = gpu->lib.BufferGetConstMappedRange(buffer, 0, bytes);
     if (from) {
@@ -639,7 +641,8 @@ hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *d
         gpu->lib.CommandEncoderCopyBufferToBuffer(encoder, buffer, offset + done, gpu->readback, 0,
                                                   part);
         HY_TRY(hy__gpu_submit(gpu, encoder, err));
-        HY_TRY(hy__gpu_map(gpu, gpu->readback, (char *)data + done, part, err));
+        HY_TRY(
+            hy__gpu_map(gpu, gpu->readback, gpu->submission, (char *)data + done, part, err));
         done += part;
     }
     return HY_OK;
@@ -719,7 +722,11 @@ hy_status hy__gpu_submit(hy__gpu *gpu, WGPUCommandEncoder encoder, hy_error *err
     gpu->lib.CommandEncoderRelease(encoder);
     const hy_status status = hy__gpu_check(gpu, err);
     if (status == HY_OK) {
-        gpu->lib.QueueSubmit(gpu->queue, 1, &commands);
+        if (gpu->lib.QueueSubmitForIndex) {
+            gpu->submission = gpu->lib.QueueSubmitForIndex(gpu->queue, 1, &commands);
+        } else {
+            gpu->lib.QueueSubmit(gpu->queue, 1, &commands);
+        }
         gpu->submits++;
         if (is_due(&gpu->faults.lost_behind)) {
             gpu->lib.DeviceDestroy(gpu->device);
@@ -747,7 +754,7 @@ hy_status hy__gpu_finish(hy__gpu *gpu, hy_error *err)
     const WGPUQueueWorkDoneCallbackInfo info = {
         .mode = hy__gpu_lib_mode(&gpu->lib), .callback = on_finished, .userdata1 = &done};
     const WGPUFuture future = gpu->lib.QueueOnSubmittedWorkDone(gpu->queue, info);
-    if (!hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, &done)) {
+    if (!hy__gpu_lib_wait(&gpu->lib, gpu->instance, gpu->device, future, NULL, &done)) {
         HY_TRY(hy__gpu_check(gpu, err));
         return hy__fail(err, HY_E_INTERNAL, "the WebGPU library does not answer");
     }

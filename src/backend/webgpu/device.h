@@ -67,6 +67,7 @@ typedef struct hy__gpu {
     uint64_t readback_bytes;
     double ns_per_tick; /* of timestamps */
     uint64_t submits, dispatches;
+    uint64_t submission; /* the last one as wgpu-native numbers them; 0: none, or another library */
     uint64_t serial; /* no other device of this process has it: an earlier one may have been here */
     hy__gpu_faults faults;
     bool full; /* a buffer did not fit */
@@ -101,6 +102,7 @@ void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer); /* NULL is fine */
  * even where the buffer is freed before. */
 typedef struct hy__gpu_mapping {
     WGPUFuture future;
+    uint64_t submission; /* as in hy__gpu_map */
     bool done;
     WGPUMapAsyncStatus status;
     char message[200];
@@ -108,8 +110,10 @@ typedef struct hy__gpu_mapping {
 void hy__gpu_map_begin(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping);
 hy_status hy__gpu_map_end(hy__gpu *gpu, WGPUBuffer buffer, size_t bytes, hy__gpu_mapping *mapping,
                           void **data, hy_error *err);
-/* The beginning of a buffer with MapRead, once everything submitted is done. */
-hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, void *data, size_t bytes, hy_error *err);
+/* The beginning of a buffer with MapRead, once what wrote it is done: gpu->submission behind the
+ * hy__gpu_submit of that. */
+hy_status hy__gpu_map(hy__gpu *gpu, WGPUBuffer buffer, uint64_t submission, void *data,
+                      size_t bytes, hy_error *err);
 /* Any buffer with CopySrc; waits.  offset and bytes: multiples of 4. */
 hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *data, size_t bytes,
                        hy_error *err);

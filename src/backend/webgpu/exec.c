@@ -192,7 +192,8 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
     const uint64_t bytes = 4 * (uint64_t)s->model->g->values[s->model->g->logits].n * args->n_out;
     HY_TRY(submit_step(s, args, bytes, err));
     s->model->tokens += args->n;
-    HY_TRY(bytes > 0 ? hy__gpu_map(gpu, s->readback, args->logits, (size_t)bytes, err)
+    HY_TRY(bytes > 0 ? hy__gpu_map(gpu, s->readback, gpu->submission, args->logits, (size_t)bytes,
+                                   err)
                      : hy__gpu_finish(gpu, err));
     if (args->n > 1) {
         s->model->chunk =

@@ -152,7 +152,7 @@ WGPUCallbackMode hy__gpu_lib_mode(const hy__gpu_lib *lib)
 }
 
 bool hy__gpu_lib_wait(const hy__gpu_lib *lib, WGPUInstance instance, WGPUDevice device,
-                      WGPUFuture future, const bool *done)
+                      WGPUFuture future, const uint64_t *submission, const bool *done)
 {
     if (lib->flavour == HY__GPU_DAWN) {
         WGPUFutureWaitInfo info = {.future = future};
@@ -163,7 +163,7 @@ bool hy__gpu_lib_wait(const hy__gpu_lib *lib, WGPUInstance instance, WGPUDevice 
     /* Requests are answered inside the call that makes them; maps and finished work here. */
     for (int tries = 0; !*done && tries < 3; tries++) {
         if (device) {
-            lib->DevicePoll(device, 1, NULL);
+            lib->DevicePoll(device, 1, submission);
         } else {
             lib->InstanceProcessEvents(instance);
         }

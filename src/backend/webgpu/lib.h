@@ -40,9 +40,10 @@ static inline WGPUStringView hy__gpu_text(const char *text)
 }
 
 /* Waits until *done is set by a callback: of `future`, or of anything that `device` (may be NULL)
- * has under way.  False: the library gave up waiting. */
+ * has under way.  submission: wgpu-native waits for this one and those before it; NULL: for all of
+ * them.  False: the library gave up waiting. */
 bool hy__gpu_lib_wait(const hy__gpu_lib *lib, WGPUInstance instance, WGPUDevice device,
-                      WGPUFuture future, const bool *done);
+                      WGPUFuture future, const uint64_t *submission, const bool *done);
 /* The mode that callbacks must be given to for hy__gpu_lib_wait. */
 WGPUCallbackMode hy__gpu_lib_mode(const hy__gpu_lib *lib);
 /* Runs callbacks that are due, without waiting. */

@@ -284,6 +284,7 @@ typedef struct hy__gpu_session {
         hy__gpu_sample sample;
         WGPUBuffer saved[2], read[2]; /* of batches, even and odd ones */
         uint32_t steps[2], submitted, collected;
+        uint64_t submission[2]; /* as in hy__gpu_map */
     } ahead;
 } hy__gpu_session;
 
