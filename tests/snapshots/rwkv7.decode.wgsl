@@ -1101,18 +1101,18 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     workgroupBarrier();
-    var dot_q = 0.0;
-    var dot_r = 0.0;
-    dot_q += dot(s0, xq[part + 0u]);
-    dot_q += dot(s1, xq[part + 8u]);
-    let removed = sum_8(lane, dot_q);
-    let value = xv[row];
-    s0 = s0 * xw[part + 0u] - removed * xa[part + 0u] + value * xk[part + 0u];
-    dot_r += dot(s0, xr[part + 0u]);
-    s1 = s1 * xw[part + 8u] - removed * xa[part + 8u] + value * xk[part + 8u];
-    dot_r += dot(s1, xr[part + 8u]);
-    let result = sum_8(lane, dot_r);
-    if (part == 0u) { y[row] = result; }
+        let value = xv[row];
+        var dot_q = 0.0;
+        var dot_r = 0.0;
+        dot_q += dot(s0, xq[part + 0u]);
+        dot_q += dot(s1, xq[part + 8u]);
+        let removed = sum_8(lane, dot_q);
+        s0 = s0 * xw[part + 0u] - removed * xa[part + 0u] + value * xk[part + 0u];
+        dot_r += dot(s0, xr[part + 0u]);
+        s1 = s1 * xw[part + 8u] - removed * xa[part + 8u] + value * xk[part + 8u];
+        dot_r += dot(s1, xr[part + 8u]);
+        let result = sum_8(lane, dot_r);
+        if (part == 0u) { y[row] = result; }
     state_new[a0 + 0u] = s0.x;
     state_new[a0 + 1u] = s0.y;
     state_new[a0 + 2u] = s0.z;
@@ -2777,18 +2777,18 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     workgroupBarrier();
-    var dot_q = 0.0;
-    var dot_r = 0.0;
-    dot_q += dot(s0, xq[part + 0u]);
-    dot_q += dot(s1, xq[part + 8u]);
-    let removed = sum_8(lane, dot_q);
-    let value = xv[row];
-    s0 = s0 * xw[part + 0u] - removed * xa[part + 0u] + value * xk[part + 0u];
-    dot_r += dot(s0, xr[part + 0u]);
-    s1 = s1 * xw[part + 8u] - removed * xa[part + 8u] + value * xk[part + 8u];
-    dot_r += dot(s1, xr[part + 8u]);
-    let result = sum_8(lane, dot_r);
-    if (part == 0u) { y[row] = result; }
+        let value = xv[row];
+        var dot_q = 0.0;
+        var dot_r = 0.0;
+        dot_q += dot(s0, xq[part + 0u]);
+        dot_q += dot(s1, xq[part + 8u]);
+        let removed = sum_8(lane, dot_q);
+        s0 = s0 * xw[part + 0u] - removed * xa[part + 0u] + value * xk[part + 0u];
+        dot_r += dot(s0, xr[part + 0u]);
+        s1 = s1 * xw[part + 8u] - removed * xa[part + 8u] + value * xk[part + 8u];
+        dot_r += dot(s1, xr[part + 8u]);
+        let result = sum_8(lane, dot_r);
+        if (part == 0u) { y[row] = result; }
     state_new[a0 + 0u] = s0.x;
     state_new[a0 + 1u] = s0.y;
     state_new[a0 + 2u] = s0.z;

@@ -69,23 +69,7 @@ static void put_token(walk *k, hy__wgsl *w)
 {
     hy__wgsl_put(w, "            let at = j * %uu + part;\n", k->n / 4);
     hy__wgsl_put(w, "            let value = xv[j * %uu + lane / %uu];\n", k->rows, k->each);
-    hy__wgsl_put(w, "            let removed = sum_%u(lane, ", k->each);
-    for (uint32_t i = 0; i < k->vecs; i++) {
-        hy__wgsl_put(w, "%sdot(s%u, xq[at + %uu])", i ? " + " : "", i, i * k->each);
-    }
-    hy__wgsl_put(w, ");\n");
-    for (uint32_t i = 0; i < k->vecs; i++) {
-        const uint32_t at = i * k->each;
-        hy__wgsl_put(w,
-                     "            s%u = (s%u * xw[at + %uu] + value * xk[at + %uu]) - removed * "
-                     "xa[at + %uu];\n",
-                     i, i, at, at, at);
-    }
-    hy__wgsl_put(w, "            let result = sum_%u(lane, ", k->each);
-    for (uint32_t i = 0; i < k->vecs; i++) {
-        hy__wgsl_put(w, "%sdot(s%u, xr[at + %uu])", i ? " + " : "", i, i * k->each);
-    }
-    hy__wgsl_put(w, ");\n");
+    hy__gpu_put_wkv7(w, k->vecs, k->each, "at");
     hy__wgsl_use(w, HY__BUFFER_arena);
     hy__wgsl_put(w,
                  "            if (part == 0u) { arena[%s + (t0 + j) * %uu + rows0 + lane / %uu] = "

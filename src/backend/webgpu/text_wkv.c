@@ -166,21 +166,9 @@ static void put_vectors(const wkv *h)
 static void put_token(const wkv *h)
 {
     hy__wgsl *w = h->w;
-    hy__wgsl_put(w, "    var dot_q = 0.0;\n    var dot_r = 0.0;\n");
-    for (uint32_t k = 0; k < h->vecs; k++) {
-        hy__wgsl_put(w, "    dot_q += dot(s%u, xq[part + %uu]);\n", k, k * h->each);
-    }
-    hy__wgsl_put(w, "    let removed = sum_%u(lane, dot_q);\n    let value = xv[row];\n", h->each);
-    for (uint32_t k = 0; k < h->vecs; k++) {
-        const uint32_t at = k * h->each;
-        hy__wgsl_put(w,
-                     "    s%u = s%u * xw[part + %uu] - removed * xa[part + %uu] + value * "
-                     "xk[part + %uu];\n",
-                     k, k, at, at, at);
-        hy__wgsl_put(w, "    dot_r += dot(s%u, xr[part + %uu]);\n", k, at);
-    }
-    hy__wgsl_put(w, "    let result = sum_%u(lane, dot_r);\n", h->each);
-    hy__wgsl_put(w, "    if (part == 0u) { y[row] = result; }\n");
+    hy__wgsl_put(w, "        let value = xv[row];\n");
+    hy__gpu_put_wkv7(w, h->vecs, h->each, "part");
+    hy__wgsl_put(w, "        if (part == 0u) { y[row] = result; }\n");
 }
 
 /* ---- the kernel */
