@@ -1,4 +1,4 @@
-/* test_loading.c: what happens while a model is loaded: kernels that are compiled meanwhile, the
+/* test_loading.c [TESTS]: what happens while a model is loaded: kernels that are compiled meanwhile, the
  * folder where they are kept, and the memory that it takes.  One thread, but for what the library
  * starts. */
 #define _POSIX_C_SOURCE 200809L /* utimensat */
@@ -573,8 +573,9 @@ static int run_library(hy__gpu *gpu, const char *library)
     return cmocka_run_group_tests_name(library, tests, NULL, NULL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     int failed = run_general();
     for (size_t i = 0; i < HY__GPU_N_NAMES; i++) {
         hy__gpu gpu = {0};
