@@ -571,46 +571,68 @@ static void sum_text(hy__wgsl *w, const char *x, char out[NAME])
     }
 }
 
-/* In steps of one token a lane keeps its channels of the inputs in registers, fours of them where
- * they can be read by fours: all are read at once, and once. */
-static bool put_op_sums_at_once(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+/* Whether a sum takes input k of operation i. */
+static bool sum_reads(const hy__formula *f, int pass, uint32_t k)
+{
+    const char letter[3] = {'$', (char)('0' + k), '\0'};
+    return f->term[pass] && strstr(f->term[pass], letter);
+}
+
+/* A lane keeps its channels of the inputs in registers, so that all are read at once, and once:
+ * turns of them, `each` channels at a time; 0: there are too many, or not as many for each lane. */
+static uint32_t turns_at_once(const hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i, uint32_t each)
+{
+    enum { MOST_TURNS = 16 };
+    const uint32_t group = hy__layout_group(t->l, i), turns = group / w->lanes / each;
+    return group % (w->lanes * each) == 0 && turns <= MOST_TURNS ? turns : 0;
+}
+
+/* Variables zSLOTS_K_E of the inputs at a column. */
+static void put_reads(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i, uint32_t each, uint32_t turns,
+                      const char *begin, const char *column, const char *slot, uint32_t z)
 {
     const hy__formula *f = formula_of(t, i);
-    const uint32_t group = hy__layout_group(t->l, i);
-    const bool four = w->wide && group % (4 * w->lanes) == 0 && has_operators_only(f->term[0]) &&
-                      has_operators_only(f->term[1]);
-    const uint32_t each = four ? 4 : 1, turns = group / w->lanes / each;
-    if (!t->l->single || stats_of(t, i) != 1 || group % w->lanes != 0 || turns > 16) {
-        return false;
-    }
-    put(w, "    {\n        var m = vec2<f32>();\n");
     for (uint32_t k = 0; k < inputs_of(t, i); k++) {
-        const char letter[3] = {'$', (char)('0' + k), '\0'};
-        const bool used = strstr(f->term[0], letter) || (f->term[1] && strstr(f->term[1], letter));
-        for (uint32_t e = 0; e < turns && used; e++) {
+        for (uint32_t e = 0; e < turns && (sum_reads(f, 0, k) || sum_reads(f, 1, k)); e++) {
             char channel[48];
-            snprintf(channel, sizeof channel, "first + %uu * lane + %uu", each,
+            snprintf(channel, sizeof channel, "%s + %uu * lane + %uu", begin, each,
                      e * each * w->lanes);
-            put(w, "        let z%u_%u = %s;\n", k, e,
-                (four ? hy__wgsl_call4(t, expr(t, i)->in[k], channel, "t")
-                      : call(t, expr(t, i)->in[k], channel, "t", "0u"))
+            put(w, "        let z%u_%u_%u = %s;\n", z, k, e,
+                (each == 4 ? hy__wgsl_call4(t, expr(t, i)->in[k], channel, column)
+                           : call(t, expr(t, i)->in[k], channel, column, slot))
                     .text);
         }
     }
+}
+
+/* m: what operation i makes of its sums over a column, which put_reads has read, or (turns 0) that
+ * are read for each of them. */
+static void put_passes(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i, uint32_t each,
+                       uint32_t turns, const char *slot, uint32_t z)
+{
+    const hy__formula *f = formula_of(t, i);
+    put(w, "        var m = vec2<f32>();\n");
     for (int pass = 0; pass < 2 && f->term[pass]; pass++) {
         char text[TEXT], sum[NAME], x[8];
         put(w, "        var sum%d = 0.0;\n", pass);
-        for (uint32_t e = 0; e < turns; e++) {
-            put(w, "        {\n");
+        for (uint32_t e = 0; e < HY_MAX(turns, 1u); e++) {
+            if (turns > 0) {
+                put(w, "        {\n");
+            } else {
+                put(w, "        for (var c = begin + lane; c < begin + %uu; c += %uu) {\n",
+                    hy__layout_group(t->l, i), w->lanes);
+            }
             for (uint32_t k = 0; k < inputs_of(t, i); k++) {
-                const char letter[3] = {'$', (char)('0' + k), '\0'};
-                if (strstr(f->term[pass], letter)) {
-                    put(w, "            let a%u = z%u_%u;\n", k, k, e);
+                if (sum_reads(f, pass, k) && turns > 0) {
+                    put(w, "            let a%u = z%u_%u_%u;\n", k, z, k, e);
+                } else if (sum_reads(f, pass, k)) {
+                    put(w, "            let a%u = %s;\n", k,
+                        call(t, expr(t, i)->in[k], "c", "col", slot).text);
                 }
             }
             expand(t, f->term[pass], i, IN_FUNCTION, "", text);
-            put(w, four ? "            sum%d += dot(%s, vec4<f32>(1.0));\n        }\n"
-                        : "            sum%d += %s;\n        }\n",
+            put(w, each == 4 ? "            sum%d += dot(%s, vec4<f32>(1.0));\n        }\n"
+                             : "            sum%d += %s;\n        }\n",
                 pass, text);
         }
         snprintf(x, sizeof x, "sum%d", pass);
@@ -618,55 +640,10 @@ static bool put_op_sums_at_once(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
         expand(t, f->stat[pass], i, IN_FUNCTION, sum, text);
         put(w, "        m.%c = %s;\n", "xy"[pass], text);
     }
-    put(w, "        stat_%c%u[0] = m;\n    }\n", t->prefix, i);
-    return true;
 }
 
-/* What operation i makes of its sums over the columns that are needed. */
-static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+static void put_stat(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i, const char *at)
 {
-    const hy__formula *f = formula_of(t, i);
-    const uint32_t group = hy__layout_group(t->l, i);
-    const uint32_t groups = t->l->parts[t->l->part[i]].span / group;
-    const uint32_t slots = t->l->back[i] + 1;
-    /* Before a selection: columns of tokens. */
-    const char *const column = value(t, i)->cols != t->l->p->cols ? "u" : "t";
-    char text[TEXT], name[NAME + 24];
-    name_of(t, i, name);
-    put(w, "    // %s\n", name);
-    const char *slot = "s", *at = "s";
-    if (slots * groups == 1) {
-        slot = at = "0u";
-        put(w, "    {\n        let begin = first;\n        let col = %s;\n", column);
-    } else if (groups == 1) {
-        put(w, "    for (var s = 0u; s < %uu; s++) {\n        let begin = first;\n", slots);
-        put(w, "        let col = %s - min(%s, s);\n", column, column);
-    } else {
-        at = "k";
-        put(w, "    for (var k = 0u; k < %uu; k++) {\n", slots * groups);
-        put(w, "        let s = k / %uu;\n", groups);
-        put(w, "        let begin = first + k %% %uu * %uu;\n", groups, group);
-        put(w, "        let col = %s - min(%s, s);\n", column, column);
-    }
-    put(w, "        var m = vec2<f32>();\n");
-    for (int pass = 0; pass < 2 && f->term[pass]; pass++) {
-        put(w, "        var sum%d = 0.0;\n", pass);
-        put(w, "        for (var c = begin + lane; c < begin + %uu; c += %uu) {\n", group,
-            w->lanes);
-        for (uint32_t k = 0; k < inputs_of(t, i); k++) {
-            const char letter[3] = {'$', (char)('0' + k), '\0'};
-            if (strstr(f->term[pass], letter)) {
-                put(w, "            let a%u = %s;\n", k,
-                    call(t, expr(t, i)->in[k], "c", "col", slot).text);
-            }
-        }
-        expand(t, f->term[pass], i, IN_FUNCTION, "", text);
-        put(w, "            sum%d += %s;\n        }\n", pass, text);
-        char sum[NAME];
-        snprintf(sum, sizeof sum, "total(lane, sum%d)", pass);
-        expand(t, f->stat[pass], i, IN_FUNCTION, sum, text);
-        put(w, "        m.%c = %s;\n", "xy"[pass], text);
-    }
     if (stats_of(t, i) == 1) {
         put(w, "        stat_%c%u[0] = m;\n    }\n", t->prefix, i);
         return;
@@ -675,11 +652,58 @@ static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
     put(w, "        workgroupBarrier();\n    }\n");
 }
 
+/* The sums of operation i over the columns that are needed: those of a step of one token; of a
+ * group of channels, all columns of which are read at once; and of several groups. */
+static void put_op_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__formula *f = formula_of(t, i);
+    const uint32_t group = hy__layout_group(t->l, i);
+    const uint32_t groups = t->l->parts[t->l->part[i]].span / group;
+    const uint32_t slots = t->l->back[i] + 1;
+    const bool four = w->wide && t->l->single && has_operators_only(f->term[0]) &&
+                      has_operators_only(f->term[1]) && turns_at_once(w, t, i, 4) > 0;
+    const uint32_t each = four ? 4 : 1, turns = turns_at_once(w, t, i, each);
+    /* Before a selection: columns of tokens. */
+    const char *const column = value(t, i)->cols != t->l->p->cols ? "u" : "t";
+    char name[NAME + 24];
+    name_of(t, i, name);
+    put(w, "    // %s\n", name);
+    if (groups > 1) {
+        put(w, "    for (var k = 0u; k < %uu; k++) {\n        let s = k / %uu;\n", slots * groups,
+            groups);
+        put(w, "        let begin = first + k %% %uu * %uu;\n", groups, group);
+        put(w, "        let col = %s - min(%s, s);\n", column, column);
+        if (turns > 0) {
+            put_reads(w, t, i, each, turns, "begin", "col", "s", 0);
+        }
+        put_passes(w, t, i, each, turns, "s", 0);
+        put_stat(w, t, i, "k");
+        return;
+    }
+    char slot[16], col[48];
+    put(w, "    {\n");
+    for (uint32_t s = 0; s < slots && turns > 0; s++) {
+        snprintf(slot, sizeof slot, "%uu", s);
+        snprintf(col, sizeof col, s ? "%s - min(%s, %uu)" : "%s", column, column, s);
+        put_reads(w, t, i, each, turns, "first", col, slot, s);
+    }
+    for (uint32_t s = 0; s < slots; s++) {
+        snprintf(slot, sizeof slot, "%uu", s);
+        put(w, "    {\n");
+        if (turns == 0) {
+            put(w, "        let begin = first;\n        let col = %s - min(%s, %uu);\n", column,
+                column, s);
+        }
+        put_passes(w, t, i, each, turns, slot, s);
+        put_stat(w, t, i, slot);
+    }
+    put(w, "    }\n");
+}
+
 void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part)
 {
     for (uint32_t i = 0; i < t->l->t->n; i++) {
-        if (is_op(t, i) && t->l->part[i] == part && formula_of(t, i)->term[0] &&
-            !put_op_sums_at_once(w, t, i)) {
+        if (is_op(t, i) && t->l->part[i] == part && formula_of(t, i)->term[0]) {
             put_op_sums(w, t, i);
         }
     }

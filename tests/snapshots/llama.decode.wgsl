@@ -67,16 +67,19 @@ fn total(lane: u32, x: f32) -> f32 {
 fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
+    
+    {
+        let z0_0_0 = e0(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = e0(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
         stat_e2[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         
@@ -1125,16 +1128,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999975e-06);
         stat_p2[0] = m;
+    }
     }
     if (id.x < 64u) {
         job0(id.x - 0u, lane, pre0, pre1);
@@ -1558,16 +1564,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999975e-06);
         stat_p2[0] = m;
+    }
     }
     if (id.x < 32u) {
         job0(id.x - 0u, lane, pre0);
@@ -2432,16 +2441,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p1(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p1(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999975e-06);
         stat_p3[0] = m;
+    }
     }
     if (id.x < 8u) {
         job0(id.x - 0u, lane, pre0, pre1);

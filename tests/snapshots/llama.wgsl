@@ -26,16 +26,17 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 256u;
     // blk.0.attn_norm
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = e0(first + 1u * lane + 0u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = e0(c, col);
+        {
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
         stat_e2[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // blk.0.attn_norm
@@ -75,16 +76,17 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 256u;
     // attn_norm
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = p0(c, col);
+        {
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
         stat_p2[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // attn_norm
@@ -200,16 +202,17 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 256u;
     // ffn_norm
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = p0(c, col);
+        {
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
         stat_p2[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // ffn_norm
@@ -298,16 +301,17 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 256u;
     // output_norm
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = p1(first + 1u * lane + 0u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 256u; c += 256u) {
-            let a0 = p1(c, col);
+        {
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999975e-06);
         stat_p3[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         // x_selected

@@ -99,16 +99,19 @@ fn total(lane: u32, x: f32) -> f32 {
 fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 256u;
+    
+    {
+        let z0_0_0 = e0(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = e0(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 256.0 + 9.99999997e-07);
         stat_e2[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 256u; c += 256u) {
         
@@ -532,8 +535,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let first = head * 128u;
     
     {
+    {
         let begin = first;
-        let col = t;
+        let col = t - min(t, 0u);
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 128u; c += 256u) {
@@ -544,12 +548,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         stat_p2[0] = m;
     }
     }
+    }
     {
     let first = kv * 128u;
     
     {
+    {
         let begin = first;
-        let col = t;
+        let col = t - min(t, 0u);
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 128u; c += 256u) {
@@ -558,6 +564,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
         m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
         stat_p5[0] = m;
+    }
     }
     }
     for (var j = (lane + 256u) % 256u; j < 64u; j += 256u) {
@@ -806,21 +813,24 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let t = id.y;
     if (id.x < 2u) {
     let first = (id.x - 0u) * 128u;
+    
+    {
+        let z0_0_0 = p3(first + 1u * lane + 0u, t);
+        let z0_0_1 = p3(first + 1u * lane + 64u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p3(first + 1u * lane + 0u, t);
-        let z0_1 = p3(first + 1u * lane + 64u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
         stat_p5[0] = m;
+    }
     }
     for (var c = first + 2u * lane; c < min(first + 128u, 256u); c += 128u) {
         cache[places.at[0].y + ((step.pos + t) * 256u + c) / 2u] = pack2x16float(vec2<f32>(p8(c, t), p8(c + 1u, t)));
@@ -834,21 +844,24 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
     else if (id.x < 8u) {
     let first = (id.x - 4u) * 128u;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+        let z0_0_1 = p0(first + 1u * lane + 64u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
-        let z0_1 = p0(first + 1u * lane + 64u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
         stat_p2[0] = m;
+    }
     }
     for (var c = first + lane; c < min(first + 128u, 512u); c += 64u) {
         
@@ -863,21 +876,24 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
     else if (id.x < 10u) {
     let first = (id.x - 8u) * 128u;
+    
+    {
+        let z0_0_0 = p3(first + 1u * lane + 0u, t);
+        let z0_0_1 = p3(first + 1u * lane + 64u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p3(first + 1u * lane + 0u, t);
-        let z0_1 = p3(first + 1u * lane + 64u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
         stat_p5[0] = m;
+    }
     }
     for (var c = first + lane; c < min(first + 128u, 256u); c += 64u) {
         
@@ -1422,16 +1438,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
         stat_p2[0] = m;
+    }
     }
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
@@ -1855,16 +1874,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
         stat_p2[0] = m;
+    }
     }
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1);
@@ -2025,8 +2047,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let first = head * 128u;
     
     {
+    {
         let begin = first;
-        let col = t;
+        let col = t - min(t, 0u);
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 128u; c += 256u) {
@@ -2037,12 +2060,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         stat_p2[0] = m;
     }
     }
+    }
     {
     let first = kv * 128u;
     
     {
+    {
         let begin = first;
-        let col = t;
+        let col = t - min(t, 0u);
         var m = vec2<f32>();
         var sum0 = 0.0;
         for (var c = begin + lane; c < begin + 128u; c += 256u) {
@@ -2051,6 +2076,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
         m.x = inverseSqrt(total(lane, sum0) / 128.0 + 9.99999997e-07);
         stat_p5[0] = m;
+    }
     }
     }
     for (var j = (lane + 256u) % 256u; j < 64u; j += 256u) {
@@ -2620,16 +2646,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
         stat_p2[0] = m;
+    }
     }
     if (id.x < 16u) {
         job0(id.x - 0u, lane, pre0, pre1, pre2, pre3);
@@ -2962,16 +2991,19 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p1(first + 1u * lane + 0u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p1(first + 1u * lane + 0u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = inverseSqrt(total_at(lane, sum0, 0u) / 256.0 + 9.99999997e-07);
         stat_p3[0] = m;
+    }
     }
     if (id.x < 8u) {
         job0(id.x - 0u, lane, pre0, pre1);

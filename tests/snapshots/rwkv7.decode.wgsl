@@ -94,31 +94,34 @@ fn total(lane: u32, x: f32) -> f32 {
 fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = id.y;
     let first = id.x * 512u;
+    
+    {
+        let z0_0_0 = e0(first + 1u * lane + 0u, t);
+        let z0_0_1 = e0(first + 1u * lane + 256u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = e0(first + 1u * lane + 0u, t);
-        let z0_1 = e0(first + 1u * lane + 256u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total(lane, sum0) / 512.0;
         var sum1 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
         stat_e3[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 512u; c += 256u) {
         
@@ -679,31 +682,34 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+        let z0_0_1 = p0(first + 1u * lane + 256u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
-        let z0_1 = p0(first + 1u * lane + 256u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total_at(lane, sum0, 0u) / 512.0;
         var sum1 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p3[0] = m;
+    }
     }
     if (id.x < 32u) {
         job0(id.x - 0u, lane, pre0, pre1);
@@ -1514,31 +1520,34 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+        let z0_0_1 = p0(first + 1u * lane + 256u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
-        let z0_1 = p0(first + 1u * lane + 256u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total_at(lane, sum0, 0u) / 512.0;
         var sum1 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p3[0] = m;
+    }
     }
     if (id.x < 128u) {
         job0(id.x - 0u, lane, pre0, pre1);
@@ -2309,31 +2318,34 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+        let z0_0_1 = p0(first + 1u * lane + 256u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p0(first + 1u * lane + 0u, t);
-        let z0_1 = p0(first + 1u * lane + 256u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total_at(lane, sum0, 0u) / 512.0;
         var sum1 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p3[0] = m;
+    }
     }
     if (id.x < 32u) {
         job0(id.x - 0u, lane, pre0, pre1);
@@ -3042,31 +3054,34 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     let u = 0u;
     let first = 0u;
     _ = t + u + first;
+    
+    {
+        let z0_0_0 = p1(first + 1u * lane + 0u, t);
+        let z0_0_1 = p1(first + 1u * lane + 256u, t);
     {
         var m = vec2<f32>();
-        let z0_0 = p1(first + 1u * lane + 0u, t);
-        let z0_1 = p1(first + 1u * lane + 256u, t);
         var sum0 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum0 += a0;
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total_at(lane, sum0, 0u) / 512.0;
         var sum1 = 0.0;
         {
-            let a0 = z0_0;
+            let a0 = z0_0_0;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         {
-            let a0 = z0_1;
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total_at(lane, sum1, 8u) / 512.0 + 9.99999975e-06);
         stat_p4[0] = m;
+    }
     }
     if (id.x < 256u) {
         job0(id.x - 0u, lane, pre0, pre1);

@@ -27,22 +27,32 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 512u;
     // token_embd_norm
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = e0(first + 1u * lane + 0u, t);
+        let z0_0_1 = e0(first + 1u * lane + 256u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = e0(c, col);
+        {
+            let a0 = z0_0_0;
+            sum0 += a0;
+        }
+        {
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total(lane, sum0) / 512.0;
         var sum1 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = e0(c, col);
+        {
+            let a0 = z0_0_0;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        {
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
         stat_e3[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 512u; c += 256u) {
         // token_embd_norm
@@ -101,24 +111,61 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let t = id.y;
     let first = id.x * 512u;
     // attn_norm
-    for (var s = 0u; s < 2u; s++) {
-        let begin = first;
-        let col = t - min(t, s);
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+        let z0_0_1 = p0(first + 1u * lane + 256u, t);
+        let z1_0_0 = p0(first + 1u * lane + 0u, t - min(t, 1u));
+        let z1_0_1 = p0(first + 1u * lane + 256u, t - min(t, 1u));
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = p0(c, col);
+        {
+            let a0 = z0_0_0;
+            sum0 += a0;
+        }
+        {
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total(lane, sum0) / 512.0;
         var sum1 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = p0(c, col);
+        {
+            let a0 = z0_0_0;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        {
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_p3[s] = m; }
+        if (lane == 0u) { stat_p3[0u] = m; }
         workgroupBarrier();
+    }
+    {
+        var m = vec2<f32>();
+        var sum0 = 0.0;
+        {
+            let a0 = z1_0_0;
+            sum0 += a0;
+        }
+        {
+            let a0 = z1_0_1;
+            sum0 += a0;
+        }
+        m.x = total(lane, sum0) / 512.0;
+        var sum1 = 0.0;
+        {
+            let a0 = z1_0_0;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        {
+            let a0 = z1_0_1;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
+        if (lane == 0u) { stat_p3[1u] = m; }
+        workgroupBarrier();
+    }
     }
     for (var c = first + lane; c < first + 512u; c += 256u) {
         // attn_norm
@@ -290,16 +337,17 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 64u;
     // kk
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 64u; c += 64u) {
-            let a0 = p0(c, col);
+        {
+            let a0 = z0_0_0;
             sum0 += a0 * a0;
         }
         m.x = 1.0 / max(sqrt(total(lane, sum0)), 9.99999996e-13);
         stat_p1[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 64u; c += 64u) {
         // kk
@@ -345,37 +393,41 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 64u;
     // time_mix_ln
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = e0(first + 1u * lane + 0u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 64u; c += 64u) {
-            let a0 = e0(c, col);
+        {
+            let a0 = z0_0_0;
             sum0 += a0;
         }
         m.x = total(lane, sum0) / 64.0;
         var sum1 = 0.0;
-        for (var c = begin + lane; c < begin + 64u; c += 64u) {
-            let a0 = e0(c, col);
+        {
+            let a0 = z0_0_0;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 64.0 + 0.000639999984);
         stat_e3[0] = m;
     }
+    }
     // bonus
     {
-        let begin = first;
-        let col = t;
+        let z0_1_0 = e4(first + 1u * lane + 0u, t);
+        let z0_2_0 = e5(first + 1u * lane + 0u, t);
+        let z0_4_0 = e7(first + 1u * lane + 0u);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 64u; c += 64u) {
-            let a1 = e4(c, col);
-            let a2 = e5(c, col);
-            let a4 = e7(c);
+        {
+            let a1 = z0_1_0;
+            let a2 = z0_2_0;
+            let a4 = z0_4_0;
             sum0 += a1 * a2 * a4;
         }
         m.x = total(lane, sum0);
         stat_e8[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 64u; c += 64u) {
         // time_mix_ln
@@ -459,24 +511,61 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let t = id.y;
     let first = id.x * 512u;
     // attn_norm_2
-    for (var s = 0u; s < 2u; s++) {
-        let begin = first;
-        let col = t - min(t, s);
+    {
+        let z0_0_0 = p0(first + 1u * lane + 0u, t);
+        let z0_0_1 = p0(first + 1u * lane + 256u, t);
+        let z1_0_0 = p0(first + 1u * lane + 0u, t - min(t, 1u));
+        let z1_0_1 = p0(first + 1u * lane + 256u, t - min(t, 1u));
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = p0(c, col);
+        {
+            let a0 = z0_0_0;
+            sum0 += a0;
+        }
+        {
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total(lane, sum0) / 512.0;
         var sum1 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = p0(c, col);
+        {
+            let a0 = z0_0_0;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        {
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
-        if (lane == 0u) { stat_p3[s] = m; }
+        if (lane == 0u) { stat_p3[0u] = m; }
         workgroupBarrier();
+    }
+    {
+        var m = vec2<f32>();
+        var sum0 = 0.0;
+        {
+            let a0 = z1_0_0;
+            sum0 += a0;
+        }
+        {
+            let a0 = z1_0_1;
+            sum0 += a0;
+        }
+        m.x = total(lane, sum0) / 512.0;
+        var sum1 = 0.0;
+        {
+            let a0 = z1_0_0;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        {
+            let a0 = z1_0_1;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
+        if (lane == 0u) { stat_p3[1u] = m; }
+        workgroupBarrier();
+    }
     }
     for (var c = first + lane; c < first + 512u; c += 256u) {
         // attn_norm_2
@@ -570,22 +659,32 @@ fn part0(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) 
     let first = id.x * 512u;
     // output_norm
     {
-        let begin = first;
-        let col = t;
+        let z0_0_0 = p1(first + 1u * lane + 0u, t);
+        let z0_0_1 = p1(first + 1u * lane + 256u, t);
+    {
         var m = vec2<f32>();
         var sum0 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = p1(c, col);
+        {
+            let a0 = z0_0_0;
+            sum0 += a0;
+        }
+        {
+            let a0 = z0_0_1;
             sum0 += a0;
         }
         m.x = total(lane, sum0) / 512.0;
         var sum1 = 0.0;
-        for (var c = begin + lane; c < begin + 512u; c += 256u) {
-            let a0 = p1(c, col);
+        {
+            let a0 = z0_0_0;
+            sum1 += (a0 - m.x) * (a0 - m.x);
+        }
+        {
+            let a0 = z0_0_1;
             sum1 += (a0 - m.x) * (a0 - m.x);
         }
         m.y = inverseSqrt(total(lane, sum1) / 512.0 + 9.99999975e-06);
         stat_p4[0] = m;
+    }
     }
     for (var c = first + lane; c < first + 512u; c += 256u) {
         // x_selected

@@ -163,6 +163,11 @@ void hy__gpu_put_quantize(hy__wgsl *w)
     }
 }
 
+bool hy__gpu_quantizes_by_shuffles(const hy__gpu_model *m)
+{
+    return m->use & HY__GPU_USE_QUANTIZE && m->gpu.caps.subgroup_min >= 8;
+}
+
 void hy__gpu_put_q8(hy__wgsl *w, const char *g, uint32_t n, const char *to, const char *at,
                     uint32_t width)
 {

@@ -19,6 +19,7 @@ enum {
     LANES = 256,
     FEW_COLUMNS = 8,
     FEW_ROWS = 4,  /* most rows of an invocation, with few columns */
+    MOST_RESULTS = 32, /* of a group of neighbouring invocations */
     MOST_FEW = 32, /* columns that are always few */
     SIDE = 16,     /* invocations of a tile along its rows, and along its columns */
     TILE_COLUMNS = 4 * SIDE,
@@ -78,11 +79,35 @@ static const char stage_q8[] =
     "        counts[lane] = sum_of(q);\n"
     "        workgroupBarrier();\n";
 
+/* By shuffles: four channels an invocation, which needs no workgroup memory. */
+static void put_input_by_shuffles(maker *mk, hy__wgsl *w, const input *in, uint32_t from, uint32_t end)
+{
+    char at[40];
+    hy__wgsl_put(w,
+                 "    for (var base = %uu; base < %uu; base += %uu) {\n"
+                 "        let g = base / 4u + lane;\n        let c = 4u * g;\n"
+                 "        var v = vec4<f32>();\n",
+                 from, end, 4 * LANES);
+    for (uint32_t e = 0; e < 4; e++) {
+        char channel[16];
+        snprintf(channel, sizeof channel, "c + %uu", e);
+        hy__wgsl_put(w, "        if (c + %uu < %uu) { v.%c = %s; }\n", e, in->n, "xyzw"[e],
+                     hy__gpu_value(mk->wr, w, &mk->pt, in->value, channel, "t").text);
+    }
+    snprintf(at, sizeof at, "column + %uu", in->at);
+    hy__gpu_put_q8(w, "g", end / 4, "codes", at, blocks_of(in));
+    hy__wgsl_put(w, "    }\n");
+}
+
 /* A slice of an input, 1024 channels at a time, four an invocation. */
 static void put_input(maker *mk, hy__wgsl *w, const input *in, uint32_t slice)
 {
     const uint32_t from = slice * SLICE, all = 32 * blocks_of(in);
     const uint32_t end = HY_MIN(from + SLICE, all);
+    if (in_codes(in) && hy__gpu_quantizes_by_shuffles(mk->wr->m)) {
+        put_input_by_shuffles(mk, w, in, from, end);
+        return;
+    }
     hy__wgsl_put(w, "    for (var base = %uu; base < %uu; base += %uu) {\n", from, end, 4 * LANES);
     hy__wgsl_put(w,
                  "        workgroupBarrier();\n"
@@ -155,15 +180,21 @@ hy_status hy__mm_write_inputs(hy__mm *mk)
     hy__gpu_writer *wr = mk->wr;
     hy__wgsl w;
     uint32_t groups = 0;
-    bool q8 = false;
+    const bool shuffles = hy__gpu_quantizes_by_shuffles(wr->m);
+    bool q8 = false, numbers = false;
     hy__gpu_begin(wr, &w, LANES);
     for (uint32_t i = 0; i < mk->n_phase_inputs; i++) {
         q8 |= in_codes(&mk->phase_input[i]);
+        numbers |= !in_codes(&mk->phase_input[i]);
     }
     hy__wgsl_use(&w, HY__BUFFER_codes);
-    hy__wgsl_put(&w, "var<workgroup> channels: array<f32, %u>;\n", 4 * LANES);
+    if (numbers || !shuffles) {
+        hy__wgsl_put(&w, "var<workgroup> channels: array<f32, %u>;\n", 4 * LANES);
+    }
     if (q8) {
         hy__gpu_put_quantize(&w);
+    }
+    if (q8 && !shuffles) {
         hy__wgsl_put(&w,
                      "var<workgroup> peaks: array<f32, %u>;\nvar<workgroup> fours: array<u32, "
                      "%u>;\nvar<workgroup> counts: array<i32, %u>;\n",
@@ -291,27 +322,37 @@ static hy_status write_kernel(maker *mk, const piece *p, uint32_t least, uint32_
 
 /* ---- few columns */
 
-/* Invocations along a row. */
-static uint32_t few_lanes(const maker *mk, const job *j)
+/* Neighbouring invocations whose sums are made by shuffles; 0: by memory. */
+static uint32_t few_shuffled(const hy__wgsl *w, uint32_t lanes)
+{
+    const uint32_t all = HY_MIN(lanes, w->subgroup);
+    return all >= FEW_COLUMNS ? all : 0;
+}
+
+/* Invocations along a row: as many as a row has units, so that all its weights are on their way at
+ * once.  Sums by memory take longer the more there are. */
+static uint32_t few_lanes(const maker *mk, const hy__wgsl *w, const job *j)
 {
     uint32_t units = 1, lanes = 8;
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         units = HY_MAX(units, units_of(input_of(mk, j, k)));
     }
-    while (lanes < 32 && lanes < units) {
+    const uint32_t most = few_shuffled(w, LANES) ? LANES : MOST_RESULTS;
+    while (lanes < most && lanes < units) {
         lanes *= 2;
     }
     return lanes;
 }
 
-/* Rows of an invocation: no more results than lanes, and enough invocations to keep the GPU busy.
- */
-static uint32_t few_rows(const maker *mk, const piece *p, uint32_t lanes)
+/* Rows of an invocation: as many as read what they have of the columns together, but enough
+ * invocations to keep the GPU busy. */
+static uint32_t few_rows(const maker *mk, const hy__wgsl *w, const piece *p, uint32_t lanes)
 {
     const uint64_t all = (uint64_t)p->all_rows * lanes, workers = mk->wr->m->workers;
+    const uint32_t shuffled = few_shuffled(w, lanes);
+    const uint32_t most = HY_MIN((uint32_t)MOST_RESULTS, shuffled ? shuffled : lanes) / p->columns;
     uint32_t rows = 1;
-    while (rows < FEW_ROWS && 2 * rows * p->columns <= lanes &&
-           (rows == 1 ? 4 * all : all) >= workers) {
+    while (rows < FEW_ROWS && 2 * rows <= most && all / (2 * rows) >= workers / 8) {
         rows *= 2;
     }
     return rows;
@@ -319,12 +360,13 @@ static uint32_t few_rows(const maker *mk, const piece *p, uint32_t lanes)
 
 static void put_few_shared(maker *mk, hy__wgsl *w, const piece *p)
 {
-    bool memory = false;
+    uint32_t words = 0;
     for (uint32_t k = p->first; k < p->end; k++) {
-        memory |= w->subgroup < few_lanes(mk, &mk->jobs[k]);
+        const uint32_t lanes = few_lanes(mk, w, &mk->jobs[k]), shuffled = few_shuffled(w, lanes);
+        words = HY_MAX(words, shuffled == 0 ? p->columns * LANES : shuffled < lanes ? LANES : 0);
     }
-    if (memory) {
-        hy__wgsl_put(w, "var<workgroup> sums: array<f32, %u>;\n", p->columns * LANES);
+    if (words > 0) {
+        hy__wgsl_put(w, "var<workgroup> sums: array<f32, %u>;\n", words);
     }
 }
 
@@ -365,14 +407,14 @@ static void put_few_products(maker *mk, hy__wgsl *w, const job *j, uint32_t k, u
     }
 }
 
-/* The sums of a group's lanes: lane `sub` gets that of result sub / (lanes / results), where result
- * e * rows + r is row r, column e.  By shuffles half of the results leave a lane at each exchange.
- */
+/* The sums of a group's lanes: lane `sub` of the first `n_in` gets that of `result`, where result
+ * e * rows + r is row r, column e.  By shuffles half of the results leave a lane at each exchange;
+ * what subgroups have then is added in memory. */
 static void put_few_sums(hy__wgsl *w, uint32_t anchor, uint32_t rows, uint32_t cols, uint32_t lanes)
 {
-    const uint32_t n = rows * cols;
-    if (w->subgroup >= lanes) {
-        uint32_t mask = lanes / 2;
+    const uint32_t n = rows * cols, shuffled = few_shuffled(w, lanes);
+    if (shuffled > 0) {
+        uint32_t mask = shuffled / 2;
         for (uint32_t i = 0; i < n; i++) {
             hy__wgsl_put(w, "        let h%u_%u = a%u_%u;\n", n, i, i % rows, i / rows);
         }
@@ -389,6 +431,16 @@ static void put_few_sums(hy__wgsl *w, uint32_t anchor, uint32_t rows, uint32_t c
         hy__wgsl_put(w, "        v%u = h1_0;\n", anchor);
         for (; mask > 0; mask /= 2) {
             hy__wgsl_put(w, "        v%u += subgroupShuffleXor(v%u, %uu);\n", anchor, anchor, mask);
+        }
+        if (shuffled < lanes) {
+            hy__wgsl_put(w,
+                         "        workgroupBarrier();\n        sums[lane] = v%u;\n"
+                         "        workgroupBarrier();\n        if (sub < %uu) {\n",
+                         anchor, shuffled);
+            for (uint32_t i = shuffled; i < lanes; i += shuffled) {
+                hy__wgsl_put(w, "            v%u += sums[lane + %uu];\n", anchor, i);
+            }
+            hy__wgsl_put(w, "        }\n");
         }
         return;
     }
@@ -431,12 +483,14 @@ static void put_few_anchor(maker *mk, hy__wgsl *w, const job *j, uint32_t k, uin
 static uint32_t put_few(maker *mk, hy__wgsl *w, const piece *p, uint32_t number)
 {
     const job *j = &mk->jobs[number];
-    const uint32_t lanes = few_lanes(mk, j), rows = few_rows(mk, p, lanes), cols = p->columns;
+    const uint32_t lanes = few_lanes(mk, w, j), rows = few_rows(mk, w, p, lanes), cols = p->columns;
     const uint32_t m = hy__mm_rows(j, p->chunk), sets = LANES / lanes * rows;
+    const uint32_t shuffled = few_shuffled(w, lanes), n_in = shuffled ? shuffled : lanes;
+    const uint32_t each = n_in / (rows * cols); /* lanes that have the same result */
     hy__wgsl_put(w, "\nfn job%u(wg: u32, lane: u32, t0: u32, n_cols: u32) {\n", number - p->first);
     hy__mm_put_planes(mk, w, j, p->chunk);
-    hy__wgsl_put(w, "    let sub = lane %% %uu;\n    let result = sub / %uu;\n", lanes,
-                 lanes / (rows * cols));
+    hy__wgsl_put(w, "    let sub = lane %% %uu;\n    let result = sub %% %uu / %uu;\n", lanes, n_in,
+                 each);
     for (uint32_t e = 0; e < cols; e++) {
         hy__wgsl_put(w, "    let x%u = min(t0 + %uu, n_cols - 1u) * %uu;\n", e, e, mk->vecs);
     }
@@ -451,8 +505,9 @@ static uint32_t put_few(maker *mk, hy__wgsl *w, const piece *p, uint32_t number)
                  rows, rows);
     hy__wgsl_put(w,
                  "    let t = t0 + result / %uu;\n"
-                 "    if (sub %% %uu == 0u && row < %uu && t < n_cols) { finish%u(row + %s, t",
-                 rows, lanes / (rows * cols), m, number - p->first, first_row(w, j, p->chunk).text);
+                 "    if (sub < %uu && sub %% %uu == 0u && row < %uu && t < n_cols) { finish%u(row + "
+                 "%s, t",
+                 rows, n_in, each, m, number - p->first, first_row(w, j, p->chunk).text);
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         hy__wgsl_put(w, ", v%u", j->anchors[k]);
     }

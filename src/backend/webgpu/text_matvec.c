@@ -433,11 +433,6 @@ static void put_load_codes(const one *o, const shape *s, const hy__mm_input *in)
     }
 }
 
-static bool by_shuffles(const hy__gpu_model *m)
-{
-    return m->use & HY__GPU_USE_QUANTIZE && m->gpu.caps.subgroup_min >= 8;
-}
-
 static void put_load_q8(const one *o, const shape *s, const hy__mm_input *in)
 {
     hy__wgsl *w = o->w;
@@ -445,7 +440,7 @@ static void put_load_q8(const one *o, const shape *s, const hy__mm_input *in)
         put_load_codes(o, s, in);
         return;
     }
-    if (by_shuffles(o->mk->wr->m)) {
+    if (hy__gpu_quantizes_by_shuffles(o->mk->wr->m)) {
         put_load_q8_by_shuffles(o, s, in);
         return;
     }
@@ -704,7 +699,7 @@ static void put_shared(const one *o)
     }
     if (q8 || staged > 0) {
         hy__gpu_put_quantize(w);
-        if (!by_shuffles(o->mk->wr->m)) {
+        if (!hy__gpu_quantizes_by_shuffles(o->mk->wr->m)) {
             hy__gpu_write_pairs(o->mk->wr, w);
         }
     }
@@ -978,7 +973,7 @@ void hy__mm_joined_functions(hy__mm_joined *j)
     }
     if (q8) {
         hy__gpu_put_quantize(w);
-        if (!by_shuffles(j->mk.wr->m)) {
+        if (!hy__gpu_quantizes_by_shuffles(j->mk.wr->m)) {
             hy__gpu_write_pairs(j->mk.wr, w);
         }
     }

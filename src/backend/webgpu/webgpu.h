@@ -235,10 +235,11 @@ void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes);
 void hy__gpu_write_sum(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes, uint32_t *written);
 void hy__gpu_write_pairs(hy__gpu_writer *wr, hy__wgsl *w);
 void hy__gpu_write_format(hy__wgsl *w, const hy__gpu_format *f, bool *block);
-/* In steps of one token: statements behind `var v: vec4<f32>`, of group `g` of four channels, that
- * bring blocks of 32 into 8 bits, eight neighbouring invocations each, and write those of the first
- * n groups to `to`: block b begins at vec4 at + b, its planes `width` apart.  All invocations run
- * them. */
+/* Statements behind `var v: vec4<f32>`, of group `g` of four channels, that bring blocks of 32 into
+ * 8 bits, eight neighbouring invocations each, and write those of the first n groups to `to`: block
+ * b begins at vec4 at + b, its planes `width` apart.  All invocations run them; only where
+ * hy__gpu_quantizes_by_shuffles. */
+bool hy__gpu_quantizes_by_shuffles(const hy__gpu_model *m);
 void hy__gpu_put_q8(hy__wgsl *w, const char *g, uint32_t n, const char *to, const char *at,
                     uint32_t width);
 /* Functions that these need; once. */
