@@ -145,7 +145,7 @@ typedef struct hy__wgsl_tree {
                            are called, variables vI in bodies */
     const bool *stored; /* [t->n] results that are stored; NULL: every root is */
     const bool *only;   /* [t->n] expressions that bodies compute; NULL: all */
-    bool has_leaves;    /* leaves of bodies are there: hy__wgsl_leaves */
+    bool has_leaves;    /* leaves of bodies are there: hy__wgsl_leaf */
 } hy__wgsl_tree;
 
 /* HY_E_UNSUPPORTED: an operation has no formula. */
@@ -161,9 +161,10 @@ void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
 /* Statements that compute channel c of column t; HY__ALL_PARTS: of every part. */
 #define HY__ALL_PARTS UINT32_MAX
 void hy__wgsl_body(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part);
-/* Variables of all leaves that the bodies of a tree read at channel c and column t, to be read long
- * before the body is computed. */
-void hy__wgsl_leaves(hy__wgsl *w, const hy__wgsl_tree *t);
+/* The leaves that the bodies of a tree read: how many, and the first `cap` of them; one as variable
+ * vID, at channel c and column t, to be read long before the body is computed. */
+uint32_t hy__wgsl_leaf_ids(const hy__wgsl_tree *t, uint32_t *ids, uint32_t cap);
+void hy__wgsl_leaf(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t id);
 /* An expression: operation or leaf i of the tree, which is called, at channel `channel` of column
  * `column`. */
 hy__wgsl_text hy__wgsl_call(const hy__wgsl_tree *t, uint32_t i, const char *channel,

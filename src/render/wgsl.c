@@ -711,15 +711,21 @@ void hy__wgsl_sums(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part)
 
 /* ---- bodies */
 
+/* Whether bodies read it from memory. */
+static bool is_leaf(const hy__wgsl_tree *t, uint32_t i)
+{
+    const hy__expr_kind kind = expr(t, i)->kind;
+    return kind != HY__EXPR_OP && kind != HY__EXPR_STATE &&
+           !(kind == HY__EXPR_ANCHOR && t->own_anchors);
+}
+
 /* Input k of operation i as a variable of the body. */
 static void declare_input(hy__wgsl *w, const hy__wgsl_tree *t, bool *declared, uint32_t i,
                           uint32_t k)
 {
     const uint32_t in = expr(t, i)->in[k];
-    const hy__expr_kind kind = expr(t, in)->kind;
-    const bool own = kind == HY__EXPR_ANCHOR && t->own_anchors;
-    if (!t->has_leaves && !declared[in] && kind != HY__EXPR_OP && kind != HY__EXPR_STATE && !own) {
-        put(w, "        let v%u = %s;\n", in, call(t, in, "c", "t", "0u").text);
+    if (!t->has_leaves && !declared[in] && is_leaf(t, in)) {
+        hy__wgsl_leaf(w, t, in);
         declared[in] = true;
     }
 }
@@ -793,9 +799,10 @@ void hy__wgsl_body(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t part)
     }
 }
 
-void hy__wgsl_leaves(hy__wgsl *w, const hy__wgsl_tree *t)
+uint32_t hy__wgsl_leaf_ids(const hy__wgsl_tree *t, uint32_t *ids, uint32_t cap)
 {
-    bool declared[MOST_EXPRS] = {false};
+    bool found[MOST_EXPRS] = {false};
+    uint32_t n = 0;
     for (uint32_t i = 0; i < t->l->t->n; i++) {
         if (!is_op(t, i) || value(t, i)->cols != t->l->p->cols || (t->only && !t->only[i]) ||
             node_of(t, i)->op == HY__OP_SELECT || node_of(t, i)->op == HY__OP_ROPE) {
@@ -803,9 +810,22 @@ void hy__wgsl_leaves(hy__wgsl *w, const hy__wgsl_tree *t)
         }
         const bool shift = node_of(t, i)->op == HY__OP_TOKEN_SHIFT;
         for (uint32_t k = 0; k < (shift ? 1 : inputs_of(t, i)); k++) {
-            declare_input(w, t, declared, i, k);
+            const uint32_t in = expr(t, i)->in[k];
+            if (!found[in] && is_leaf(t, in)) {
+                found[in] = true;
+                if (n < cap) {
+                    ids[n] = in;
+                }
+                n++;
+            }
         }
     }
+    return n;
+}
+
+void hy__wgsl_leaf(hy__wgsl *w, const hy__wgsl_tree *t, uint32_t id)
+{
+    put(w, "        let v%u = %s;\n", id, call(t, id, "c", "t", "0u").text);
 }
 
 /* ---- trees in registers */

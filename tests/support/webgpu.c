@@ -1,8 +1,30 @@
 /* webgpu.c: see webgpu.h.  One thread. */
 #include "webgpu.h"
 
+#include "base/os.h"
+
+/* Mesa's drivers do not free all of their memory when they are unloaded, which is a leak to those
+ * who look for leaks: the one that VK_DRIVER_FILES names stays. */
+static void keep_driver(void)
+{
+    static bool done;
+    char text[2000] = "", path[500], why[500];
+    const char *const named = getenv("VK_DRIVER_FILES");
+    FILE *const file = named && !done ? fopen(named, "r") : NULL;
+    done = true;
+    if (file) {
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        (void)fclose(file);
+    }
+    const char *const at = strstr(text, "\"library_path\"");
+    if (at && sscanf(at, "\"library_path\" : \"%499[^\"]", path) == 1 && path[0] == '/') {
+        (void)hy__library_open(path, why, sizeof why);
+    }
+}
+
 const char *webgpu_folder(void)
 {
+    keep_driver();
     const char *const named = getenv("HALYARD_WEBGPU");
     return named ? named : source_path("build/webgpu");
 }

@@ -373,6 +373,15 @@ typedef struct WGPUQuerySetDescriptor {
     X(void, ComputePassEncoderRelease, (WGPUComputePassEncoder handle))                                                \
     X(void, QuerySetRelease, (WGPUQuerySet handle))
 
+/* Chained to the information of an adapter: the shapes of matrices that subgroups multiply.  A configuration is five
+ * words (types of the factors and of the result, M, N, K), in newer libraries seven (least and most lanes of a subgroup). */
+typedef struct hy__dawn_matrices {
+    WGPUChainedStruct chain;
+    size_t n;
+    uint32_t const *words;
+} hy__dawn_matrices;
+enum { HY__DAWN_F32 = 1, HY__DAWN_F16 = 2, HY__DAWN_I8 = 6 /* types of a configuration */ };
+
 /* Not in every library, or only with a meaning in one of them; NULL where there is none. */
 #define HY__WGPU_EXTRAS(X)                                                                                             \
     /* Dawn; wgpu-native exports a function of this name that ends the process */                                      \
@@ -381,6 +390,7 @@ typedef struct WGPUQuerySetDescriptor {
     X(WGPUFuture, DeviceCreateComputePipelineAsync, (WGPUDevice device,                                                \
                                                      WGPUComputePipelineDescriptor const *descriptor,                  \
                                                      WGPUCreateComputePipelineAsyncCallbackInfo info))                 \
+    X(void, AdapterPropertiesSubgroupMatrixConfigsFreeMembers, (hy__dawn_matrices matrices))                           \
     X(void, DeviceTick, (WGPUDevice device))                                                                           \
     /* wgpu-native */                                                                                                  \
     X(uint32_t, GetVersion, (void))                                                                                    \
@@ -395,6 +405,8 @@ typedef struct WGPUQuerySetDescriptor {
 enum {
     HY__DAWN_STYPE_CACHE = 0x00050007,     /* WGPUSType of hy__dawn_cache */
     HY__DAWN_STYPE_TOGGLES = 0x0005000a,   /* WGPUSType of hy__dawn_toggles */
+    HY__DAWN_STYPE_MATRICES = 0x0005003b,  /* WGPUSType of hy__dawn_matrices */
+    HY__DAWN_FEATURE_MATRICES = 0x00050034, /* WGPUFeatureName of subgroup matrices */
     HY__NATIVE_FEATURE_SUBGROUP = 0x30021, /* wgpu-native's WGPUFeatureName of subgroup operations */
     HY__NATIVE_FEATURE_IMMEDIATES = 0x30001,
     HY__NATIVE_STYPE_INSTANCE = 0x30004, /* WGPUSType of hy__native_instance */

@@ -29,6 +29,9 @@ void hy__gpu_caps_mask(hy__gpu_caps *c, uint32_t mask)
     if (!c->subgroups) {
         c->subgroup_min = c->subgroup_max = 0;
     }
+    if (!c->f16 || !c->subgroups || mask & HY__GPU_NO_MATRICES) {
+        c->matrix_m = c->matrix_n = c->matrix_k = 0;
+    }
     if (floor) {
         c->max_buffer = FLOOR_BUFFER;
         c->max_binding = HY__GPU_FLOOR_BINDING;
@@ -281,9 +284,35 @@ static uint64_t identity_of(const WGPUAdapterInfo *info)
     return add_text(crc, info->description);
 }
 
+/* Whether n words can be configurations of five words each: the sixth word of longer ones is a
+ * number of lanes, and no type. */
+static bool has_five_words(const hy__dawn_matrices *x)
+{
+    return x->n < 2 || x->words[5] <= HY__DAWN_I8;
+}
+
+/* The largest shape of those that multiply f16 and add in f32. */
+static void take_matrices(hy__gpu *gpu, const hy__dawn_matrices *x)
+{
+    hy__gpu_caps *c = &gpu->caps;
+    const size_t stride = x->n > 0 && has_five_words(x) ? 5 : 7;
+    for (size_t i = 0; i < x->n; i++) {
+        const uint32_t *w = x->words + stride * i;
+        const bool fits = w[0] == HY__DAWN_F16 && w[1] == HY__DAWN_F32 && w[2] <= 16 && w[3] <= 16 &&
+                          w[4] <= 16 && w[2] * w[3] * w[4] > c->matrix_m * c->matrix_n * c->matrix_k;
+        if (fits) {
+            c->matrix_m = w[2];
+            c->matrix_n = w[3];
+            c->matrix_k = w[4];
+        }
+    }
+}
+
 static void take_info(hy__gpu *gpu)
 {
-    WGPUAdapterInfo info = {0};
+    hy__dawn_matrices matrices = {.chain = {.sType = HY__DAWN_STYPE_MATRICES}};
+    const bool asks = gpu->lib.AdapterPropertiesSubgroupMatrixConfigsFreeMembers != NULL;
+    WGPUAdapterInfo info = {.nextInChain = asks ? &matrices.chain : NULL};
     if (gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
         gpu->caps.identity = identity_of(&info);
         hy__gpu_keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
@@ -291,7 +320,12 @@ static void take_info(hy__gpu *gpu)
         gpu->caps.type = info.adapterType;
         gpu->caps.subgroup_min = info.subgroupMinSize;
         gpu->caps.subgroup_max = info.subgroupMaxSize;
+        info.nextInChain = NULL;
         gpu->lib.AdapterInfoFreeMembers(info);
+        if (asks) {
+            take_matrices(gpu, &matrices);
+            gpu->lib.AdapterPropertiesSubgroupMatrixConfigsFreeMembers(matrices);
+        }
     }
 }
 
@@ -372,6 +406,9 @@ static void take_features(hy__gpu *gpu)
     gpu->caps.f16 = has(&f, WGPUFeatureName_ShaderF16);
     gpu->caps.subgroups = has(&f, subgroups_feature(gpu));
     gpu->caps.timestamps = has(&f, WGPUFeatureName_TimestampQuery);
+    if (!has(&f, HY__DAWN_FEATURE_MATRICES)) {
+        gpu->caps.matrix_m = gpu->caps.matrix_n = gpu->caps.matrix_k = 0;
+    }
     /* A language feature, not one of the adapter: both libraries have it, and emulate it where the
      * GPU does not. */
     gpu->caps.dot = true;
@@ -379,7 +416,9 @@ static void take_features(hy__gpu *gpu)
 }
 
 /* The features to ask for: those that kernels can use and no mask leaves out. */
-static size_t wanted_features(const hy__gpu *gpu, WGPUFeatureName wanted[3])
+enum { MOST_FEATURES = 4 };
+
+static size_t wanted_features(const hy__gpu *gpu, WGPUFeatureName wanted[MOST_FEATURES])
 {
     size_t n = 0;
     if (gpu->caps.f16) {
@@ -390,6 +429,9 @@ static size_t wanted_features(const hy__gpu *gpu, WGPUFeatureName wanted[3])
     }
     if (gpu->caps.timestamps) {
         wanted[n++] = WGPUFeatureName_TimestampQuery;
+    }
+    if (gpu->caps.matrix_k > 0) {
+        wanted[n++] = HY__DAWN_FEATURE_MATRICES;
     }
     return n;
 }
@@ -427,7 +469,7 @@ static hy_status take_limits(hy__gpu *gpu, WGPULimits *limits, hy_error *err)
 
 static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chain, hy_error *err)
 {
-    WGPUFeatureName wanted[3];
+    WGPUFeatureName wanted[MOST_FEATURES];
     WGPULimits limits;
     take_features(gpu);
     HY_TRY(take_limits(gpu, &limits, err));
@@ -655,8 +697,10 @@ void hy__gpu_head(hy__gpu_flavour flavour, uint32_t uses, char head[HY__GPU_HEAD
     /* wgpu-native has subgroup operations without a line for them, and takes the line for an error.
      */
     const bool subgroups = uses & HY__GPU_USES_SUBGROUPS && flavour == HY__GPU_DAWN;
-    snprintf(head, HY__GPU_HEAD, "%s%s", uses & HY__GPU_USES_F16 ? "enable f16;\n" : "",
-             subgroups ? "enable subgroups;\n" : "");
+    snprintf(head, HY__GPU_HEAD, "%s%s%s", uses & HY__GPU_USES_F16 ? "enable f16;\n" : "",
+             subgroups ? "enable subgroups;\n" : "",
+             uses & HY__GPU_USES_MATRICES ? "enable chromium_experimental_subgroup_matrix;\n"
+                                         "diagnostic(off, chromium.subgroup_matrix_uniformity);\n" : "");
 }
 
 hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t uses,

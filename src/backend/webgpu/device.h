@@ -27,6 +27,9 @@ typedef struct hy__gpu_caps {
     WGPUBackendType backend;
     WGPUAdapterType type;
     bool f16, subgroups, dot, timestamps;
+    /* Rows, columns and depth of the matrices of f16, with sums in f32, that subgroups multiply; 0
+     * without such. */
+    uint32_t matrix_m, matrix_n, matrix_k;
     uint32_t subgroup_min, subgroup_max;                   /* lanes; 0 without subgroups */
     uint64_t max_buffer, max_binding;                      /* bytes */
     uint32_t storage_buffers;                              /* bindings of a kernel */
@@ -120,8 +123,8 @@ hy_status hy__gpu_read(hy__gpu *gpu, WGPUBuffer buffer, uint64_t offset, void *d
 
 /* A kernel from WGSL without `enable` and `requires` lines, which are put in front as the library
  * wants them. */
-enum { HY__GPU_USES_F16 = 1, HY__GPU_USES_SUBGROUPS = 2 };
-enum { HY__GPU_HEAD = 64 }; /* bytes of those lines */
+enum { HY__GPU_USES_F16 = 1, HY__GPU_USES_SUBGROUPS = 2, HY__GPU_USES_MATRICES = 4 };
+enum { HY__GPU_HEAD = 160 }; /* bytes of those lines */
 void hy__gpu_head(hy__gpu_flavour flavour, uint32_t uses, char head[HY__GPU_HEAD]);
 hy_status hy__gpu_module(hy__gpu *gpu, const char *code, size_t len, uint32_t uses,
                          const char *label, WGPUShaderModule *out, hy_error *err);

@@ -1,7 +1,7 @@
 /* exec.c: a step: the dispatches of a program, in their order, and the logits back. */
 #include "webgpu.h"
 
-enum { FIRST_PIECE = 16 /* dispatches */ };
+enum { FIRST_PIECE = 16 /* dispatches */, PIECES = 8 /* at least, of a long step */ };
 
 /* Workgroups in y; 0: the dispatch is not for such a step. */
 static uint32_t columns_of(const hy__gpu_dispatch *d, const hy__step_args *args)
@@ -147,14 +147,16 @@ static void copy_logits(hy__gpu_session *s, const hy__step_args *args, uint64_t 
 }
 
 /* In several pieces if there are several tokens, each twice as long as the one before: the GPU
- * begins early, and has one while the next is written. */
+ * begins early, and has one while the next is written.  A piece is an eighth at most, so that none
+ * takes long. */
 static hy_status submit_step(hy__gpu_session *s, const hy__step_args *args, uint64_t bytes,
                              hy_error *err)
 {
     hy__gpu *gpu = &s->model->gpu;
     const uint32_t n = program_of(s, args)->n;
     uint32_t piece = args->n == 1 || args->profile ? n : (uint32_t)FIRST_PIECE;
-    for (uint32_t first = 0, end; first < n; first = end, piece *= 2) {
+    const uint32_t most = HY_MAX(n / PIECES, piece);
+    for (uint32_t first = 0, end; first < n; first = end, piece = HY_MIN(2 * piece, most)) {
         end = first + HY_MIN(n - first, piece);
         WGPUCommandEncoder encoder = gpu->lib.DeviceCreateCommandEncoder(gpu->device, NULL);
         if (args->profile) {

@@ -145,7 +145,8 @@ static bool kernel_of(const void *model, uint32_t phase, bool many, uint32_t k, 
         put_formats(m, phase, formats, sizeof formats);
     }
     snprintf(text, cap, "%s%s, %u lanes%s%s", e->name, formats, kernel->lanes,
-             kernel->dot ? ", dot" : "", kernel->subgroups ? ", subgroups" : "");
+             kernel->dot ? ", dot" : "",
+             kernel->matrices ? ", subgroup matrices" : kernel->subgroups ? ", subgroups" : "");
     return true;
 }
 

@@ -385,7 +385,7 @@ static uint64_t bytes_of_type(const char *at)
         uint32_t bytes;
     } types[] = {{"f32", 4},       {"u32", 4},       {"i32", 4},
                  {"vec2<f32>", 8}, {"vec2<u32>", 8}, {"atomic<u32>", 4},
-                 {"vec4<f32>", 16}, {"vec4<u32>", 16}, {"vec4<i32>", 16}};
+                 {"vec4<f16>", 8}, {"vec4<f32>", 16}, {"vec4<u32>", 16}, {"vec4<i32>", 16}};
     const bool array = strncmp(at, "array<", 6) == 0;
     at += array ? 6 : 0;
     for (size_t i = 0; i < HY_COUNT(types); i++) {
@@ -447,6 +447,7 @@ hy_status hy__gpu_add_kernel(hy__gpu_writer *wr, hy__wgsl *w, uint32_t *kernel)
         k.hash = hy__hash(0, k.text.data, k.text.len);
         k.subgroups = strstr(k.text.data, "subgroup") != NULL;
         k.dot = strstr(k.text.data, "dot4I8Packed") != NULL;
+        k.matrices = strstr(k.text.data, "subgroupMatrix") != NULL;
         for (uint32_t i = 0; i < m->n_kernels; i++) {
             if (same(&m->kernels[i], &k)) {
                 *kernel = i;
@@ -714,7 +715,7 @@ hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err)
         char label[32];
         snprintf(label, sizeof label, "kernel %u", i);
         HY_TRY(hy__gpu_module(&m->gpu, k->text.data, k->text.len,
-                              k->subgroups ? HY__GPU_USES_SUBGROUPS : 0, label, &k->module, err));
+                              hy__gpu_kernel_uses(k), label, &k->module, err));
         HY_TRY(make_layout(m, k, err));
     }
     return start_pipelines(m, err);

@@ -35,6 +35,10 @@ hy__gpu_use hy__gpu_possible(const hy__gpu *gpu)
         use &=
             ~(hy__gpu_use)(HY__GPU_USE_QUANTIZE | HY__GPU_USE_RECURRENCE | HY__GPU_USE_ATTENTION);
     }
+    if (c->matrix_k == 0 || c->subgroup_min != HY__GPU_MATRIX_LANES ||
+        c->subgroup_max != HY__GPU_MATRIX_LANES) {
+        use &= ~(hy__gpu_use)HY__GPU_USE_MATRICES;
+    }
     if (c->invocations <= HY__GPU_FLOOR_INVOCATIONS) {
         use &= ~(hy__gpu_use)HY__GPU_USE_INVOCATIONS;
     }
@@ -79,6 +83,8 @@ static hy_status write_texts(tester *s, const hy__gpu_tiny *t, hy__gpu_use use, 
     m->use = use;
     m->gpu.caps = s->gpu->caps;
     hy__gpu_choose(m);
+    m->few_columns = HY__GPU_UNIT_COLUMNS - 20;
+    m->large_columns = HY__GPU_UNIT_COLUMNS;
     m->undivided = hy__gpu_tiny_tokens(t) - 2; /* of all tokens the last one divides its cache */
     HY_TRY(hy__gpu_weights_place(m, err));
     return hy__gpu_program_make(m, err);
@@ -314,7 +320,8 @@ static hy_status run_unit(tester *s, uint32_t i, hy__gpu_use use, hy_error *err)
         status = use & HY__GPU_USE_BINDINGS ? run_bindings(s, err) : HY_OK;
     } else if (i == HY__GPU_UNIT_DRAWS) {
         status = use & HY__GPU_USE_DRAWS ? run_draws(s, err) : HY_OK;
-    } else {
+    } else if ((i != HY__GPU_UNIT_MATRICES && i != HY__GPU_UNIT_MATRICES_LARGE) ||
+               use & HY__GPU_USE_MATRICES) {
         status = run_model(s, i, use, err);
     }
     /* After an error a device is of no use. */

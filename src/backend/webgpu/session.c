@@ -1,7 +1,7 @@
 /* session.c: the memory of a session on the GPU, and the bind groups of its dispatches. */
 #include "webgpu.h"
 
-enum { PLACE_ALIGN = 256, STEP_BYTES = 64, MOST_BATCH = 2048, STEP_NS = 100 * 1000 * 1000 };
+enum { PLACE_ALIGN = 256, STEP_BYTES = 64, MOST_BATCH = 2048, STEP_NS = 400 * 1000 * 1000 };
 
 static const WGPUBufferUsage storage =
     WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc;

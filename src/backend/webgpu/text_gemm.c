@@ -8,7 +8,8 @@
  * Few columns: neighbouring invocations walk along a row, as for one token, and have several rows
  * and up to 8 columns at once: weights are read as fast as memory gives them.  Many: tiles of rows
  * and 64 columns, parts of which all invocations of a workgroup bring into workgroup memory and
- * multiply from there, 4 columns of several rows each.
+ * multiply from there, 4 columns of several rows each.  Where subgroups multiply matrices, those do
+ * it (text_matrix.c).
  *
  * Model creation only; one thread. */
 #include <stdio.h>
@@ -175,7 +176,25 @@ static void put_prologue(maker *mk, hy__wgsl *w)
     hy__wgsl_put(w, "    }\n");
 }
 
-hy_status hy__mm_write_inputs(hy__mm *mk)
+void hy__mm_begin_inputs(hy__mm *mk, hy__wgsl *w, uint32_t vecs)
+{
+    hy__wgsl_functions(w, &mk->pt, false);
+    hy__wgsl_put(
+        w,
+        "\n@compute @workgroup_size(%u)\n"
+        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
+        "lane: u32) {\n    let t = id.y;\n    let column = t * %uu;\n    let first = 0u;\n",
+        LANES, vecs);
+    if (mk->wr->p->cols == HY__PER_OUT) {
+        hy__wgsl_use(w, HY__BUFFER_step);
+        hy__wgsl_put(w, "    let u = t + step.n_tokens - step.n_outputs;\n    _ = u;\n");
+    }
+    put_prologue(mk, w);
+    hy__wgsl_put(w, "    _ = first;\n");
+}
+
+/* As codes and numbers, for steps of at most `most` columns (0: any). */
+static hy_status write_codes(hy__mm *mk, uint32_t most)
 {
     hy__gpu_writer *wr = mk->wr;
     hy__wgsl w;
@@ -200,19 +219,7 @@ hy_status hy__mm_write_inputs(hy__mm *mk)
                      "%u>;\nvar<workgroup> counts: array<i32, %u>;\n",
                      LANES, LANES, LANES);
     }
-    hy__wgsl_functions(&w, &mk->pt, false);
-    hy__wgsl_put(
-        &w,
-        "\n@compute @workgroup_size(%u)\n"
-        "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
-        "lane: u32) {\n    let t = id.y;\n    let column = t * %uu;\n    let first = 0u;\n",
-        LANES, mk->vecs);
-    if (wr->p->cols == HY__PER_OUT) {
-        hy__wgsl_use(&w, HY__BUFFER_step);
-        hy__wgsl_put(&w, "    let u = t + step.n_tokens - step.n_outputs;\n    _ = u;\n");
-    }
-    put_prologue(mk, &w);
-    hy__wgsl_put(&w, "    _ = first;\n");
+    hy__mm_begin_inputs(mk, &w, mk->vecs);
     for (uint32_t i = 0; i < mk->n_phase_inputs; i++) {
         const input *in = &mk->phase_input[i];
         for (uint32_t slice = 0; slice * SLICE < 32 * blocks_of(in); slice++, groups++) {
@@ -224,10 +231,20 @@ hy_status hy__mm_write_inputs(hy__mm *mk)
     hy__wgsl_put(&w, "}\n");
     wr->m->code_vecs = HY_MAX(wr->m->code_vecs, mk->vecs);
     const hy__gpu_dispatch d = {
-        .cols = wr->p->cols, .cols_each = 1, .groups = groups, .attention = UINT32_MAX};
+        .cols = wr->p->cols, .cols_each = 1, .groups = groups, .most_cols = most,
+        .attention = UINT32_MAX};
     uint32_t kernel;
     HY_TRY(hy__gpu_add_kernel(wr, &w, &kernel));
     return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
+}
+
+hy_status hy__mm_write_inputs(hy__mm *mk)
+{
+    if (!hy__mm_by_matrices(mk)) {
+        return write_codes(mk, 0);
+    }
+    HY_TRY(write_codes(mk, mk->wr->m->few_columns));
+    return hy__mm_write_halves(mk, mk->wr->m->few_columns + 1);
 }
 
 /* ---- what both ways share */
@@ -252,17 +269,46 @@ static bool reads_numbers(const job *j)
     return any;
 }
 
-/* fn finishN(c, t, v...): what the epilogue makes of the results of job N. */
-static void put_finish(maker *mk, hy__wgsl *w, const job *j, uint32_t number)
+bool hy__mm_has_leaves(hy__mm *mk, const hy__mm_job *j)
 {
+    uint32_t ids[HY__MM_MOST_LEAVES];
+    mk->et.only = j->only;
+    const uint32_t n = hy__wgsl_leaf_ids(&mk->et, ids, HY__MM_MOST_LEAVES);
+    return n > 0 && n <= HY__MM_MOST_LEAVES;
+}
+
+bool hy__mm_put_finish(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t number)
+{
+    uint32_t ids[HY__MM_MOST_LEAVES];
+    const bool has = hy__mm_has_leaves(mk, j);
+    const uint32_t n = has ? hy__wgsl_leaf_ids(&mk->et, ids, HY__MM_MOST_LEAVES) : 0;
+    if (has) {
+        hy__wgsl_put(w, "\nfn leaves%u(c: u32, t: u32) -> array<f32, %u> {\n", number, n);
+        for (uint32_t i = 0; i < n; i++) {
+            hy__wgsl_leaf(w, &mk->et, ids[i]);
+        }
+        hy__wgsl_put(w, "        return array<f32, %u>(", n);
+        for (uint32_t i = 0; i < n; i++) {
+            hy__wgsl_put(w, "%sv%u", i ? ", " : "", ids[i]);
+        }
+        hy__wgsl_put(w, ");\n}\n");
+    }
     hy__wgsl_put(w, "\nfn finish%u(c: u32, t: u32", number);
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         hy__wgsl_put(w, ", v%u: f32", j->anchors[k]);
     }
+    if (has) {
+        hy__wgsl_put(w, ", leaves: array<f32, %u>", n);
+    }
     hy__wgsl_put(w, ") {\n");
-    mk->et.only = j->only;
+    for (uint32_t i = 0; i < n; i++) {
+        hy__wgsl_put(w, "        let v%u = leaves[%u];\n", ids[i], i);
+    }
+    mk->et.has_leaves = has;
     hy__wgsl_body(w, &mk->et, HY__ALL_PARTS);
+    mk->et.has_leaves = false;
     hy__wgsl_put(w, "}\n");
+    return has;
 }
 
 /* The entry point: workgroups in x are those of job after job, jobs of numbers first, as they take
@@ -306,13 +352,13 @@ static hy_status write_kernel(maker *mk, const piece *p, uint32_t least, uint32_
     hy__wgsl w;
     hy__gpu_begin(wr, &w, LANES);
     hy__wgsl_use(&w, HY__BUFFER_coded);
-    hy__mm_put_formats(mk, &w, mk->jobs + p->first, p->end - p->first);
+    hy__mm_put_formats(mk, &w, mk->jobs + p->first, p->end - p->first, true);
     hy__wgsl_functions(&w, &mk->et, false);
     put_shared(mk, &w, p);
     for (uint32_t k = p->first; k < p->end; k++) {
         const job *j = &mk->jobs[k];
         hy__mm_window(mk, j, p->chunk, &d);
-        put_finish(mk, &w, j, k - p->first);
+        hy__mm_put_finish(mk, &w, j, k - p->first);
         groups[k] = put(mk, &w, p, k);
     }
     d.groups = put_main(mk, &w, p, groups);
@@ -498,20 +544,28 @@ static uint32_t put_few(maker *mk, hy__wgsl *w, const piece *p, uint32_t number)
         hy__wgsl_put(w, "    let row%u = min(wg * %uu + lane / %uu * %uu + %uu, %uu);\n", r, sets,
                      lanes, rows, r, m - 1);
     }
+    const bool leaves = hy__mm_has_leaves(mk, j);
+    const hy__wgsl_text first = first_row(w, j, p->chunk);
+    hy__wgsl_put(w,
+                 "    let row = wg * %uu + lane / %uu * %uu + result %% %uu;\n"
+                 "    let t = t0 + result / %uu;\n",
+                 sets, lanes, rows, rows, rows);
+    if (leaves) {
+        hy__wgsl_put(w,
+                     "    let leaves = leaves%u(min(row, %uu) + %s, min(t, n_cols - 1u));\n",
+                     number - p->first, m - 1, first.text);
+    }
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         put_few_anchor(mk, w, j, k, rows, cols, lanes);
     }
-    hy__wgsl_put(w, "    let row = wg * %uu + lane / %uu * %uu + result %% %uu;\n", sets, lanes,
-                 rows, rows);
     hy__wgsl_put(w,
-                 "    let t = t0 + result / %uu;\n"
                  "    if (sub < %uu && sub %% %uu == 0u && row < %uu && t < n_cols) { finish%u(row + "
                  "%s, t",
-                 rows, n_in, each, m, number - p->first, first_row(w, j, p->chunk).text);
+                 n_in, each, m, number - p->first, first.text);
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         hy__wgsl_put(w, ", v%u", j->anchors[k]);
     }
-    hy__wgsl_put(w, "); }\n}\n");
+    hy__wgsl_put(w, "%s); }\n}\n", leaves ? ", leaves" : "");
     return (m + sets - 1) / sets;
 }
 
@@ -792,11 +846,15 @@ static uint32_t put_tiles(maker *mk, hy__wgsl *w, const piece *p, uint32_t numbe
         hy__wgsl_put(w,
                      "    if (row0 + %uu + tr < %uu) {\n        for (var e = 0u; e < 4u; e++) {\n"
                      "            let t = t0 + tc + %uu * e;\n"
-                     "            if (t < n_cols) { finish%u(row0 + %uu + tr + %s, t",
-                     r * SIDE, m, SIDE, number - p->first, r * SIDE,
-                     first_row(w, j, p->chunk).text);
+                     "            let c = row0 + %uu + tr + %s;\n"
+                     "            if (t < n_cols) { finish%u(c, t",
+                     r * SIDE, m, SIDE, r * SIDE, first_row(w, j, p->chunk).text,
+                     number - p->first);
         for (uint32_t k = 0; k < j->n_anchors; k++) {
             hy__wgsl_put(w, ", pick(acc%u_%u, e)", k, r);
+        }
+        if (hy__mm_has_leaves(mk, j)) {
+            hy__wgsl_put(w, ", leaves%u(c, t)", number - p->first);
         }
         hy__wgsl_put(w, "); }\n        }\n    }\n");
     }
@@ -832,8 +890,12 @@ hy_status hy__mm_write_columns(hy__mm *mk, const hy__mm_piece *jobs)
         p.columns = FEW_COLUMNS;
         least = 2;
     }
-    const uint32_t most = most_few(mk, &p);
+    const bool matrices = hy__mm_by_matrices(mk);
+    const uint32_t most = matrices ? mk->wr->m->few_columns : most_few(mk, &p);
     HY_TRY(write_kernel(mk, &p, least, most, put_few_shared, put_few));
+    if (matrices) {
+        return hy__mm_write_matrices(mk, jobs, most + 1);
+    }
     p.columns = TILE_COLUMNS;
     return write_kernel(mk, &p, most + 1, 0, put_tile_shared, put_tiles);
 }

@@ -181,7 +181,8 @@ static const char dot_by_bytes[] =
     "    return s.x + s.y + s.z + s.w;\n"
     "}\n";
 
-void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs)
+void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs,
+                        bool with_products)
 {
     bool blocks = false, dot = true;
     for (size_t i = 0; hy__gpu_format_at(i); i++) {
@@ -197,7 +198,7 @@ void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_
             hy__gpu_write_format(w, f, &blocks);
         }
     }
-    if (blocks) {
+    if (blocks && with_products) {
         hy__wgsl_put(w, "%s", dot ? dot_native : dot_by_bytes);
         hy__wgsl_put(w, "%s", products);
     }

@@ -11,6 +11,7 @@
 enum {
     HY__MM_Q8_VECS = 3, /* vec4 of a block of 32 in 8 bits: two of codes, one of factors */
     HY__MM_MOST_INPUTS = 16,
+    HY__MM_MOST_LEAVES = 32, /* of an epilogue that are read before it; more are read in it */
     HY__MM_MOST_ANCHORS = 32
 };
 
@@ -57,8 +58,9 @@ hy_status hy__mm_begin(hy__mm *mk, hy__gpu_writer *wr);
 void hy__mm_end(hy__mm *mk);
 const hy__gpu_matrix *hy__mm_matrix(const hy__mm *mk, uint32_t anchor);
 uint32_t hy__mm_input_vecs(const hy__mm_input *in);
-/* Functions of the formats and products of some jobs. */
-void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs);
+/* Functions of the formats of some jobs, and of products with them. */
+void hy__mm_put_formats(hy__mm *mk, hy__wgsl *w, const hy__mm_job *jobs, uint32_t n_jobs,
+                        bool with_products);
 /* Variables atK: where the planes of a chunk of the job's matrices begin. */
 void hy__mm_put_planes(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t chunk);
 /* Widens what a dispatch binds of the weights to a chunk of a job. */
@@ -72,6 +74,20 @@ hy_status hy__mm_write_one(hy__mm *mk, const hy__mm_piece *p);
  * in `codes`, and those of a piece. */
 hy_status hy__mm_write_inputs(hy__mm *mk);
 hy_status hy__mm_write_columns(hy__mm *mk, const hy__mm_piece *p);
+/* For several tokens: fn finishN(c, t, v..., leaves), what the epilogue makes of the results of job
+ * N at channel c of column t; fn leavesN(c, t), what it reads for that.  Only where this returns
+ * true there are leaves. */
+bool hy__mm_put_finish(hy__mm *mk, hy__wgsl *w, const hy__mm_job *j, uint32_t number);
+bool hy__mm_has_leaves(hy__mm *mk, const hy__mm_job *j);
+/* A kernel of 256 invocations up to where the prologue's sums are made and its results are stored;
+ * `column` is where the inputs of its column t begin, vecs vec4 a column. */
+void hy__mm_begin_inputs(hy__mm *mk, hy__wgsl *w, uint32_t vecs);
+
+/* With matrices that subgroups multiply (text_matrix.c), for steps of `least` columns or more:
+ * whether that is possible for a phase, its inputs, and a piece. */
+bool hy__mm_by_matrices(const hy__mm *mk);
+hy_status hy__mm_write_halves(hy__mm *mk, uint32_t least);
+hy_status hy__mm_write_matrices(hy__mm *mk, const hy__mm_piece *p, uint32_t least);
 
 /* ---- matrices in the kernel of heads behind them (text_matvec.c)
  *

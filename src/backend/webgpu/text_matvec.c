@@ -586,9 +586,12 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
                  hy__wgsl_place(w, HY__AT_OTHER, o->p->chunk * j->chunk_rows, HY__GPU_NUMBER + 1)
                      .text);
     o->mk->et.only = j->only;
-    o->mk->et.has_leaves = false;
-    hy__wgsl_leaves(w, &o->mk->et);
-    o->mk->et.has_leaves = true;
+    uint32_t leaves[HY__MM_MOST_LEAVES];
+    const uint32_t n_leaves = hy__wgsl_leaf_ids(&o->mk->et, leaves, HY__MM_MOST_LEAVES);
+    o->mk->et.has_leaves = n_leaves <= HY__MM_MOST_LEAVES;
+    for (uint32_t i = 0; o->mk->et.has_leaves && i < n_leaves; i++) {
+        hy__wgsl_leaf(w, &o->mk->et, leaves[i]);
+    }
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         hy__wgsl_put(w, "        var acc%u = 0.0;\n", k);
     }
@@ -813,7 +816,7 @@ static hy_status write_one(one *o)
     wr->window = d.window;
     hy__gpu_begin(wr, o->w, o->lanes);
     o->w->fresh = true;
-    hy__mm_put_formats(o->mk, o->w, o->mk->jobs + p->first, p->end - p->first);
+    hy__mm_put_formats(o->mk, o->w, o->mk->jobs + p->first, p->end - p->first, true);
     if (o->mk->prologue.n_ops > 0) {
         hy__wgsl_functions(o->w, &o->mk->pt, wr->m->wide);
     }
@@ -962,7 +965,7 @@ void hy__mm_joined_functions(hy__mm_joined *j)
     const uint32_t n = j->o.lanes / j->o.shapes[0].lanes;
     uint32_t written = 0;
     bool q8 = false;
-    hy__mm_put_formats(&j->mk, w, j->mk.jobs, j->mk.n_jobs);
+    hy__mm_put_formats(&j->mk, w, j->mk.jobs, j->mk.n_jobs, true);
     hy__wgsl_functions(w, &j->mk.et, false);
     hy__wgsl_total(w);
     for (uint32_t k = 0; k < j->mk.n_jobs; k++) {

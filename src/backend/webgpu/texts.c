@@ -18,17 +18,20 @@ static const struct adapter {
     uint32_t buffers;     /* of a kernel */
     uint32_t invocations; /* of a workgroup */
     uint32_t binding_mib; /* most of a buffer that a kernel can use */
+    uint32_t matrix;      /* rows, columns and depth of matrices of f16; 0: there are none */
 } adapters[] = {
     {.name = "floor", .floor = true},
     /* a browser's, without f16 */
     {.name = "plain", .buffers = 10, .invocations = 256, .binding_mib = 1024},
-    {"software-4", false, true, false, 4, 12, 256, 1024},
-    {"software-8", false, true, true, 8, 32, 1024, 128},
-    {"subgroups-4", false, false, true, 4, 8, 256, 128},
-    {"subgroups-8", false, false, true, 8, 10, 512, 1024},
-    {"subgroups-16", false, false, true, 16, 8, 256, 1024},
-    {"subgroups-32", false, false, true, 32, 16, 1024, 2047},
-    {"subgroups-64", false, false, true, 64, 16, 1024, 2047},
+    {"software-4", false, true, false, 4, 12, 256, 1024, 0},
+    {"software-8", false, true, true, 8, 32, 1024, 128, 0},
+    {"subgroups-4", false, false, true, 4, 8, 256, 128, 0},
+    {"subgroups-8", false, false, true, 8, 10, 512, 1024, 0},
+    {"subgroups-16", false, false, true, 16, 8, 256, 1024, 0},
+    {"subgroups-32", false, false, true, 32, 16, 1024, 2047, 0},
+    {"subgroups-64", false, false, true, 64, 16, 1024, 2047, 0},
+    {"matrices-8", false, false, true, 32, 16, 1024, 1024, 8},
+    {"matrices-16", false, false, true, 32, 16, 1024, 2047, 16},
 };
 
 static hy__gpu_caps caps_of(const struct adapter *a, uint32_t mask)
@@ -41,6 +44,9 @@ static hy__gpu_caps caps_of(const struct adapter *a, uint32_t mask)
         .timestamps = true,
         .subgroup_min = a->lanes,
         .subgroup_max = a->lanes,
+        .matrix_m = a->matrix,
+        .matrix_n = a->matrix,
+        .matrix_k = a->matrix,
         .max_buffer = 1 << 30,
         .max_binding = (uint64_t)a->binding_mib << 20,
         .storage_buffers = a->buffers,
@@ -102,7 +108,7 @@ static void tell(const teller *t, const hy__gpu_program *program, const char *na
         char heads[HY__GPU_N_NAMES][HY__GPU_HEAD];
         const hy__gpu_kernel *of = &t->m->kernels[kernel];
         for (uint32_t k = 0; k < HY__GPU_N_NAMES; k++) {
-            hy__gpu_head((hy__gpu_flavour)k, of->subgroups ? HY__GPU_USES_SUBGROUPS : 0, heads[k]);
+            hy__gpu_head((hy__gpu_flavour)k, hy__gpu_kernel_uses(of), heads[k]);
         }
         const hy_webgpu_kernel told = {
             name, phase, number, heads[HY__GPU_DAWN], heads[HY__GPU_WGPU], of->text.data};

@@ -440,6 +440,51 @@ static hy__id make_format(maker *mk, const hy__gpu_format *f)
     return op1(mk, HY__OP_SELECT, op2(mk, HY__OP_ADD, op2(mk, HY__OP_MATMUL, w, x), row));
 }
 
+/* Rows of whole numbers k <= 127 times a power of two, with one 127 in each block, which f16 and 8
+ * bits hold exactly. */
+static hy__id add_exact(maker *mk, uint32_t n)
+{
+    void *data;
+    hy__gpu_tiny *t = mk->t;
+    const hy__id id = add_tensor(mk, HY_TYPE_F32, n, t->n_rows, &data);
+    for (uint32_t b = 0; data && b < n / 32 * t->n_rows; b++) {
+        float given[32], rounded[32];
+        const uint32_t kind = b / (n / 32) % 6;
+        fill_block(t, kind == 4 ? 0 : kind, given, rounded);
+        for (uint32_t i = 0; i < 32; i++) {
+            ((float *)data)[32 * (size_t)b + i] = rounded[i];
+        }
+    }
+    return id;
+}
+
+static hy__id of_type(maker *mk, hy_type type, uint32_t n, uint32_t m, hy__id x)
+{
+    void *data;
+    const hy__id w = add_tensor(mk, type, n, m, &data);
+    if (data) {
+        fill_weights(mk->t, type, n, m, data);
+    }
+    return op2(mk, HY__OP_MATMUL, w, x);
+}
+
+/* Kinds of blocks and of numbers; matrices of their own, two whose results meet, three of different
+ * inputs; rows and columns that are no whole tiles, and an odd number of blocks. */
+static hy__id make_matrices(maker *mk, bool large)
+{
+    enum { N = 512, M = 130, L = 96, OUT = 150 };
+    mk->t->relative = 0x1p-9;
+    mk->t->n_many = large ? HY__GPU_UNIT_COLUMNS + 10 : HY__GPU_UNIT_COLUMNS - 10;
+    const hy__id x = op2(mk, HY__OP_EMBED, add_exact(mk, N), mk->t->graph.tokens);
+    const hy__id p = op2(mk, HY__OP_ADD, of_type(mk, HY_TYPE_Q4_K, N, M, x),
+                         op1(mk, HY__OP_TANH, of_type(mk, HY_TYPE_Q6_K, N, M, x)));
+    const hy__id q = of_type(mk, HY_TYPE_Q8_0, N, L, x), r = of_type(mk, HY_TYPE_F16, N, M, x);
+    const hy__id y = op2(mk, HY__OP_ADD, of_type(mk, HY_TYPE_F32, M, OUT, p),
+                         op2(mk, HY__OP_ADD, of_type(mk, HY_TYPE_F16, L, OUT, q),
+                             of_type(mk, HY_TYPE_BF16, M, OUT, r)));
+    return op1(mk, HY__OP_SELECT, op2(mk, HY__OP_ADD, y, add_numbers(mk, OUT, 1, -100, 100)));
+}
+
 static hy__id make_unit(maker *mk, uint32_t i)
 {
     hy__gpu_unit u;
@@ -458,6 +503,9 @@ static hy__id make_unit(maker *mk, uint32_t i)
         return make_attention(mk, true);
     case HY__GPU_UNIT_CODES:
         return make_codes(mk);
+    case HY__GPU_UNIT_MATRICES:
+    case HY__GPU_UNIT_MATRICES_LARGE:
+        return make_matrices(mk, i == HY__GPU_UNIT_MATRICES_LARGE);
     default:
         return hy__gpu_unit_at(i, &u) && u.format ? make_format(mk, u.format) : keep(mk, 0);
     }

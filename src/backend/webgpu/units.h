@@ -10,6 +10,9 @@
 
 #include "webgpu.h"
 
+/* Columns from which on tiles of matrices are large in the self-test, which has them from 20 less on. */
+enum { HY__GPU_UNIT_COLUMNS = 50 };
+
 /* X(ID, name, variants that its kernels may use).  All but the last two may also use the variants
  * of sums, and those in 8 bits the variants of Q8_0.  Units of formats are
  * numbered behind these, in the order of hy__gpu_format_at. */
@@ -22,6 +25,8 @@
       HY__GPU_USE_FOURS | HY__GPU_USE_RECURRENCE | HY__GPU_USE_INVOCATIONS | HY__GPU_USE_QUANTIZE) \
     X(ATTENTION, "attention", HY__GPU_USE_ATTENTION)                                               \
     X(ATTENTION_CODES, "attention in 8 bits", HY__GPU_USE_ATTENTION | HY__GPU_USE_QUANTIZE)        \
+    X(MATRICES, "small tiles of matrices", HY__GPU_USE_MATRICES)                                   \
+    X(MATRICES_LARGE, "large tiles of matrices", HY__GPU_USE_MATRICES)                             \
     X(BINDINGS, "large bindings", HY__GPU_USE_BINDINGS)                                            \
     X(DRAWS, "sampler", HY__GPU_USE_DRAWS)
 enum {

@@ -73,6 +73,8 @@ void hy__gpu_choose(hy__gpu_model *m)
     const bool software = m->gpu.caps.type == WGPUAdapterType_CPU;
     m->chunk = software ? 8 : 32; /* until a step was measured */
     m->undivided = software ? 32 : 1024;
+    m->few_columns = 64;
+    m->large_columns = UINT32_MAX;
     if (!(m->use & HY__GPU_USE_BINDINGS)) {
         m->gpu.caps.max_binding = HY_MIN(m->gpu.caps.max_binding, (uint64_t)HY__GPU_FLOOR_BINDING);
     }

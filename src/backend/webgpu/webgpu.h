@@ -28,6 +28,7 @@
 /* ---- weights (weights.c) */
 
 enum { HY__GPU_MOST_SLABS = 256, HY__GPU_PIECES = 4 };
+enum { HY__GPU_MATRIX_LANES = 32 /* of subgroups whose matrices are used */ };
 
 /* Memory on its way: host and device have it in turn. */
 typedef struct hy__gpu_piece {
@@ -59,11 +60,18 @@ typedef struct hy__gpu_kernel {
     uint64_t hash; /* of the text */
     uint32_t uses; /* buffers, as in hy__wgsl */
     uint32_t lanes; /* of a workgroup */
-    bool subgroups, dot;
+    bool subgroups, dot, matrices;
     WGPUShaderModule module;
     WGPUBindGroupLayout bindings;
     WGPUPipelineLayout layout;
 } hy__gpu_kernel;
+
+/* Of hy__gpu_module; kernels with matrices have f16 numbers in them. */
+static inline uint32_t hy__gpu_kernel_uses(const hy__gpu_kernel *k)
+{
+    return (k->subgroups ? HY__GPU_USES_SUBGROUPS : 0) |
+           (k->matrices ? HY__GPU_USES_MATRICES | HY__GPU_USES_F16 : 0);
+}
 
 typedef struct hy__gpu_entry {
     uint32_t kernel;
@@ -141,6 +149,8 @@ typedef struct hy__gpu_model {
     uint32_t *q8_place;
     uint32_t q8_vecs; /* most vec4 of such a value, which alternate between three places */
     uint32_t chunk;     /* tokens that a step should take at most: see hy__gpu_fit_tokens */
+    uint32_t few_columns;   /* most columns of steps whose matrices subgroups do not multiply */
+    uint32_t large_columns; /* columns whose tiles of matrices are large wherever they are */
     uint32_t undivided; /* positions of a cache that attention of few tokens does not divide */
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
     uint64_t tokens;    /* evaluated so far, also ahead and in vain */
@@ -313,7 +323,8 @@ hy_status hy__gpu_state_read(void *session, uint64_t n_pos, float *data, hy_erro
 hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, hy_error *err);
 uint32_t hy__gpu_step_tokens(const void *session);
 /* Tokens that steps should take behind one of n tokens that took so long, if it was `now` before:
- * as many as take a tenth of a second.  Longer work makes systems reset a GPU, and screens stand
+ * as many as take 0.4 s, which is submitted in eight pieces or more.  Longer work makes systems reset
+ * a GPU, and screens stand
  * still. */
 uint32_t hy__gpu_fit_tokens(uint32_t now, uint32_t n, uint64_t ns);
 
