@@ -42,6 +42,7 @@ def arguments(words=None):
     a.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND", help="may be given several times")
     a.add_argument("-p", "--n-prompt", type=numbers, default=[8, 32, 512, 2048], metavar="N,...")
     a.add_argument("-n", "--n-gen", type=numbers, default=[128], metavar="N,...")
+    a.add_argument("-b", "--batch-size", type=int, default=2048, metavar="N", help="most tokens of a step (2048)")
     a.add_argument("-r", "--rounds", type=int, default=3, metavar="N")
     a.add_argument("--repetitions", type=int, default=3, metavar="N", help="of each test in a run of halyard (3)")
     a.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="for one run of a program (300)")
@@ -139,7 +140,7 @@ def peer(command, o):
 
 def bench_words(o, repetitions):
     return ["-p", ",".join(map(str, o.n_prompt)) or "0", "-n", ",".join(map(str, o.n_gen)) or "0",
-            "-r", str(repetitions), "-o", "json"]
+            "-b", str(o.batch_size), "-r", str(repetitions), "-o", "json"]
 
 
 def first_tokens(o, lib, model):

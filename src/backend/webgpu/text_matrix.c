@@ -6,9 +6,10 @@
  * SCALE and activations over it, which f16 then holds up to 4,094 and up to a million: the products
  * are the same.
  *
- * A workgroup has a tile of 64 or 128 rows and 128 columns, and walks along them one or two blocks
- * of 32 at a time.  Matrices whose results meet in the epilogue share the rows of a tile.  The
- * larger tile reads less, the smaller one leaves fewer processors idle: the number of columns
+ * A workgroup has a tile of 64 or 128 rows and 128 columns, and walks along them two blocks of 32 at
+ * a time; weights of the next ones are on their way meanwhile, activations, of which there are more
+ * than registers for, are not.  Matrices whose results meet in the epilogue share the rows of a tile.
+ * The larger tile reads less, the smaller one leaves fewer processors idle: the number of columns
  * decides when a step is encoded.  Model creation only; one thread. */
 #include <stdio.h>
 
@@ -16,9 +17,8 @@
 
 enum {
     SUBGROUP = HY__GPU_MATRIX_LANES,
-    SUBGROUPS = 4,
-    LANES = SUBGROUPS * SUBGROUP, /* an invocation brings a block of 32 weights at a time */
     COLUMNS = 128,                /* of a tile */
+    UNITS = 2,                    /* blocks of a row in workgroup memory at once */
     SUB_ROWS = 64,                /* of a tile, in a subgroup: of all matrices of a job */
     PAD = 2,                      /* vec4 behind a row in workgroup memory, against bank conflicts */
     MOST_ANCHORS = 4,
@@ -29,7 +29,9 @@ enum {
 
 /* How a workgroup's tile is divided. */
 typedef struct tiling {
-    uint32_t rows, units; /* of a tile; blocks of a row in workgroup memory at once */
+    uint32_t rows; /* of a tile */
+    uint32_t subgroups;
+    uint32_t lanes;       /* each brings a block of 32 weights at a time */
     uint32_t sub_cols;    /* columns of a subgroup */
     uint32_t m, n, k;     /* of a matrix */
     uint32_t stride;      /* vec4<f16> of a row or column in workgroup memory */
@@ -49,16 +51,18 @@ typedef struct maker {
     tiling t;
     kind kinds[HY__MM_MOST_ANCHORS];
     uint32_t n_kinds;
-    uint32_t strip; /* rows of a subgroup that go to the epilogue at once */
+    uint32_t strip;  /* rows of a subgroup that go to the epilogue at once */
+    uint32_t rounds; /* of parts of the subgroups, one after the other, for that */
 } maker;
 
 static tiling tiling_of(const hy__gpu_model *m, bool large)
 {
     const hy__gpu_caps *c = &m->gpu.caps;
-    tiling t = {.rows = large ? 128 : 64, .units = large ? 1 : 2, .m = c->matrix_m, .n = c->matrix_n,
-                .k = c->matrix_k};
-    t.sub_cols = COLUMNS / (SUBGROUPS * SUB_ROWS / t.rows);
-    t.stride = 8 * t.units + PAD;
+    tiling t = {.rows = large ? 128 : 64, .m = c->matrix_m, .n = c->matrix_n, .k = c->matrix_k};
+    t.lanes = t.rows * UNITS;
+    t.subgroups = t.lanes / SUBGROUP;
+    t.sub_cols = COLUMNS * t.rows / SUB_ROWS / t.subgroups;
+    t.stride = 8 * UNITS + PAD;
     return t;
 }
 
@@ -77,24 +81,44 @@ static uint32_t stacked_of(const hy__mm_job *j)
     return j->n_anchors > 2 ? 4 : j->n_anchors;
 }
 
-/* Bytes of workgroup memory with strips of so many rows. */
-static uint32_t bytes_of(const tiling *t, uint32_t strip)
+/* Divides what results need of workgroup memory beside the tiles; false: it does not fit. */
+static bool divide_results(const hy__gpu_model *m, const tiling *t, uint32_t stacked,
+                           uint32_t *strip, uint32_t *rounds)
 {
-    return 8 * t->stride * (t->rows + COLUMNS) + 4 * SUBGROUPS * strip * t->n;
+    const uint32_t all = m->gpu.caps.workgroup_bytes, tiles = 8 * t->stride * (t->rows + COLUMNS);
+    *strip = SUB_ROWS;
+    *rounds = 1;
+    while (*rounds <= t->subgroups &&
+           tiles + 4 * t->subgroups / *rounds * *strip * t->n > all) {
+        if (*strip > stacked * t->m) {
+            *strip /= 2;
+        } else {
+            *rounds *= 2;
+        }
+    }
+    return *rounds <= t->subgroups;
+}
+
+static uint32_t most_stacked(const hy__mm *mk)
+{
+    uint32_t stacked = 1;
+    for (uint32_t k = 0; k < mk->n_jobs; k++) {
+        stacked = HY_MAX(stacked, stacked_of(&mk->jobs[k]));
+    }
+    return stacked;
 }
 
 bool hy__mm_by_matrices(const hy__mm *mk)
 {
     const hy__gpu_model *m = mk->wr->m;
     bool fits = m->use & HY__GPU_USE_MATRICES && mk->wr->p->cols != HY__PER_OUT;
-    uint32_t stacked = 1;
     for (uint32_t k = 0; k < mk->n_jobs; k++) {
         fits = fits && mk->jobs[k].n_anchors <= MOST_ANCHORS;
-        stacked = HY_MAX(stacked, stacked_of(&mk->jobs[k]));
     }
     for (int large = 0; large < 2 && fits; large++) {
         const tiling t = tiling_of(m, large);
-        fits = bytes_of(&t, stacked * t.m) <= m->gpu.caps.workgroup_bytes;
+        uint32_t strip, rounds;
+        fits = divide_results(m, &t, most_stacked(mk), &strip, &rounds);
     }
     return fits;
 }
@@ -283,7 +307,7 @@ static void put_of_anchor(const maker *o, const kind *x, uint32_t in, const char
             continue;
         }
         if (x->stacked > 1) {
-            hy__wgsl_put(o->w, "        if (lane / %uu == %uu) {\n", LANES / x->stacked, k);
+            hy__wgsl_put(o->w, "        if (lane / %uu == %uu) {\n", o->t.lanes / x->stacked, k);
         } else {
             hy__wgsl_put(o->w, "        {\n");
         }
@@ -292,21 +316,27 @@ static void put_of_anchor(const maker *o, const kind *x, uint32_t in, const char
     }
 }
 
-static void put_columns(const maker *o, const char *b, uint32_t blocks, bool read)
+/* vec4 of columns that an invocation brings at a time. */
+static uint32_t x_vecs(const maker *o)
 {
-    const uint32_t each = 4 * o->t.units; /* vec4 of a column, and of an invocation */
-    for (uint32_t i = 0; i < each; i++) {
-        if (read) {
-            hy__wgsl_put(o->w, "        x%u = coded[from%u + min(4u * (%s) + part, %uu)];\n", i, i, b,
-                         4 * blocks - 1);
-        } else {
-            hy__wgsl_put(o->w,
-                         "        { let to = (lane / %uu + %uu) * %uu + 2u * part; tile_b[to] = "
-                         "vec4<f16>(bitcast<vec2<f16>>(x%u.x), bitcast<vec2<f16>>(x%u.y)); tile_b[to "
-                         "+ 1u] = vec4<f16>(bitcast<vec2<f16>>(x%u.z), bitcast<vec2<f16>>(x%u.w)); "
-                         "}\n",
-                         each, i * LANES / each, o->t.stride, i, i, i, i);
-        }
+    return COLUMNS * 4 * UNITS / o->t.lanes;
+}
+
+/* Brings blocks b on of the columns into workgroup memory. */
+static void put_columns(const maker *o, uint32_t blocks)
+{
+    const uint32_t each = 4 * UNITS; /* vec4 of a column */
+    hy__wgsl_put(o->w, "        let at = min(4u * b + part, %uu);\n", 4 * blocks - 1);
+    for (uint32_t i = 0; i < x_vecs(o); i++) {
+        hy__wgsl_put(o->w, "        let x%u = coded[from%u + at];\n", i, i);
+    }
+    for (uint32_t i = 0; i < x_vecs(o); i++) {
+        hy__wgsl_put(o->w,
+                     "        { let to = (lane / %uu + %uu) * %uu + 2u * part; tile_b[to] = "
+                     "vec4<f16>(bitcast<vec2<f16>>(x%u.x), bitcast<vec2<f16>>(x%u.y)); tile_b[to "
+                     "+ 1u] = vec4<f16>(bitcast<vec2<f16>>(x%u.z), bitcast<vec2<f16>>(x%u.w)); "
+                     "}\n",
+                     each, i * o->t.lanes / each, o->t.stride, i, i, i, i);
     }
 }
 
@@ -332,7 +362,7 @@ static void put_products(const maker *o, const kind *x, uint32_t in)
 {
     const tiling *t = &o->t;
     const hy__mm_job *j = x->like;
-    for (uint32_t k = 0; k < 32 * t->units / t->k; k++) {
+    for (uint32_t k = 0; k < 32 * UNITS / t->k; k++) {
         hy__wgsl_put(o->w, "        {\n");
         for (uint32_t c = 0; c < t->sub_cols / t->n; c++) {
             hy__wgsl_put(o->w,
@@ -364,7 +394,7 @@ static void put_products(const maker *o, const kind *x, uint32_t in)
 static void put_walk(const maker *o, const kind *x, uint32_t in)
 {
     const hy__mm_job *j = x->like;
-    const uint32_t blocks = blocks_of(&j->input[in]), each = 4 * o->t.units;
+    const uint32_t blocks = blocks_of(&j->input[in]), each = 4 * UNITS;
     uint32_t n = 0;
     char next[40];
     for (uint32_t k = 0; k < j->n_anchors; k++) {
@@ -375,29 +405,27 @@ static void put_walk(const maker *o, const kind *x, uint32_t in)
         hy__wgsl_put(o->w, "    var raw%u = vec4<u32>();\n", i);
     }
     hy__wgsl_put(o->w, "    let part = lane %% %uu;\n", each);
-    for (uint32_t i = 0; i < each; i++) {
+    for (uint32_t i = 0; i < x_vecs(o); i++) {
         hy__wgsl_put(o->w,
                      "    let from%u = min(t0 + lane / %uu + %uu, n_cols - 1u) * columns_each + "
-                     "in%u;\n    var x%u = vec4<u32>();\n",
-                     i, each, i * LANES / each, in, i);
+                     "in%u;\n",
+                     i, each, i * o->t.lanes / each, in);
     }
     put_of_anchor(o, x, in, "0u", put_read);
-    put_columns(o, "0u", blocks, true);
     hy__wgsl_put(o->w, "    for (var b = 0u; b < %uu; b += %uu) {\n        workgroupBarrier();\n",
-                 blocks, o->t.units);
+                 blocks, UNITS);
+    put_columns(o, blocks);
     put_of_anchor(o, x, in, "b", put_write);
-    if (blocks % o->t.units != 0) {
+    if (blocks % UNITS != 0) {
         /* What is behind the last block counts as zero. */
         hy__wgsl_put(o->w,
                      "        if (b + bk >= %uu) { for (var i = 0u; i < 8u; i++) { tile_a[to + i] = "
                      "vec4<f16>(); } }\n",
                      blocks);
     }
-    put_columns(o, "b", blocks, false);
     hy__wgsl_put(o->w, "        workgroupBarrier();\n");
-    snprintf(next, sizeof next, "b + %uu", o->t.units);
+    snprintf(next, sizeof next, "b + %uu", UNITS);
     put_of_anchor(o, x, in, next, put_read);
-    put_columns(o, next, blocks, true);
     put_products(o, x, in);
     hy__wgsl_put(o->w, "    }\n    }\n");
 }
@@ -434,41 +462,61 @@ static void put_finish_calls(const maker *o, const kind *x)
     }
 }
 
-/* A strip at a time: `strip` rows of a subgroup in all, as many of each matrix, and the columns of
- * a fragment, go through workgroup memory, [matrix] [column] [row]. */
-static void put_results(const maker *o, const kind *x)
+/* Fragments f on of a strip, of columns c on, to workgroup memory, [matrix] [column] [row]. */
+static void put_strip(const maker *o, const kind *x, uint32_t c, uint32_t f)
+{
+    const uint32_t rows = o->strip / x->stacked; /* of a matrix */
+    for (uint32_t a = 0; a < x->like->n_anchors; a++) {
+        for (uint32_t i = 0; i < rows / o->t.m; i++) {
+            hy__wgsl_put(o->w,
+                         "    subgroupMatrixStore<col_major>(&strips, strip + %uu, sum%u_%u_%u, "
+                         "%uu);\n",
+                         a * rows * o->t.n + i * o->t.m, a, f + i, c, rows);
+        }
+    }
+}
+
+/* From there to the epilogue. */
+static void put_epilogue(const maker *o, const kind *x, uint32_t c, uint32_t f)
 {
     const tiling *t = &o->t;
     const uint32_t rows = o->strip / x->stacked, size = rows * t->n; /* of a matrix */
+    hy__wgsl_put(o->w, "    for (var i = lane %% %uu; i < %uu; i += %uu) {\n", SUBGROUP, size,
+                 AT_ONCE * SUBGROUP);
+    for (uint32_t e = 0; e < AT_ONCE; e++) {
+        hy__wgsl_put(o->w,
+                     "        let channel%u = row0 + %uu + sub_row * %uu + (i + %uu) %% %uu;\n"
+                     "        let column%u = t0 + sub_col + %uu + (i + %uu) / %uu;\n",
+                     e, f * t->m, SUB_ROWS / x->stacked, e * SUBGROUP, rows, e, c * t->n,
+                     e * SUBGROUP, rows);
+        for (uint32_t a = 0; a < x->like->n_anchors; a++) {
+            hy__wgsl_put(o->w, "        let r%u_%u = strips[strip + %uu + i];\n", a, e,
+                         a * size + e * SUBGROUP);
+        }
+    }
+    put_finish_calls(o, x);
+    hy__wgsl_put(o->w, "    }\n");
+}
+
+/* A strip at a time: `strip` rows of a subgroup in all, as many of each matrix, and the columns of
+ * a fragment. */
+static void put_results(const maker *o, const kind *x)
+{
+    const tiling *t = &o->t;
+    const uint32_t each = t->subgroups / o->rounds; /* subgroups of a round */
+    hy__wgsl_put(o->w, "    let strip = subgroup %% %uu * %uu;\n", each, o->strip * t->n);
     for (uint32_t c = 0; c < t->sub_cols / t->n; c++) {
-        for (uint32_t f = 0; f < fragments_of(o, x); f += rows / t->m) {
-            hy__wgsl_put(o->w, "    workgroupBarrier();\n");
-            for (uint32_t a = 0; a < x->like->n_anchors; a++) {
-                for (uint32_t i = 0; i < rows / t->m; i++) {
-                    hy__wgsl_put(o->w,
-                                 "    subgroupMatrixStore<col_major>(&strips, subgroup * %uu + %uu, "
-                                 "sum%u_%u_%u, %uu);\n",
-                                 o->strip * t->n, a * size + i * t->m, a, f + i, c, rows);
-                }
-            }
-            hy__wgsl_put(o->w,
-                         "    workgroupBarrier();\n"
-                         "    for (var i0 = lane %% %uu; i0 < %uu; i0 += %uu) {\n",
-                         SUBGROUP, size, AT_ONCE * SUBGROUP);
-            for (uint32_t e = 0; e < AT_ONCE; e++) {
+        for (uint32_t f = 0; f < fragments_of(o, x); f += o->strip / x->stacked / t->m) {
+            for (uint32_t r = 0; r < o->rounds; r++) {
+                hy__wgsl_put(o->w, "    workgroupBarrier();\n    if (subgroup / %uu == %uu) {\n",
+                             each, r);
+                put_strip(o, x, c, f);
                 hy__wgsl_put(o->w,
-                             "        let i%u_ = i0 + %uu;\n"
-                             "        let channel%u = row0 + %uu + sub_row * %uu + i%u_ %% %uu;\n"
-                             "        let column%u = t_begin + %uu + i%u_ / %uu;\n",
-                             e, e * SUBGROUP, e, f * t->m, SUB_ROWS / x->stacked, e, rows, e,
-                             c * t->n, e, rows);
-                for (uint32_t a = 0; a < x->like->n_anchors; a++) {
-                    hy__wgsl_put(o->w, "        let r%u_%u = strips[subgroup * %uu + %uu + i%u_];\n",
-                                 a, e, o->strip * t->n, a * size, e);
-                }
+                             "    }\n    workgroupBarrier();\n    if (subgroup / %uu == %uu) {\n",
+                             each, r);
+                put_epilogue(o, x, c, f);
+                hy__wgsl_put(o->w, "    }\n");
             }
-            put_finish_calls(o, x);
-            hy__wgsl_put(o->w, "    }\n");
         }
     }
 }
@@ -493,10 +541,9 @@ static void put_kind(const maker *o, const kind *x, uint32_t number)
                  ") {\n    let subgroup = lane / %uu;\n    let sub_row = subgroup %% %uu;\n"
                  "    let sub_col = subgroup / %uu * %uu;\n    let row0 = tile * %uu;\n"
                  "    let bk = lane %% %uu;\n    let to = lane / %uu * %uu + bk * 8u;\n"
-                 "    let row = min(row0 + lane / %uu %% %uu, n_rows - 1u);\n"
-                 "    let t_begin = t0 + sub_col;\n",
-                 SUBGROUP, t->rows / SUB_ROWS, t->rows / SUB_ROWS, t->sub_cols, rows, t->units,
-                 t->units, t->stride, t->units, rows);
+                 "    let row = min(row0 + lane / %uu %% %uu, n_rows - 1u);\n",
+                 SUBGROUP, t->rows / SUB_ROWS, t->rows / SUB_ROWS, t->sub_cols, rows, UNITS,
+                 UNITS, t->stride, UNITS, rows);
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         for (uint32_t f = 0; f < fragments_of(o, x); f++) {
             for (uint32_t c = 0; c < t->sub_cols / t->n; c++) {
@@ -521,7 +568,7 @@ static uint32_t put_main(const maker *o)
                  "\n@compute @workgroup_size(%u)\n"
                  "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
                  "lane: u32) {\n    let t0 = id.y * %uu;\n    let n_cols = step.n_tokens;\n",
-                 LANES, COLUMNS);
+                 o->t.lanes, COLUMNS);
     for (uint32_t i = 0; i < o->n_kinds; i++) {
         const kind *x = &o->kinds[i];
         for (uint32_t k = 0; k < x->n_jobs; k++) {
@@ -564,20 +611,19 @@ static hy_status write_kernel(maker *o, uint32_t least, uint32_t most)
     hy__wgsl w;
     uint32_t kernel, vecs;
     o->w = &w;
-    hy__gpu_begin(wr, &w, LANES);
+    hy__gpu_begin(wr, &w, o->t.lanes);
     hy__wgsl_use(&w, HY__BUFFER_coded);
     (void)input_at(o->mk, o->mk->phase_input[0].value, &vecs);
     hy__mm_put_formats(o->mk, &w, o->mk->jobs + o->p->first, o->p->end - o->p->first, false);
     hy__wgsl_functions(&w, &o->mk->et, false);
-    for (o->strip = SUB_ROWS; bytes_of(&o->t, o->strip) > wr->m->gpu.caps.workgroup_bytes;) {
-        o->strip /= 2;
-    }
+    (void)divide_results(wr->m, &o->t, most_stacked(o->mk), &o->strip, &o->rounds);
     hy__wgsl_put(&w, "const columns_each = %uu;\n%s", vecs, four_halves);
     hy__wgsl_put(&w,
                  "var<workgroup> tile_a: array<vec4<f16>, %u>;\n"
                  "var<workgroup> tile_b: array<vec4<f16>, %u>;\n"
                  "var<workgroup> strips: array<f32, %u>;\n",
-                 o->t.rows * o->t.stride, COLUMNS * o->t.stride, SUBGROUPS * o->strip * o->t.n);
+                 o->t.rows * o->t.stride, COLUMNS * o->t.stride,
+                 o->t.subgroups / o->rounds * o->strip * o->t.n);
     for (uint32_t k = o->p->first; k < o->p->end; k++) {
         hy__mm_window(o->mk, &o->mk->jobs[k], o->p->chunk, &d);
         hy__mm_put_finish(o->mk, &w, &o->mk->jobs[k], k - o->p->first);
@@ -593,7 +639,7 @@ static hy_status write_kernel(maker *o, uint32_t least, uint32_t most)
 /* Columns from which on the larger tiles keep the GPU busy. */
 static uint32_t least_large(const maker *o)
 {
-    const uint32_t enough = HY_MAX(o->mk->wr->m->workers / (9 * LANES), 1u);
+    const uint32_t enough = HY_MAX(o->mk->wr->m->workers / (9 * 128), 1u);
     uint32_t tiles = 0;
     for (uint32_t k = o->p->first; k < o->p->end; k++) {
         const hy__mm_job *j = &o->mk->jobs[k];

@@ -50,7 +50,7 @@ static hy__gpu_caps caps_of(const struct adapter *a, uint32_t mask)
         .max_buffer = 1 << 30,
         .max_binding = (uint64_t)a->binding_mib << 20,
         .storage_buffers = a->buffers,
-        .workgroup_bytes = 32 << 10,
+        .workgroup_bytes = a->matrix > 0 ? 48 << 10 : 32 << 10,
         .invocations = a->invocations,
         .max_workgroups = 65535,
         .storage_align = 256,
