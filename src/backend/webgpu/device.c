@@ -284,35 +284,9 @@ static uint64_t identity_of(const WGPUAdapterInfo *info)
     return add_text(crc, info->description);
 }
 
-/* Whether n words can be configurations of five words each: the sixth word of longer ones is a
- * number of lanes, and no type. */
-static bool has_five_words(const hy__dawn_matrices *x)
-{
-    return x->n < 2 || x->words[5] <= HY__DAWN_I8;
-}
-
-/* The largest shape of those that multiply f16 and add in f32. */
-static void take_matrices(hy__gpu *gpu, const hy__dawn_matrices *x)
-{
-    hy__gpu_caps *c = &gpu->caps;
-    const size_t stride = x->n > 0 && has_five_words(x) ? 5 : 7;
-    for (size_t i = 0; i < x->n; i++) {
-        const uint32_t *w = x->words + stride * i;
-        const bool fits = w[0] == HY__DAWN_F16 && w[1] == HY__DAWN_F32 && w[2] <= 16 && w[3] <= 16 &&
-                          w[4] <= 16 && w[2] * w[3] * w[4] > c->matrix_m * c->matrix_n * c->matrix_k;
-        if (fits) {
-            c->matrix_m = w[2];
-            c->matrix_n = w[3];
-            c->matrix_k = w[4];
-        }
-    }
-}
-
 static void take_info(hy__gpu *gpu)
 {
-    hy__dawn_matrices matrices = {.chain = {.sType = HY__DAWN_STYPE_MATRICES}};
-    const bool asks = gpu->lib.AdapterPropertiesSubgroupMatrixConfigsFreeMembers != NULL;
-    WGPUAdapterInfo info = {.nextInChain = asks ? &matrices.chain : NULL};
+    WGPUAdapterInfo info = {0};
     if (gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
         gpu->caps.identity = identity_of(&info);
         hy__gpu_keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
@@ -320,12 +294,7 @@ static void take_info(hy__gpu *gpu)
         gpu->caps.type = info.adapterType;
         gpu->caps.subgroup_min = info.subgroupMinSize;
         gpu->caps.subgroup_max = info.subgroupMaxSize;
-        info.nextInChain = NULL;
         gpu->lib.AdapterInfoFreeMembers(info);
-        if (asks) {
-            take_matrices(gpu, &matrices);
-            gpu->lib.AdapterPropertiesSubgroupMatrixConfigsFreeMembers(matrices);
-        }
     }
 }
 
@@ -399,6 +368,44 @@ static WGPUFeatureName subgroups_feature(const hy__gpu *gpu)
                                             : (WGPUFeatureName)HY__NATIVE_FEATURE_SUBGROUP;
 }
 
+/* Whether n words can be configurations of five words each: the sixth word of longer ones is a
+ * number of lanes, and no type. */
+static bool has_five_words(const hy__dawn_matrices *x)
+{
+    return x->n < 2 || x->words[5] <= HY__DAWN_I8;
+}
+
+/* The largest shape of those that multiply f16 and add in f32. */
+static void choose_matrices(hy__gpu *gpu, const hy__dawn_matrices *x)
+{
+    hy__gpu_caps *c = &gpu->caps;
+    const size_t stride = x->n > 0 && has_five_words(x) ? 5 : 7;
+    for (size_t i = 0; i < x->n; i++) {
+        const uint32_t *w = x->words + stride * i;
+        const bool fits = w[0] == HY__DAWN_F16 && w[1] == HY__DAWN_F32 && w[2] <= 16 && w[3] <= 16 &&
+                          w[4] <= 16 && w[2] * w[3] * w[4] > c->matrix_m * c->matrix_n * c->matrix_k;
+        if (fits) {
+            c->matrix_m = w[2];
+            c->matrix_n = w[3];
+            c->matrix_k = w[4];
+        }
+    }
+}
+
+/* Adapters without the feature give no information at all to who asks for this. */
+static void take_matrices(hy__gpu *gpu)
+{
+    hy__dawn_matrices matrices = {.chain = {.sType = HY__DAWN_STYPE_MATRICES}};
+    WGPUAdapterInfo info = {.nextInChain = &matrices.chain};
+    if (gpu->lib.AdapterPropertiesSubgroupMatrixConfigsFreeMembers &&
+        gpu->lib.AdapterGetInfo(gpu->adapter, &info) == WGPUStatus_Success) {
+        choose_matrices(gpu, &matrices);
+        info.nextInChain = NULL;
+        gpu->lib.AdapterInfoFreeMembers(info);
+        gpu->lib.AdapterPropertiesSubgroupMatrixConfigsFreeMembers(matrices);
+    }
+}
+
 static void take_features(hy__gpu *gpu)
 {
     WGPUSupportedFeatures f = {0};
@@ -406,8 +413,8 @@ static void take_features(hy__gpu *gpu)
     gpu->caps.f16 = has(&f, WGPUFeatureName_ShaderF16);
     gpu->caps.subgroups = has(&f, subgroups_feature(gpu));
     gpu->caps.timestamps = has(&f, WGPUFeatureName_TimestampQuery);
-    if (!has(&f, HY__DAWN_FEATURE_MATRICES)) {
-        gpu->caps.matrix_m = gpu->caps.matrix_n = gpu->caps.matrix_k = 0;
+    if (has(&f, HY__DAWN_FEATURE_MATRICES)) {
+        take_matrices(gpu);
     }
     /* A language feature, not one of the adapter: both libraries have it, and emulate it where the
      * GPU does not. */
