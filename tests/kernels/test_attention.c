@@ -264,7 +264,7 @@ static void test_shapes(void **state)
     (void)state;
     static const uint32_t dims[][2] = {{64, 64}, {128, 128}, {96, 32}, {64, 128},
                                        {80, 80}, {40, 24},   {7, 5},   {1, 17}};
-    for (uint32_t i = 0; i < 9 * HY_COUNT(dims); i++) {
+    for (uint32_t i = 0; i < 9 * HY_COUNT(dims); i += test_stride()) {
         const uint32_t dim = dims[i / 9][0], dim_v = dims[i / 9][1];
         const hy__kv_type k = types[i % 3], v = types[i / 3 % 3];
         if ((k == HY__KV_Q8_0 && dim % 32 != 0) || (v == HY__KV_Q8_0 && dim_v % 32 != 0)) {

@@ -95,6 +95,13 @@ const char *temp_path(const char *name)
     return join_path(temp_folder, name);
 }
 
+unsigned test_stride(void)
+{
+    const char *const named = getenv("HALYARD_TEST_STRIDE");
+    const unsigned long n = named ? strtoul(named, NULL, 10) : 1;
+    return n >= 1 && n < 1000 ? (unsigned)n : 1;
+}
+
 /* ---- whole files */
 
 char *read_file(const char *path, size_t *len)

@@ -24,6 +24,8 @@ const char *shared_path(const char *rel);
 /* A fresh path for a temporary file with this name (in a folder of this process, removed at exit).
  */
 const char *temp_path(const char *name);
+/* HALYARD_TEST_STRIDE: tests with many cases of a kind take every so-manieth; 1: all of them. */
+unsigned test_stride(void);
 
 /* The whole file, NUL-terminated; fails the test if it cannot be read. free() it. */
 char *read_file(const char *path, size_t *len);

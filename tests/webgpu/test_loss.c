@@ -2,9 +2,9 @@
  * goes on as if nothing had happened, or the error says what to do.
  *
  * The clock is the tests' own: how many tokens a batch has, and when a state is kept, follows from
- * it.  STRIDE: every how many submits of a run the device is lost; without it as HALYARD_TEST_STRIDE
- * of the environment says, or at every one, at fewer on Dawn, where a software GPU takes seconds to
- * compile kernels again.  One thread, but for
+ * it.  STRIDE: every how many submits of a run the device is lost; without it as test_stride()
+ * says, or at every one, at fewer on Dawn, where a software GPU takes seconds to compile kernels
+ * again.  One thread, but for
  * the last test. */
 #include <pthread.h>
 
@@ -601,8 +601,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_best_backend_is_found),
         cmocka_unit_test(sessions_in_several_threads),
     };
-    const char *stride = argc > 1 ? argv[1] : getenv("HALYARD_TEST_STRIDE");
-    asked_stride = stride ? strtoull(stride, NULL, 10) : 0;
+    asked_stride = argc > 1 ? strtoull(argv[1], NULL, 10) : test_stride() > 1 ? test_stride() : 0;
     cmocka_set_test_filter(argc > 2 ? argv[2] : NULL);
     return cmocka_run_group_tests(tests, webgpu_look, NULL);
 }
