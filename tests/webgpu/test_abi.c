@@ -86,11 +86,18 @@ static void write_callbacks(FILE *f, bool bad)
 #undef CALLBACK_TYPE
 }
 
+/* In neither header. */
+static bool is_of_dawn(const char *name)
+{
+    return strcmp(name, "DeviceTick") == 0 ||
+           strcmp(name, "AdapterPropertiesSubgroupMatrixConfigsFreeMembers") == 0;
+}
+
 static void write_functions(FILE *f, bool bad)
 {
     const char *star = bad ? " *" : "";
 #define FUNCTION_TYPE(result, name, args)                                                          \
-    if (strcmp(#name, "DeviceTick") != 0) { /* Dawn's own, in neither header */                    \
+    if (!is_of_dawn(#name)) {                                                                      \
         fprintf(f, "%s%s wgpu%s%s;\n", #result, star, #name, #args);                               \
     }                                                                                              \
     star = "";
