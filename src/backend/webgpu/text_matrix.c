@@ -125,17 +125,24 @@ bool hy__mm_by_matrices(const hy__mm *mk)
 
 /* ---- inputs */
 
-/* Where input `value` begins in a column: vec4 of eight numbers. */
+/* Input i of the phase, or NULL where an earlier one has the same value in another form. */
+static const hy__mm_input *input_of(const hy__mm *mk, uint32_t i)
+{
+    for (uint32_t k = 0; k < i; k++) {
+        if (mk->phase_input[k].value == mk->phase_input[i].value) {
+            return NULL;
+        }
+    }
+    return &mk->phase_input[i];
+}
+
+/* Where input `value` begins in a column: vec4 of eight numbers.  *vecs: of a column. */
 static uint32_t input_at(const hy__mm *mk, hy__id value, uint32_t *vecs)
 {
     uint32_t at = 0, found = UINT32_MAX;
     for (uint32_t i = 0; i < mk->n_phase_inputs; i++) {
-        const hy__mm_input *in = &mk->phase_input[i];
-        bool before = false;
-        for (uint32_t k = 0; k < i; k++) {
-            before |= mk->phase_input[k].value == in->value;
-        }
-        if (!before) {
+        const hy__mm_input *in = input_of(mk, i);
+        if (in) {
             found = in->value == value ? at : found;
             at += 4 * blocks_of(in);
         }
@@ -181,13 +188,8 @@ hy_status hy__mm_write_halves(hy__mm *mk, uint32_t least)
     hy__wgsl_use(&w, HY__BUFFER_codes);
     hy__mm_begin_inputs(mk, &w, vecs);
     for (uint32_t i = 0; i < mk->n_phase_inputs; i++) {
-        const hy__mm_input *in = &mk->phase_input[i];
-        bool before = false;
-        for (uint32_t k = 0; k < i; k++) {
-            before |= mk->phase_input[k].value == in->value;
-        }
-        if (!before) {
-            put_input(mk, &w, in);
+        if (input_of(mk, i)) {
+            put_input(mk, &w, input_of(mk, i));
         }
     }
     hy__wgsl_put(&w, "}\n");
