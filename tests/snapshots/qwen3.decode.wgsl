@@ -936,27 +936,27 @@ fn row_sum(lane: u32, x: f32) -> f32 {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let kv = id.x / 64u;
     let part = id.x % 64u;
-    let row = lane / 8u;
     let sub = lane % 8u;
-    let t0 = id.y * 1u;
-    let t = t0 + row / 2u;
-    let head = kv * 2u + row % 2u;
+    let base = id.y * 1u;
+    let last = step.pos + min(base + 1u, step.n_tokens);
+    let row0 = lane / 8u + 0u;
+    let t0 = base + row0 / 2u;
+    let head0 = kv * 2u + row0 % 2u;
+    let end0 = min(step.pos + t0 + 1u, last);
+    var most0 = -3.0e38;
+    var norm0 = 0.0;
+    var y0_0 = vec4<f32>();
+    var y0_1 = vec4<f32>();
+    var y0_2 = vec4<f32>();
+    var y0_3 = vec4<f32>();
     for (var i = lane; i < 64u; i += 16u) {
         let r = i / 32u;
-        let at = 2048u + min(t0 + r / 2u, step.n_tokens - 1u) * 512u + (kv * 2u + r % 2u) * 128u + i % 32u * 4u;
+        let at = 2048u + min(base + r / 2u, step.n_tokens - 1u) * 512u + (kv * 2u + r % 2u) * 128u + i % 32u * 4u;
         query[r * 33u + i % 32u] = vec4<f32>(arena[at], arena[at + 1u], arena[at + 2u], arena[at + 3u]) * 0.0883883461;
     }
-    let last = step.pos + min(t0 + 1u, step.n_tokens);
-    let end = min(step.pos + t + 1u, last);
     let length = ((last + 31u) / 32u + 63u) / 64u * 32u;
     let begin = part * length;
     let stop = min(begin + length, last);
-    var most = -3.0e38;
-    var norm = 0.0;
-    var y0 = vec4<f32>();
-    var y1 = vec4<f32>();
-    var y2 = vec4<f32>();
-    var y3 = vec4<f32>();
     for (var k0 = begin; k0 < stop; k0 += 32u) {
         workgroupBarrier();
         for (var i = lane; i < 1024u; i += 16u) {
@@ -964,75 +964,87 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
             block[i / 32u * 33u + i % 32u] = vec4<f32>(unpack2x16float(cache[at]), unpack2x16float(cache[at + 1u]));
         }
         workgroupBarrier();
-        var s0 = 0.0;
-        var s1 = 0.0;
-        var s2 = 0.0;
-        var s3 = 0.0;
+        var s0_0 = 0.0;
+        var s0_1 = 0.0;
+        var s0_2 = 0.0;
+        var s0_3 = 0.0;
         for (var c = 0u; c < 32u; c++) {
-            let a = query[row * 33u + c];
-            s0 += dot(a, block[(sub + 0u) * 33u + c]);
-            s1 += dot(a, block[(sub + 8u) * 33u + c]);
-            s2 += dot(a, block[(sub + 16u) * 33u + c]);
-            s3 += dot(a, block[(sub + 24u) * 33u + c]);
+            let a0 = query[row0 * 33u + c];
+            let b0 = block[(sub + 0u) * 33u + c];
+            s0_0 += dot(a0, b0);
+            let b1 = block[(sub + 8u) * 33u + c];
+            s0_1 += dot(a0, b1);
+            let b2 = block[(sub + 16u) * 33u + c];
+            s0_2 += dot(a0, b2);
+            let b3 = block[(sub + 24u) * 33u + c];
+            s0_3 += dot(a0, b3);
         }
-        var top = most;
-        let see0 = k0 + sub + 0u < end;
-        top = max(top, select(-3.0e38, s0, see0));
-        let see1 = k0 + sub + 8u < end;
-        top = max(top, select(-3.0e38, s1, see1));
-        let see2 = k0 + sub + 16u < end;
-        top = max(top, select(-3.0e38, s2, see2));
-        let see3 = k0 + sub + 24u < end;
-        top = max(top, select(-3.0e38, s3, see3));
+        var scale0 = 0.0;
+        {
+        var top = most0;
+        let see0 = k0 + sub + 0u < end0;
+        top = max(top, select(-3.0e38, s0_0, see0));
+        let see1 = k0 + sub + 8u < end0;
+        top = max(top, select(-3.0e38, s0_1, see1));
+        let see2 = k0 + sub + 16u < end0;
+        top = max(top, select(-3.0e38, s0_2, see2));
+        let see3 = k0 + sub + 24u < end0;
+        top = max(top, select(-3.0e38, s0_3, see3));
         top = row_max(lane, top);
-        let scale = exp(max(most - top, -80.0));
+        scale0 = exp(max(most0 - top, -80.0));
         var sum = 0.0;
-        let e0 = select(0.0, exp(max(s0 - top, -80.0)), see0);
+        let e0 = select(0.0, exp(max(s0_0 - top, -80.0)), see0);
         sum += e0;
-        weight[row * 33u + sub + 0u] = e0;
-        let e1 = select(0.0, exp(max(s1 - top, -80.0)), see1);
+        weight[row0 * 33u + sub + 0u] = e0;
+        let e1 = select(0.0, exp(max(s0_1 - top, -80.0)), see1);
         sum += e1;
-        weight[row * 33u + sub + 8u] = e1;
-        let e2 = select(0.0, exp(max(s2 - top, -80.0)), see2);
+        weight[row0 * 33u + sub + 8u] = e1;
+        let e2 = select(0.0, exp(max(s0_2 - top, -80.0)), see2);
         sum += e2;
-        weight[row * 33u + sub + 16u] = e2;
-        let e3 = select(0.0, exp(max(s3 - top, -80.0)), see3);
+        weight[row0 * 33u + sub + 16u] = e2;
+        let e3 = select(0.0, exp(max(s0_3 - top, -80.0)), see3);
         sum += e3;
-        weight[row * 33u + sub + 24u] = e3;
-        norm = norm * scale + row_sum(lane, sum);
-        most = top;
+        weight[row0 * 33u + sub + 24u] = e3;
+        norm0 = norm0 * scale0 + row_sum(lane, sum);
+        most0 = top;
+        }
         workgroupBarrier();
         for (var i = lane; i < 1024u; i += 16u) {
             let at = places.at[0].y + (min(k0 + i / 32u, last - 1u) * 256u + kv * 128u) / 2u + i % 32u * 2u;
             block[i / 32u * 33u + i % 32u] = vec4<f32>(unpack2x16float(cache[at]), unpack2x16float(cache[at + 1u]));
         }
         workgroupBarrier();
-        y0 *= scale;
-        y1 *= scale;
-        y2 *= scale;
-        y3 *= scale;
+        y0_0 *= scale0;
+        y0_1 *= scale0;
+        y0_2 *= scale0;
+        y0_3 *= scale0;
         for (var k = 0u; k < 32u; k++) {
-            let e = weight[row * 33u + k];
-            y0 += e * block[k * 33u + min(sub + 0u, 31u)];
-            y1 += e * block[k * 33u + min(sub + 8u, 31u)];
-            y2 += e * block[k * 33u + min(sub + 16u, 31u)];
-            y3 += e * block[k * 33u + min(sub + 24u, 31u)];
+            let e0 = weight[row0 * 33u + k];
+            let v0 = block[k * 33u + min(sub + 0u, 31u)];
+            y0_0 += e0 * v0;
+            let v1 = block[k * 33u + min(sub + 8u, 31u)];
+            y0_1 += e0 * v1;
+            let v2 = block[k * 33u + min(sub + 16u, 31u)];
+            y0_2 += e0 * v2;
+            let v3 = block[k * 33u + min(sub + 24u, 31u)];
+            y0_3 += e0 * v3;
         }
     }
-    if (row >= 2u || t >= step.n_tokens) { return; }
-    let to = 144u + ((t * 4u + head) * 64u + part) * 33u;
-    if (sub == 0u) { codes[to + 32u] = bitcast<vec4<u32>>(vec4<f32>(most, norm, 0.0, 0.0)); }
+    if (row0 < 2u && t0 < step.n_tokens) {
+    let to = 144u + ((t0 * 4u + head0) * 64u + part) * 33u;
+    if (sub == 0u) { codes[to + 32u] = bitcast<vec4<u32>>(vec4<f32>(most0, norm0, 0.0, 0.0)); }
     if (sub + 0u < 32u) {
-        codes[to + sub + 0u] = bitcast<vec4<u32>>(y0);
+        codes[to + sub + 0u] = bitcast<vec4<u32>>(y0_0);
     }
     if (sub + 8u < 32u) {
-        codes[to + sub + 8u] = bitcast<vec4<u32>>(y1);
+        codes[to + sub + 8u] = bitcast<vec4<u32>>(y0_1);
     }
     if (sub + 16u < 32u) {
-        codes[to + sub + 16u] = bitcast<vec4<u32>>(y2);
+        codes[to + sub + 16u] = bitcast<vec4<u32>>(y0_2);
     }
     if (sub + 24u < 32u) {
-        codes[to + sub + 24u] = bitcast<vec4<u32>>(y3);
+        codes[to + sub + 24u] = bitcast<vec4<u32>>(y0_3);
+    }
     }
 }
 

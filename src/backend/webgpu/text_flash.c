@@ -3,8 +3,9 @@
  *
  * A workgroup has a head of keys, as many tokens as give it rows (a row is a query: a token and one
  * of the heads that share the keys), and all keys or one of several parts of them; then a second
- * dispatch puts the parts together.  8 invocations have a row.  Keys and values of a block are
- * brought into workgroup memory as f32, one after the other in the same place.
+ * dispatch puts the parts together.  8 invocations have a row, with many tokens four rows: they
+ * multiply each number that they read of workgroup memory with several.  Keys and values of a block
+ * are brought there as f32, one after the other in the same place.
  *
  * Model creation only; one thread. */
 #include <stdio.h>
@@ -13,7 +14,9 @@
 
 enum {
     EACH = 8,       /* invocations of a row */
-    MOST_ROWS = 32, /* of a workgroup */
+    MOST_ROWS = 32, /* of a workgroup, one for each of its groups of invocations */
+    MOST_DEEP = 64, /* and four for each */
+    DEEP = 4,
     MOST_KEYS = 32, /* of a block */
     FEW = 32,       /* tokens whose positions are divided */
     JOIN_LANES = 64,
@@ -28,6 +31,7 @@ typedef struct flash {
     uint32_t nk, nv, dim, dim_v; /* of all heads of keys and values; of one */
     uint32_t shared;             /* heads of queries for one of keys */
     uint32_t rows, tokens, keys; /* of a workgroup; of a block */
+    uint32_t deep;               /* rows of an invocation */
     uint32_t parts;              /* of the positions; 1: undivided */
     uint64_t scratch;            /* vec4 of `codes` where results of parts begin */
 } flash;
@@ -39,10 +43,15 @@ static uint32_t stride(uint32_t dim)
     return dim / 4 + 1;
 }
 
+static uint32_t lanes_of(const flash *f)
+{
+    return f->rows / f->deep * EACH;
+}
+
 static uint32_t memory_of(const flash *f)
 {
     return 16 * (f->rows * stride(f->dim) + f->keys * stride(HY_MAX(f->dim, f->dim_v))) +
-           4 * (f->rows * (f->keys + 1) + f->rows * EACH);
+           4 * (f->rows * (f->keys + 1) + lanes_of(f));
 }
 
 /* vec4 of a part's results: sums, then the largest score and the norm. */
@@ -69,7 +78,7 @@ static void put_row_sums(const flash *f, hy__wgsl *w)
                         "    return s + subgroupShuffleXor(s, 1u);\n}\n");
         return;
     }
-    hy__wgsl_put(w, "var<workgroup> row_parts: array<f32, %u>;\n", f->rows * EACH);
+    hy__wgsl_put(w, "var<workgroup> row_parts: array<f32, %u>;\n", lanes_of(f));
     for (int sum = 0; sum < 2; sum++) {
         hy__wgsl_put(w,
                      "fn row_%s(lane: u32, x: f32) -> f32 {\n"
@@ -90,7 +99,7 @@ static void put_block(const flash *f, hy__wgsl *w, uint32_t which)
                  "        for (var i = lane; i < %uu; i += %uu) {\n"
                  "            let at = %s + (min(k0 + i / %uu, last - 1u) * %uu + kv * %uu) / 2u + "
                  "i %% %uu * 2u;\n",
-                 f->keys * dim / 4, f->rows * EACH, cache_of(f, w, which).text, dim / 4, n, dim,
+                 f->keys * dim / 4, lanes_of(f), cache_of(f, w, which).text, dim / 4, n, dim,
                  dim / 4);
     hy__wgsl_put(
         w,
@@ -102,33 +111,46 @@ static void put_block(const flash *f, hy__wgsl *w, uint32_t which)
 static void put_scores(const flash *f, hy__wgsl *w)
 {
     const uint32_t each = f->keys / EACH;
-    for (uint32_t i = 0; i < each; i++) {
-        hy__wgsl_put(w, "        var s%u = 0.0;\n", i);
+    for (uint32_t r = 0; r < f->deep; r++) {
+        for (uint32_t i = 0; i < each; i++) {
+            hy__wgsl_put(w, "        var s%u_%u = 0.0;\n", r, i);
+        }
     }
-    hy__wgsl_put(w,
-                 "        for (var c = 0u; c < %uu; c++) {\n"
-                 "            let a = query[row * %uu + c];\n",
-                 f->dim / 4, stride(f->dim));
+    hy__wgsl_put(w, "        for (var c = 0u; c < %uu; c++) {\n", f->dim / 4);
+    for (uint32_t r = 0; r < f->deep; r++) {
+        hy__wgsl_put(w, "            let a%u = query[row%u * %uu + c];\n", r, r, stride(f->dim));
+    }
     for (uint32_t i = 0; i < each; i++) {
-        hy__wgsl_put(w, "            s%u += dot(a, block[(sub + %uu) * %uu + c]);\n", i, EACH * i,
+        hy__wgsl_put(w, "            let b%u = block[(sub + %uu) * %uu + c];\n", i, EACH * i,
                      stride(f->dim));
+        for (uint32_t r = 0; r < f->deep; r++) {
+            hy__wgsl_put(w, "            s%u_%u += dot(a%u, b%u);\n", r, i, r, i);
+        }
     }
-    hy__wgsl_put(w, "        }\n        var top = most;\n");
-    for (uint32_t i = 0; i < each; i++) {
+    hy__wgsl_put(w, "        }\n");
+    for (uint32_t r = 0; r < f->deep; r++) {
+        hy__wgsl_put(w, "        var scale%u = 0.0;\n        {\n        var top = most%u;\n", r, r);
+        for (uint32_t i = 0; i < each; i++) {
+            hy__wgsl_put(w,
+                         "        let see%u = k0 + sub + %uu < end%u;\n"
+                         "        top = max(top, select(-3.0e38, s%u_%u, see%u));\n",
+                         i, EACH * i, r, r, i, i);
+        }
         hy__wgsl_put(w,
-                     "        let see%u = k0 + sub + %uu < end;\n"
-                     "        top = max(top, select(-3.0e38, s%u, see%u));\n",
-                     i, EACH * i, i, i);
-    }
-    hy__wgsl_put(w, "        top = row_max(lane, top);\n"
-                    "        let scale = exp(max(most - top, -80.0));\n        var sum = 0.0;\n");
-    for (uint32_t i = 0; i < each; i++) {
+                     "        top = row_max(lane, top);\n"
+                     "        scale%u = exp(max(most%u - top, -80.0));\n        var sum = 0.0;\n",
+                     r, r);
+        for (uint32_t i = 0; i < each; i++) {
+            hy__wgsl_put(w,
+                         "        let e%u = select(0.0, exp(max(s%u_%u - top, -80.0)), see%u);\n"
+                         "        sum += e%u;\n        weight[row%u * %uu + sub + %uu] = e%u;\n",
+                         i, r, i, i, i, r, f->keys + 1, EACH * i, i);
+        }
         hy__wgsl_put(w,
-                     "        let e%u = select(0.0, exp(max(s%u - top, -80.0)), see%u);\n"
-                     "        sum += e%u;\n        weight[row * %uu + sub + %uu] = e%u;\n",
-                     i, i, i, i, f->keys + 1, EACH * i, i);
+                     "        norm%u = norm%u * scale%u + row_sum(lane, sum);\n"
+                     "        most%u = top;\n        }\n",
+                     r, r, r, r);
     }
-    hy__wgsl_put(w, "        norm = norm * scale + row_sum(lane, sum);\n        most = top;\n");
 }
 
 /* Quads of a row's results in an invocation: sub, sub + 8, ... */
@@ -139,49 +161,72 @@ static uint32_t quads_of(const flash *f)
 
 static void put_values(const flash *f, hy__wgsl *w)
 {
-    for (uint32_t i = 0; i < quads_of(f); i++) {
-        hy__wgsl_put(w, "        y%u *= scale;\n", i);
+    for (uint32_t r = 0; r < f->deep; r++) {
+        for (uint32_t i = 0; i < quads_of(f); i++) {
+            hy__wgsl_put(w, "        y%u_%u *= scale%u;\n", r, i, r);
+        }
     }
-    hy__wgsl_put(w,
-                 "        for (var k = 0u; k < %uu; k++) {\n"
-                 "            let e = weight[row * %uu + k];\n",
-                 f->keys, f->keys + 1);
+    hy__wgsl_put(w, "        for (var k = 0u; k < %uu; k++) {\n", f->keys);
+    for (uint32_t r = 0; r < f->deep; r++) {
+        hy__wgsl_put(w, "            let e%u = weight[row%u * %uu + k];\n", r, r, f->keys + 1);
+    }
     for (uint32_t i = 0; i < quads_of(f); i++) {
-        hy__wgsl_put(w, "            y%u += e * block[k * %uu + min(sub + %uu, %uu)];\n", i,
+        hy__wgsl_put(w, "            let v%u = block[k * %uu + min(sub + %uu, %uu)];\n", i,
                      stride(f->dim_v), EACH * i, f->dim_v / 4 - 1);
+        for (uint32_t r = 0; r < f->deep; r++) {
+            hy__wgsl_put(w, "            y%u_%u += e%u * v%u;\n", r, i, r, i);
+        }
     }
     hy__wgsl_put(w, "        }\n");
 }
 
-static void put_results(const flash *f, hy__wgsl *w)
+static void put_row_results(const flash *f, hy__wgsl *w, uint32_t r)
 {
     const hy__graph *g = f->m->g;
-    hy__wgsl_put(w, "    if (row >= %uu || t >= step.n_tokens) { return; }\n",
-                 f->tokens * f->shared);
+    hy__wgsl_put(w, "    if (row%u < %uu && t%u < step.n_tokens) {\n", r, f->tokens * f->shared, r);
     if (f->parts > 1) {
-        hy__wgsl_put(w, "    let to = %lluu + ((t * %uu + head) * %uu + part) * %uu;\n",
-                     (unsigned long long)f->scratch, f->node->params.n_head, f->parts,
+        hy__wgsl_put(w, "    let to = %lluu + ((t%u * %uu + head%u) * %uu + part) * %uu;\n",
+                     (unsigned long long)f->scratch, r, f->node->params.n_head, r, f->parts,
                      part_vecs(f));
         hy__wgsl_put(w,
-                     "    if (sub == 0u) { codes[to + %uu] = bitcast<vec4<u32>>(vec4<f32>(most, "
-                     "norm, 0.0, 0.0)); }\n",
-                     f->dim_v / 4);
+                     "    if (sub == 0u) { codes[to + %uu] = bitcast<vec4<u32>>(vec4<f32>(most%u, "
+                     "norm%u, 0.0, 0.0)); }\n",
+                     f->dim_v / 4, r, r);
     } else {
-        hy__wgsl_put(w, "    let to = %s + t * %uu + head * %uu;\n    let factor = 1.0 / norm;\n",
-                     hy__wgsl_place(w, HY__AT_RESULT, f->node->out, 0).text,
-                     g->values[f->node->out].n, f->dim_v);
+        hy__wgsl_put(w,
+                     "    let to = %s + t%u * %uu + head%u * %uu;\n    let factor = 1.0 / norm%u;\n",
+                     hy__wgsl_place(w, HY__AT_RESULT, f->node->out, 0).text, r,
+                     g->values[f->node->out].n, r, f->dim_v, r);
     }
     for (uint32_t i = 0; i < quads_of(f); i++) {
         hy__wgsl_put(w, "    if (sub + %uu < %uu) {\n", EACH * i, f->dim_v / 4);
         if (f->parts > 1) {
-            hy__wgsl_put(w, "        codes[to + sub + %uu] = bitcast<vec4<u32>>(y%u);\n", EACH * i,
-                         i);
+            hy__wgsl_put(w, "        codes[to + sub + %uu] = bitcast<vec4<u32>>(y%u_%u);\n",
+                         EACH * i, r, i);
         }
         for (uint32_t e = 0; e < 4 && f->parts == 1; e++) {
-            hy__wgsl_put(w, "        arena[to + 4u * sub + %uu] = y%u.%c * factor;\n",
-                         4 * EACH * i + e, i, "xyzw"[e]);
+            hy__wgsl_put(w, "        arena[to + 4u * sub + %uu] = y%u_%u.%c * factor;\n",
+                         4 * EACH * i + e, r, i, "xyzw"[e]);
         }
         hy__wgsl_put(w, "    }\n");
+    }
+    hy__wgsl_put(w, "    }\n");
+}
+
+/* The variables of an invocation's rows, which lie as far apart as there are groups. */
+static void put_rows(const flash *f, hy__wgsl *w)
+{
+    for (uint32_t r = 0; r < f->deep; r++) {
+        hy__wgsl_put(w,
+                     "    let row%u = lane / %uu + %uu;\n    let t%u = base + row%u / %uu;\n"
+                     "    let head%u = kv * %uu + row%u %% %uu;\n"
+                     "    let end%u = min(step.pos + t%u + 1u, last);\n"
+                     "    var most%u = -3.0e38;\n    var norm%u = 0.0;\n",
+                     r, EACH, r * (f->rows / f->deep), r, r, f->shared, r, f->shared, r, f->shared,
+                     r, r, r, r);
+        for (uint32_t i = 0; i < quads_of(f); i++) {
+            hy__wgsl_put(w, "    var y%u_%u = vec4<f32>();\n", r, i);
+        }
     }
 }
 
@@ -194,28 +239,23 @@ static void put_begin(const flash *f, hy__wgsl *w)
                  "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
                  "lane: u32) {\n"
                  "    let kv = id.x / %uu;\n    let part = id.x %% %uu;\n"
-                 "    let row = lane / %uu;\n    let sub = lane %% %uu;\n",
-                 f->rows * EACH, f->parts, f->parts, EACH, EACH);
+                 "    let sub = lane %% %uu;\n    let base = id.y * %uu;\n"
+                 "    let last = step.pos + min(base + %uu, step.n_tokens);\n",
+                 lanes_of(f), f->parts, f->parts, EACH, f->tokens, f->tokens);
+    put_rows(f, w);
     hy__wgsl_put(w,
-                 "    let t0 = id.y * %uu;\n    let t = t0 + row / %uu;\n"
-                 "    let head = kv * %uu + row %% %uu;\n"
                  "    for (var i = lane; i < %uu; i += %uu) {\n"
                  "        let r = i / %uu;\n",
-                 f->tokens, f->shared, f->shared, f->shared, f->rows * f->dim / 4, f->rows * EACH,
-                 f->dim / 4);
+                 f->rows * f->dim / 4, lanes_of(f), f->dim / 4);
     hy__wgsl_put(
         w,
-        "        let at = %s + min(t0 + r / %uu, step.n_tokens - 1u) * %uu + (kv * %uu + r "
+        "        let at = %s + min(base + r / %uu, step.n_tokens - 1u) * %uu + (kv * %uu + r "
         "%% %uu) * %uu + i %% %uu * 4u;\n"
         "        query[r * %uu + i %% %uu] = vec4<f32>(arena[at], arena[at + 1u], arena[at "
         "+ 2u], arena[at + 3u]) * %.9g;\n    }\n",
         hy__wgsl_place(w, HY__AT_RESULT, f->node->in[0], 0).text, f->shared,
         g->values[f->node->in[0]].n, f->shared, f->shared, f->dim, f->dim / 4, stride(f->dim),
         f->dim / 4, (double)p->scale);
-    hy__wgsl_put(w,
-                 "    let last = step.pos + min(t0 + %uu, step.n_tokens);\n"
-                 "    let end = min(step.pos + t + 1u, last);\n",
-                 f->tokens);
     if (f->parts > 1) {
         hy__wgsl_put(w,
                      "    let length = ((last + %uu) / %uu + %uu) / %uu * %uu;\n"
@@ -224,17 +264,13 @@ static void put_begin(const flash *f, hy__wgsl *w)
     } else {
         hy__wgsl_put(w, "    let begin = 0u;\n    let stop = last;\n");
     }
-    hy__wgsl_put(w, "    var most = -3.0e38;\n    var norm = 0.0;\n");
-    for (uint32_t i = 0; i < quads_of(f); i++) {
-        hy__wgsl_put(w, "    var y%u = vec4<f32>();\n", i);
-    }
 }
 
 static hy_status write_parts(const flash *f, hy__gpu_writer *wr, const hy__gpu_dispatch *range)
 {
     uint32_t kernel;
     hy__wgsl w;
-    hy__gpu_begin(wr, &w, f->rows * EACH);
+    hy__gpu_begin(wr, &w, lanes_of(f));
     hy__wgsl_use(&w, HY__BUFFER_step);
     hy__wgsl_use(&w, HY__BUFFER_arena);
     hy__wgsl_use(&w, HY__BUFFER_cache);
@@ -255,7 +291,9 @@ static hy_status write_parts(const flash *f, hy__gpu_writer *wr, const hy__gpu_d
     put_block(f, &w, 1);
     put_values(f, &w);
     hy__wgsl_put(&w, "    }\n");
-    put_results(f, &w);
+    for (uint32_t r = 0; r < f->deep; r++) {
+        put_row_results(f, &w, r);
+    }
     hy__wgsl_put(&w, "}\n");
     hy__gpu_dispatch d = *range;
     d.groups = f->node->params.n_head_kv * f->parts;
@@ -327,6 +365,7 @@ static void choose_shape(flash *f, bool one)
     const uint32_t bytes = f->m->gpu.caps.workgroup_bytes;
     f->rows = MOST_ROWS;
     f->keys = MOST_KEYS;
+    f->deep = 1;
     while (one && f->rows / 2 >= f->shared) {
         f->rows /= 2;
     }
@@ -338,6 +377,24 @@ static void choose_shape(flash *f, bool one)
         }
     }
     f->tokens = one ? 1 : f->rows / f->shared;
+}
+
+/* With several rows for each invocation: fewer rows rather than fewer keys, which each of them meets.
+ * False: there is no room for a group of heads. */
+static bool choose_deep_shape(flash *f)
+{
+    const uint32_t bytes = f->m->gpu.caps.workgroup_bytes;
+    f->deep = DEEP;
+    f->keys = MOST_KEYS;
+    for (f->rows = MOST_DEEP; memory_of(f) > bytes && f->keys > EACH;) {
+        if (f->rows > MOST_DEEP / 2) {
+            f->rows /= 2;
+        } else {
+            f->keys /= 2;
+        }
+    }
+    f->tokens = f->rows / f->shared;
+    return f->tokens > 0 && memory_of(f) <= bytes;
 }
 
 static hy_status write_divided(flash *f, hy__gpu_writer *wr, uint32_t parts, uint32_t most_tokens)
@@ -393,8 +450,12 @@ hy_status hy__gpu_write_flash(hy__gpu_writer *wr)
                               .most_cols = FEW,
                               .most_pos = wr->m->undivided};
     HY_TRY(write_parts(&f, wr, &range));
+    HY_TRY(write_divided(&f, wr, PARTS_OF_FEW, FEW));
+    f.parts = 1;
+    if (!choose_deep_shape(&f)) {
+        choose_shape(&f, false);
+    }
     range.most_cols = range.most_pos = 0;
     range.least_cols = FEW + 1;
-    HY_TRY(write_parts(&f, wr, &range));
-    return write_divided(&f, wr, PARTS_OF_FEW, FEW);
+    return write_parts(&f, wr, &range);
 }
