@@ -131,13 +131,16 @@ static void put_wkv_stage(hy__wgsl *w, heads *h)
     hy__wgsl_put(w, "            xa[lane] *= xq[lane];\n        }\n        workgroupBarrier();\n");
 }
 
-void hy__gpu_put_wkv7(hy__wgsl *w, uint32_t vecs, uint32_t each, const char *from)
+void hy__gpu_put_wkv7(hy__wgsl *w, uint32_t vecs, uint32_t each, const char *from, bool late)
 {
     hy__wgsl_put(w, "        var dot_q = 0.0;\n        var dot_r = 0.0;\n");
     for (uint32_t k = 0; k < vecs; k++) {
         hy__wgsl_put(w, "        dot_q += dot(s%u, xq[%s + %uu]);\n", k, from, k * each);
     }
     hy__wgsl_put(w, "        let removed = sum_%u(lane, dot_q);\n", each);
+    if (late) {
+        hy__wgsl_put(w, "        let result = sum_%u(lane, late);\n", each);
+    }
     for (uint32_t k = 0; k < vecs; k++) {
         const uint32_t at = k * each;
         hy__wgsl_put(w,
@@ -146,14 +149,18 @@ void hy__gpu_put_wkv7(hy__wgsl *w, uint32_t vecs, uint32_t each, const char *fro
                      k, k, from, at, from, at, from, at);
         hy__wgsl_put(w, "        dot_r += dot(s%u, xr[%s + %uu]);\n", k, from, at);
     }
-    hy__wgsl_put(w, "        let result = sum_%u(lane, dot_r);\n", each);
+    if (late) {
+        hy__wgsl_put(w, "        late = dot_r;\n");
+    } else {
+        hy__wgsl_put(w, "        let result = sum_%u(lane, dot_r);\n", each);
+    }
 }
 
 static void put_wkv_token(hy__wgsl *w, heads *h)
 {
     hy__wgsl_put(w, "        let value = %s;\n",
                  hy__gpu_value(h->wr, w, &h->pt, h->node->in[3], "first + row", "t").text);
-    hy__gpu_put_wkv7(w, h->vecs, h->each, "part");
+    hy__gpu_put_wkv7(w, h->vecs, h->each, "part", false);
     hy__wgsl_put(w, "        if (part == 0u) { y[row] = result; }\n        workgroupBarrier();\n");
 }
 

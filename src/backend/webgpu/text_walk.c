@@ -3,7 +3,8 @@
  * Three dispatches: what comes before, for all tokens; the walk; what comes behind.  In the walk
  * the rows of a head's state are divided among workgroups, as no row needs another one.  A
  * workgroup keeps its rows in registers and brings the vectors of a block of tokens into workgroup
- * memory at once.  Model creation only; one thread. */
+ * memory at once; those of the next block are on their way meanwhile.  A token waits for nothing but
+ * the one before: a result is added up while the next token is computed.  Model creation only; one thread. */
 #include <stdio.h>
 
 #include "webgpu.h"
@@ -31,51 +32,105 @@ static hy__wgsl_text input_at(walk *k, hy__wgsl *w, uint32_t in, const char *cha
  */
 static const char letters[] = {'r', 'w', 'k', '\0', 'q', 'a'};
 
-/* The same number of loads in every block, so that all are under way at once. */
-static void put_stage(walk *k, hy__wgsl *w)
+static uint32_t turns_of(const walk *k)
 {
-    const uint32_t quads = k->n / 4, units = k->block * quads;
-    hy__wgsl_put(w, "        workgroupBarrier();\n");
-    hy__wgsl_put(w,
-                 "        for (var g = 0u; g < %uu; g++) {\n            let i = g * %uu + lane;\n",
-                 (units + k->lanes - 1) / k->lanes, k->lanes);
-    hy__wgsl_put(w, "            let t = min(t0 + i / %uu, step.n_tokens - 1u);\n", quads);
-    hy__wgsl_put(w, "            let c = first + 4u * (i %% %uu);\n", quads);
-    for (uint32_t in = 0; in < sizeof letters; in++) {
-        if (letters[in]) {
-            hy__wgsl_put(w, "            let v%c = vec4<f32>(", letters[in]);
-            for (uint32_t e = 0; e < 4; e++) {
-                char channel[16];
-                snprintf(channel, sizeof channel, "c + %uu", e);
-                hy__wgsl_put(w, "%s%s", e ? ", " : "", input_at(k, w, in, channel, "t").text);
+    return (k->block * k->n / 4 + k->lanes - 1) / k->lanes;
+}
+
+static uint32_t value_turns(const walk *k)
+{
+    return (k->block * k->rows + k->lanes - 1) / k->lanes;
+}
+
+/* Reads the block that begins at token `begin` to registers: pLETTERn, n turns.  Behind the last
+ * token the last one is read again. */
+static void put_read(walk *k, hy__wgsl *w, const char *begin)
+{
+    const uint32_t quads = k->n / 4;
+    for (uint32_t g = 0; g < turns_of(k); g++) {
+        hy__wgsl_put(w,
+                     "        {\n            let i = %uu + lane;\n"
+                     "            let t = min(%s + i / %uu, step.n_tokens - 1u);\n"
+                     "            let c = first + 4u * (i %% %uu);\n",
+                     g * k->lanes, begin, quads, quads);
+        for (uint32_t in = 0; in < sizeof letters; in++) {
+            if (letters[in]) {
+                hy__wgsl_put(w, "            p%c%u = vec4<f32>(", letters[in], g);
+                for (uint32_t e = 0; e < 4; e++) {
+                    char channel[16];
+                    snprintf(channel, sizeof channel, "c + %uu", e);
+                    hy__wgsl_put(w, "%s%s", e ? ", " : "", input_at(k, w, in, channel, "t").text);
+                }
+                hy__wgsl_put(w, ");\n");
             }
-            hy__wgsl_put(w, ");\n");
+        }
+        hy__wgsl_put(w, "        }\n");
+    }
+    for (uint32_t g = 0; g < value_turns(k); g++) {
+        hy__wgsl_put(w,
+                     "        {\n            let i = %uu + lane;\n"
+                     "            let t = min(%s + i / ROWS, step.n_tokens - 1u);\n"
+                     "            pv%u = %s;\n        }\n",
+                     g * k->lanes, begin, g, input_at(k, w, 3, "rows0 + i % ROWS", "t").text);
+    }
+}
+
+static void put_registers(walk *k, hy__wgsl *w)
+{
+    for (uint32_t g = 0; g < turns_of(k); g++) {
+        for (uint32_t in = 0; in < sizeof letters; in++) {
+            if (letters[in]) {
+                hy__wgsl_put(w, "    var p%c%u = vec4<f32>();\n", letters[in], g);
+            }
         }
     }
-    if (units % k->lanes != 0) {
-        hy__wgsl_put(w, "            if (i >= %uu) { continue; }\n", units);
+    for (uint32_t g = 0; g < value_turns(k); g++) {
+        hy__wgsl_put(w, "    var pv%u = 0.0;\n", g);
     }
-    hy__wgsl_put(w, "            xr[i] = vr;\n            xw[i] = vw;\n            xk[i] = vk;\n"
-                    "            xq[i] = vq;\n            xa[i] = va * vq;\n        }\n");
+}
+
+/* From the registers to workgroup memory. */
+static void put_stage(walk *k, hy__wgsl *w)
+{
+    const uint32_t units = k->block * k->n / 4, values = k->block * k->rows;
+    hy__wgsl_put(w, "        workgroupBarrier();\n");
+    for (uint32_t g = 0; g < turns_of(k); g++) {
+        hy__wgsl_put(w, (g + 1) * k->lanes > units ? "        if (%uu + lane < %uu) {\n" : "        {\n",
+                     g * k->lanes, units);
+        hy__wgsl_put(w, "            let i = %uu + lane;\n", g * k->lanes);
+        for (uint32_t in = 0; in + 1 < sizeof letters; in++) {
+            if (letters[in]) {
+                hy__wgsl_put(w, "            x%c[i] = p%c%u;\n", letters[in], letters[in], g);
+            }
+        }
+        hy__wgsl_put(w, "            xa[i] = pa%u * pq%u;\n        }\n", g, g);
+    }
+    for (uint32_t g = 0; g < value_turns(k); g++) {
+        if ((g + 1) * k->lanes > values) {
+            hy__wgsl_put(w, "        if (%uu + lane < %uu) ", g * k->lanes, values);
+        }
+        hy__wgsl_put(w, "        { xv[%uu + lane] = pv%u; }\n", g * k->lanes, g);
+    }
+    hy__wgsl_put(w, "        workgroupBarrier();\n");
+}
+
+/* Writes `result` of token `t`. */
+static void put_result(walk *k, hy__wgsl *w, const char *when, const char *t)
+{
+    hy__wgsl_use(w, HY__BUFFER_arena);
     hy__wgsl_put(w,
-                 "        for (var i = lane; i < %uu; i += %uu) {\n"
-                 "            let t = min(t0 + i / %uu, step.n_tokens - 1u);\n"
-                 "            xv[i] = %s;\n        }\n        workgroupBarrier();\n",
-                 k->block * k->rows, k->lanes, k->rows,
-                 input_at(k, w, 3, "rows0 + i % ROWS", "t").text);
+                 "            if (part == 0u%s) { arena[%s + %s * %uu + rows0 + lane / %uu] = result; "
+                 "}\n",
+                 when, hy__wgsl_place(w, HY__AT_RESULT, k->node->out, 0).text, t,
+                 k->wr->m->g->values[k->node->out].n, k->each);
 }
 
 static void put_token(walk *k, hy__wgsl *w)
 {
     hy__wgsl_put(w, "            let at = j * %uu + part;\n", k->n / 4);
     hy__wgsl_put(w, "            let value = xv[j * %uu + lane / %uu];\n", k->rows, k->each);
-    hy__gpu_put_wkv7(w, k->vecs, k->each, "at");
-    hy__wgsl_use(w, HY__BUFFER_arena);
-    hy__wgsl_put(w,
-                 "            if (part == 0u) { arena[%s + (t0 + j) * %uu + rows0 + lane / %uu] = "
-                 "result; }\n",
-                 hy__wgsl_place(w, HY__AT_RESULT, k->node->out, 0).text,
-                 k->wr->m->g->values[k->node->out].n, k->each);
+    hy__gpu_put_wkv7(w, k->vecs, k->each, "at", true);
+    put_result(k, w, " && t0 + j > 0u", "(t0 + j - 1u)");
 }
 
 static void put_state(walk *k, hy__wgsl *w, bool load)
@@ -109,6 +164,7 @@ static hy_status write_walk(walk *k)
     hy__gpu_writer *wr = k->wr;
     hy__wgsl w;
     uint32_t written = 0, kernel;
+    char next[32];
     const uint32_t slices = k->n / k->rows;
     hy__gpu_begin(wr, &w, k->lanes);
     hy__wgsl_use(&w, HY__BUFFER_step);
@@ -132,14 +188,22 @@ static hy_status write_walk(walk *k)
                  "    let part = lane %% %uu;\n",
                  k->lanes, slices, k->n, k->rows, k->each);
     put_state(k, &w, true);
-    hy__wgsl_put(&w, "    for (var t0 = 0u; t0 < step.n_tokens; t0 += %uu) {\n", k->block);
+    put_registers(k, &w);
+    put_read(k, &w, "0u");
+    hy__wgsl_put(&w,
+                 "    var late = 0.0;\n"
+                 "    for (var t0 = 0u; t0 < step.n_tokens; t0 += %uu) {\n",
+                 k->block);
     put_stage(k, &w);
+    snprintf(next, sizeof next, "t0 + %uu", k->block);
+    put_read(k, &w, next);
     hy__wgsl_put(&w,
                  "        let end = min(%uu, step.n_tokens - t0);\n"
                  "        for (var j = 0u; j < end; j++) {\n",
                  k->block);
     put_token(k, &w);
-    hy__wgsl_put(&w, "        }\n    }\n");
+    hy__wgsl_put(&w, "        }\n    }\n    let result = sum_%u(lane, late);\n", k->each);
+    put_result(k, &w, "", "(step.n_tokens - 1u)");
     put_state(k, &w, false);
     hy__wgsl_put(&w, "}\n");
     const hy__gpu_dispatch d = {.groups = wr->m->g->values[k->node->out].n / k->rows,

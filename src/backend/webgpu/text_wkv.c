@@ -167,7 +167,7 @@ static void put_token(const wkv *h)
 {
     hy__wgsl *w = h->w;
     hy__wgsl_put(w, "        let value = xv[row];\n");
-    hy__gpu_put_wkv7(w, h->vecs, h->each, "part");
+    hy__gpu_put_wkv7(w, h->vecs, h->each, "part", false);
     hy__wgsl_put(w, "        if (part == 0u) { y[row] = result; }\n");
 }
 

@@ -217,8 +217,10 @@ hy_status hy__gpu_write_attend_lanes(hy__gpu_writer *wr, const hy__gpu_dispatch 
 hy_status hy__gpu_write_walk(hy__gpu_writer *wr); /* WKV-7 for several tokens */
 /* A token's step of WKV-7 for a row of the state, which `each` invocations have in s0 on, vecs vec4
  * of each: behind `let value`, the value of the row; leaves `result`.  Inputs of the head are in
- * workgroup memory, xr xw xk xq and xa = xq * a, their vec4 k of an invocation at from + k * each. */
-void hy__gpu_put_wkv7(hy__wgsl *w, uint32_t vecs, uint32_t each, const char *from);
+ * workgroup memory, xr xw xk xq and xa = xq * a, their vec4 k of an invocation at from + k * each.
+ * late: `result` is that of the token before, as nothing waits for it; its share of an invocation is
+ * in `var late`, and this token's is afterwards. */
+void hy__gpu_put_wkv7(hy__wgsl *w, uint32_t vecs, uint32_t each, const char *from, bool late);
 hy_status hy__gpu_write_attention(hy__gpu_writer *wr);
 /* Attention by blocks, where the caches have the step's keys and values already (text_flash.c).
  * flash_rest: steps that end at this position or earlier are left to others; UINT32_MAX: all are,
