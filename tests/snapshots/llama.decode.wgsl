@@ -623,8 +623,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         sum += subgroupShuffleXor(sum, 2u);
         let s = d * f32(sum);
         let other = subgroupShuffleXor(s, 4u);
-        if (lane < 16u && lane % 4u == 0u) { codes[96u + head * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
-        if (lane < 16u && lane % 8u == 0u) { codes[96u + head * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        if (lane < 16u && lane % 4u == 0u) { codes[0u + head * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
+        if (lane < 16u && lane % 8u == 0u) { codes[0u + head * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
 }
 
@@ -869,8 +869,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         sum += subgroupShuffleXor(sum, 2u);
         let s = d * f32(sum);
         let other = subgroupShuffleXor(s, 4u);
-        if (lane < 16u && lane % 4u == 0u) { codes[96u + id.x * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
-        if (lane < 16u && lane % 8u == 0u) { codes[96u + id.x * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        if (lane < 16u && lane % 4u == 0u) { codes[0u + id.x * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
+        if (lane < 16u && lane % 8u == 0u) { codes[0u + id.x * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
 }
 
 // phase 3, kernel 1
@@ -969,7 +969,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 8192u, 0u, 0u);
     let sub = lane % 8u;
     for (var h = lane; h < 24u; h += 256u) {
-        xs[0u + h] = codes[96u + h];
+        xs[0u + h] = codes[0u + h];
     }
     workgroupBarrier();
     let turn = wg;
@@ -1600,298 +1600,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
 }
 
 // phase 7, kernel 1
-enable subgroups;
-struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
-struct Places { at: array<vec4<u32>, 1> }
-@group(0) @binding(0) var<uniform> step: Step;
-@group(0) @binding(1) var<uniform> places: Places;
-@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
-@group(0) @binding(6) var<storage, read> angles: array<vec2<f32>>;
-@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
-@group(0) @binding(13) var<storage, read_write> cache4: array<vec4<u32>>;
-
-fn p0(c: u32, t: u32) -> f32 { return arena[512u + t * 256u + c]; }
-fn p3(c: u32, t: u32) -> f32 { return arena[768u + t * 128u + c]; }
-
-fn p2(c: u32, t: u32) -> f32 {
-    let j = c % 64u;
-    let pair = j / 2u;
-    let second = j % 2u == 1u;
-    let ca = c - j + 2u * pair;
-    let cb = ca + 1u;
-    let a = p0(ca, t);
-    let b = p0(cb, t);
-    let angle = angles[places.at[0].x + (step.pos + t) * 32u + pair];
-    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
-}
-
-fn p4(c: u32, t: u32) -> f32 {
-    let j = c % 64u;
-    let pair = j / 2u;
-    let second = j % 2u == 1u;
-    let ca = c - j + 2u * pair;
-    let cb = ca + 1u;
-    let a = p3(ca, t);
-    let b = p3(cb, t);
-    let angle = angles[places.at[0].x + (step.pos + t) * 32u + pair];
-    return select(a * angle.x - b * angle.y, a * angle.y + b * angle.x, second) * 1.0;
-}
-var<workgroup> partial: array<f32, 256>;
-
-fn total_at(lane: u32, x: f32, at: u32) -> f32 {
-    var s = x;
-    s += subgroupShuffleXor(s, 16u);
-    s += subgroupShuffleXor(s, 8u);
-    s += subgroupShuffleXor(s, 4u);
-    s += subgroupShuffleXor(s, 2u);
-    s += subgroupShuffleXor(s, 1u);
-    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
-    workgroupBarrier();
-    s = partial[at];
-    s += partial[at + 1u];
-    s += partial[at + 2u];
-    s += partial[at + 3u];
-    s += partial[at + 4u];
-    s += partial[at + 5u];
-    s += partial[at + 6u];
-    s += partial[at + 7u];
-    return s;
-}
-fn total(lane: u32, x: f32) -> f32 {
-    workgroupBarrier(); 
-    return total_at(lane, x, 0u);
-}
-fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
-    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
-}
-fn packed(q: vec4<i32>) -> u32 {
-    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
-    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
-}
-fn largest(v: vec4<f32>) -> f32 {
-    let a = abs(v);
-    return max(max(a.x, a.y), max(a.z, a.w));
-}
-fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
-fn across(x: f32) -> f32 {
-    var s = x;
-    s += subgroupShuffleXor(s, 4u);
-    s += subgroupShuffleXor(s, 2u);
-    s += subgroupShuffleXor(s, 1u);
-    return s;
-}
-var<workgroup> xq: array<f32, 64>;
-var<workgroup> xk: array<f32, 64>;
-var<workgroup> xv: array<f32, 64>;
-var<workgroup> sums: array<vec4<f32>, 128>;
-var<workgroup> norms: array<f32, 8>;
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let t = 0u;
-    let pos = step.pos;
-    let head = id.x;
-    let kv = head / 2u;
-    let group = lane / 8u;
-    let part = lane % 8u;
-    var rk0: vec4<u32>;
-    var rv0: vec4<u32>;
-    var rk1: vec4<u32>;
-    var rv1: vec4<u32>;
-    var rk2: vec4<u32>;
-    var rv2: vec4<u32>;
-    var rk3: vec4<u32>;
-    var rv3: vec4<u32>;
-    {
-        let at = (min(0u + group + 0u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk0 = cache4[places.at[0].y / 4u + at];
-        rv0 = cache4[places.at[0].z / 4u + at];
-    }
-    {
-        let at = (min(0u + group + 32u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk1 = cache4[places.at[0].y / 4u + at];
-        rv1 = cache4[places.at[0].z / 4u + at];
-    }
-    {
-        let at = (min(0u + group + 64u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk2 = cache4[places.at[0].y / 4u + at];
-        rv2 = cache4[places.at[0].z / 4u + at];
-    }
-    {
-        let at = (min(0u + group + 96u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk3 = cache4[places.at[0].y / 4u + at];
-        rv3 = cache4[places.at[0].z / 4u + at];
-    }
-    for (var j = (lane + 256u) % 256u; j < 32u; j += 256u) {
-        let c = head * 64u + 2u * j;
-        let pair = vec2<f32>(p2(c, t), p2(c + 1u, t));
-        xq[2u * j] = pair.x * 0.125;
-        xq[2u * j + 1u] = pair.y * 0.125;
-    }
-    for (var j = (lane + 224u) % 256u; j < 32u; j += 256u) {
-        let c = kv * 64u + 2u * j;
-        let pair = vec2<f32>(p4(c, t), p4(c + 1u, t));
-        let word = pack2x16float(pair);
-        let half = unpack2x16float(word);
-        xk[2u * j] = half.x;
-        xk[2u * j + 1u] = half.y;
-        if (head % 2u == 0u) {
-            let at = places.at[0].y + (pos * 128u + kv * 64u) / 2u + j;
-            cache4[at / 4u][at % 4u] = word;
-        }
-    }
-    for (var j = (lane + 192u) % 256u; j < 32u; j += 256u) {
-        let c = kv * 64u + 2u * j;
-        let pair = vec2<f32>(arena[896u + t * 128u + c], arena[896u + t * 128u + c + 1u]);
-        let word = pack2x16float(pair);
-        let half = unpack2x16float(word);
-        xv[2u * j] = half.x;
-        xv[2u * j + 1u] = half.y;
-        if (head % 2u == 0u) {
-            let at = places.at[0].z + (pos * 128u + kv * 64u) / 2u + j;
-            cache4[at / 4u][at % 4u] = word;
-        }
-    }
-    workgroupBarrier();
-    let qa = vec4<f32>(xq[8u * part + 0u], xq[8u * part + 1u], xq[8u * part + 2u], xq[8u * part + 3u]);
-    let qb = vec4<f32>(xq[8u * part + 4u], xq[8u * part + 5u], xq[8u * part + 6u], xq[8u * part + 7u]);
-    let ca = vec4<f32>(xk[8u * part + 0u], xk[8u * part + 1u], xk[8u * part + 2u], xk[8u * part + 3u]);
-    let cb = vec4<f32>(xk[8u * part + 4u], xk[8u * part + 5u], xk[8u * part + 6u], xk[8u * part + 7u]);
-    let ua = vec4<f32>(xv[8u * part + 0u], xv[8u * part + 1u], xv[8u * part + 2u], xv[8u * part + 3u]);
-    let ub = vec4<f32>(xv[8u * part + 4u], xv[8u * part + 5u], xv[8u * part + 6u], xv[8u * part + 7u]);
-    let own = across(dot(qa, ca) + dot(qb, cb));
-    var most = select(-3.0e38, own, group == 0u);
-    var norm = select(0.0, 1.0, group == 0u);
-    var ya = ua * norm;
-    var yb = ub * norm;
-    for (var begin = 0u; begin < pos; begin += 128u) {
-        let k0 = rk0;
-        let v0 = rv0;
-        let k1 = rk1;
-        let v1 = rv1;
-        let k2 = rk2;
-        let v2 = rv2;
-        let k3 = rk3;
-        let v3 = rv3;
-    {
-        let at = (min(begin + 128u + group + 0u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk0 = cache4[places.at[0].y / 4u + at];
-        rv0 = cache4[places.at[0].z / 4u + at];
-    }
-    {
-        let at = (min(begin + 128u + group + 32u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk1 = cache4[places.at[0].y / 4u + at];
-        rv1 = cache4[places.at[0].z / 4u + at];
-    }
-    {
-        let at = (min(begin + 128u + group + 64u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk2 = cache4[places.at[0].y / 4u + at];
-        rv2 = cache4[places.at[0].z / 4u + at];
-    }
-    {
-        let at = (min(begin + 128u + group + 96u, max(pos, 1u) - 1u) * 128u + kv * 64u) / 8u + part;
-        rk3 = cache4[places.at[0].y / 4u + at];
-        rv3 = cache4[places.at[0].z / 4u + at];
-    }
-        let k0a = vec4<f32>(unpack2x16float(k0.x), unpack2x16float(k0.y));
-        let k0b = vec4<f32>(unpack2x16float(k0.z), unpack2x16float(k0.w));
-        let there0 = begin + group + 0u < pos;
-        let s0 = select(-3.0e38, across(dot(qa, k0a) + dot(qb, k0b)), there0);
-        let k1a = vec4<f32>(unpack2x16float(k1.x), unpack2x16float(k1.y));
-        let k1b = vec4<f32>(unpack2x16float(k1.z), unpack2x16float(k1.w));
-        let there1 = begin + group + 32u < pos;
-        let s1 = select(-3.0e38, across(dot(qa, k1a) + dot(qb, k1b)), there1);
-        let k2a = vec4<f32>(unpack2x16float(k2.x), unpack2x16float(k2.y));
-        let k2b = vec4<f32>(unpack2x16float(k2.z), unpack2x16float(k2.w));
-        let there2 = begin + group + 64u < pos;
-        let s2 = select(-3.0e38, across(dot(qa, k2a) + dot(qb, k2b)), there2);
-        let k3a = vec4<f32>(unpack2x16float(k3.x), unpack2x16float(k3.y));
-        let k3b = vec4<f32>(unpack2x16float(k3.z), unpack2x16float(k3.w));
-        let there3 = begin + group + 96u < pos;
-        let s3 = select(-3.0e38, across(dot(qa, k3a) + dot(qb, k3b)), there3);
-        let top = max(most, max(max(s0, s1), max(s2, s3)));
-        let scale = exp(max(most - top, -80.0));
-        norm *= scale;
-        ya *= scale;
-        yb *= scale;
-        let v0a = vec4<f32>(unpack2x16float(v0.x), unpack2x16float(v0.y));
-        let v0b = vec4<f32>(unpack2x16float(v0.z), unpack2x16float(v0.w));
-        let e0 = select(0.0, exp(max(s0 - top, -80.0)), there0);
-        norm += e0;
-        ya += e0 * v0a;
-        yb += e0 * v0b;
-        let v1a = vec4<f32>(unpack2x16float(v1.x), unpack2x16float(v1.y));
-        let v1b = vec4<f32>(unpack2x16float(v1.z), unpack2x16float(v1.w));
-        let e1 = select(0.0, exp(max(s1 - top, -80.0)), there1);
-        norm += e1;
-        ya += e1 * v1a;
-        yb += e1 * v1b;
-        let v2a = vec4<f32>(unpack2x16float(v2.x), unpack2x16float(v2.y));
-        let v2b = vec4<f32>(unpack2x16float(v2.z), unpack2x16float(v2.w));
-        let e2 = select(0.0, exp(max(s2 - top, -80.0)), there2);
-        norm += e2;
-        ya += e2 * v2a;
-        yb += e2 * v2b;
-        let v3a = vec4<f32>(unpack2x16float(v3.x), unpack2x16float(v3.y));
-        let v3b = vec4<f32>(unpack2x16float(v3.z), unpack2x16float(v3.w));
-        let e3 = select(0.0, exp(max(s3 - top, -80.0)), there3);
-        norm += e3;
-        ya += e3 * v3a;
-        yb += e3 * v3b;
-        most = top;
-    }
-    var top = most;
-    top = max(top, subgroupShuffleXor(top, 8u));
-    top = max(top, subgroupShuffleXor(top, 16u));
-    if (lane % 32u == 0u) { partial[lane / 32u] = top; }
-    workgroupBarrier();
-    top = partial[0];
-    for (var n = 1u; n < 8u; n++) { top = max(top, partial[n]); }
-    let scale = exp(max(most - top, -80.0));
-    norm *= scale;
-    ya *= scale;
-    yb *= scale;
-    norm += subgroupShuffleXor(norm, 8u);
-    ya += subgroupShuffleXor(ya, 8u);
-    yb += subgroupShuffleXor(yb, 8u);
-    norm += subgroupShuffleXor(norm, 16u);
-    ya += subgroupShuffleXor(ya, 16u);
-    yb += subgroupShuffleXor(yb, 16u);
-    if (lane % 32u < 8u) {
-        let to = lane / 32u * 16u + 2u * part;
-        sums[to] = ya;
-        sums[to + 1u] = yb;
-    }
-    if (lane % 32u == 0u) { norms[lane / 32u] = norm; }
-    workgroupBarrier();
-    var v = vec4<f32>();
-    norm = 0.0;
-    let four = min(lane, 15u);
-    for (var n = 0u; n < 8u; n++) {
-        v += sums[n * 16u + four];
-        norm += norms[n];
-    }
-    v /= norm;
-    {
-        var top = largest(v);
-        top = max(top, subgroupShuffleXor(top, 4u));
-        top = max(top, subgroupShuffleXor(top, 2u));
-        top = max(top, subgroupShuffleXor(top, 1u));
-        let d = top / 127.0;
-        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
-        let x = packed(q);
-        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
-        var sum = sum_of(q);
-        sum += subgroupShuffleXor(sum, 1u);
-        sum += subgroupShuffleXor(sum, 2u);
-        let s = d * f32(sum);
-        let other = subgroupShuffleXor(s, 4u);
-        if (lane < 16u && lane % 4u == 0u) { codes[48u + head * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
-        if (lane < 16u && lane % 8u == 0u) { codes[48u + head * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
-    }
-}
-
-// phase 7, kernel 2
 struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
 struct Places { at: array<vec4<u32>, 1> }
 @group(0) @binding(0) var<uniform> step: Step;
@@ -1959,7 +1667,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-// phase 7, kernel 3
+// phase 7, kernel 2
 enable subgroups;
 struct Step { n_tokens: u32, n_outputs: u32, pos: u32, status: u32 }
 struct Places { at: array<vec4<u32>, 1> }
@@ -2086,56 +1794,6 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     }
 }
 
-// phase 7, kernel 4
-enable subgroups;
-@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
-fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
-    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
-}
-fn packed(q: vec4<i32>) -> u32 {
-    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
-    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
-}
-fn largest(v: vec4<f32>) -> f32 {
-    let a = abs(v);
-    return max(max(a.x, a.y), max(a.z, a.w));
-}
-fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
-
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let at = 144u + (id.y * 4u + id.x) * 1088u;
-    let c = min(lane, 15u);
-    var most = -3.0e38;
-    var norm = 0.0;
-    for (var k = 0u; k < 64u; k++) {
-        most = max(most, bitcast<f32>(codes[at + k * 17u + 16u].x));
-    }
-    var v = vec4<f32>();
-    for (var k = 0u; k < 64u; k++) {
-        let p = bitcast<vec4<f32>>(codes[at + k * 17u + 16u]);
-        let e = exp(max(p.x - most, -80.0));
-        norm += e * p.y;
-        v += e * bitcast<vec4<f32>>(codes[at + k * 17u + c]);
-    }
-    v /= norm;
-        var top = largest(v);
-        top = max(top, subgroupShuffleXor(top, 4u));
-        top = max(top, subgroupShuffleXor(top, 2u));
-        top = max(top, subgroupShuffleXor(top, 1u));
-        let d = top / 127.0;
-        let q = four_codes(v, select(0.0, 127.0 / top, top > 0.0));
-        let x = packed(q);
-        let words4 = vec4<u32>(x, subgroupShuffleXor(x, 1u), subgroupShuffleXor(x, 2u), subgroupShuffleXor(x, 3u));
-        var sum = sum_of(q);
-        sum += subgroupShuffleXor(sum, 1u);
-        sum += subgroupShuffleXor(sum, 2u);
-        let s = d * f32(sum);
-        let other = subgroupShuffleXor(s, 4u);
-        if (lane < 16u && lane % 4u == 0u) { codes[48u + id.x * 2u + lane / 8u + lane / 4u % 2u * 8u] = words4; }
-        if (lane < 16u && lane % 8u == 0u) { codes[48u + id.x * 2u + lane / 8u + 16u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
-}
-
 // phase 8, kernel 1
 enable subgroups;
 @group(0) @binding(2) var<storage, read_write> arena: array<f32>;
@@ -2232,7 +1890,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 8192u, 0u, 0u);
     let sub = lane % 8u;
     for (var h = lane; h < 24u; h += 256u) {
-        xs[0u + h] = codes[48u + h];
+        xs[0u + h] = codes[0u + h];
     }
     workgroupBarrier();
     let turn = wg;

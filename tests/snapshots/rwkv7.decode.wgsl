@@ -872,10 +872,10 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 var<workgroup> xs: array<vec4<u32>, 22>;
-var<workgroup> joint49: array<f32, 64>;
-var<workgroup> joint37: array<f32, 64>;
-var<workgroup> joint44: array<f32, 64>;
-var<workgroup> joint54: array<f32, 64>;
+var<workgroup> joint2: array<f32, 64>;
+var<workgroup> joint5: array<f32, 64>;
+var<workgroup> joint8: array<f32, 64>;
+var<workgroup> joint11: array<f32, 64>;
 
 fn p0(c: u32, t: u32) -> f32 { return arena[6368u + t * 512u + c]; }
 
@@ -954,10 +954,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var s0 = state4[a0 / 4u];
     let a1 = 0u + (first + row) * 64u + 4u * (part + 8u);
     var s1 = state4[a1 / 4u];
-    let in25_0 = arena[4608u + first + at + 0u];
-    let in25_1 = arena[4608u + first + at + 32u];
-    let in29_0 = arena[5632u + first + at + 0u];
-    let in29_1 = arena[5632u + first + at + 32u];
+    let in31_0 = arena[4608u + first + at + 0u];
+    let in31_1 = arena[4608u + first + at + 32u];
+    let in27_0 = arena[5632u + first + at + 0u];
+    let in27_1 = arena[5632u + first + at + 32u];
     let pr0_0 = p0(first + at + 0u, 0u);
     let pr0_1 = p0(first + at + 32u, 0u);
     let er1_0 = e1(first + at + 0u);
@@ -1027,7 +1027,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v4 = v0 + v3;
         
         let v5 = exp(-0.60653066 / (1.0 + exp(clamp(-v4, -80.0, 80.0))));
-        joint37[lane / 8u] = v5;
+        joint5[lane / 8u] = v5;
         }
     }
     {
@@ -1055,8 +1055,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v8 = 1.0 / (1.0 + exp(clamp(-v7, -80.0, 80.0)));
         
         let v11 = v9 * (1.0 + (v8 - 1.0) * v10);
-        joint44[lane / 8u] = v8;
-        joint54[lane / 8u] = v11;
+        joint8[lane / 8u] = v8;
+        joint11[lane / 8u] = v11;
         }
     }
     {
@@ -1075,7 +1075,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
         let v2 = sum_8(lane, acc0);
         if (there) {
-        joint49[lane / 8u] = v2;
+        joint2[lane / 8u] = v2;
         }
     }
     workgroupBarrier();
@@ -1089,21 +1089,21 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if (lane < 32u) {
         {
         let c = at + 0u;
-        xr[c / 4u][c % 4u] = in25_0;
-        xw[c / 4u][c % 4u] = joint37[at + 0u];
-        xk[c / 4u][c % 4u] = joint54[at + 0u];
-        xv[c] = in29_0;
+        xr[c / 4u][c % 4u] = in31_0;
+        xw[c / 4u][c % 4u] = joint5[at + 0u];
+        xk[c / 4u][c % 4u] = joint11[at + 0u];
+        xv[c] = in27_0;
         xq[c / 4u][c % 4u] = pr1_0;
-        xa[c / 4u][c % 4u] = joint44[at + 0u] * pr1_0;
+        xa[c / 4u][c % 4u] = joint8[at + 0u] * pr1_0;
         }
         {
         let c = at + 32u;
-        xr[c / 4u][c % 4u] = in25_1;
-        xw[c / 4u][c % 4u] = joint37[at + 32u];
-        xk[c / 4u][c % 4u] = joint54[at + 32u];
-        xv[c] = in29_1;
+        xr[c / 4u][c % 4u] = in31_1;
+        xw[c / 4u][c % 4u] = joint5[at + 32u];
+        xk[c / 4u][c % 4u] = joint11[at + 32u];
+        xv[c] = in27_1;
         xq[c / 4u][c % 4u] = pr1_1;
-        xa[c / 4u][c % 4u] = joint44[at + 32u] * pr1_1;
+        xa[c / 4u][c % 4u] = joint8[at + 32u] * pr1_1;
         }
     }
     workgroupBarrier();
@@ -1130,10 +1130,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     workgroupBarrier();
     let er0_0 = y[at + 0u];
     let er0_1 = y[at + 32u];
-    let er5_0 = joint54[at + 0u];
-    let er5_1 = joint54[at + 32u];
-    let er9_0 = joint49[at + 0u];
-    let er9_1 = joint49[at + 32u];
+    let er5_0 = joint11[at + 0u];
+    let er5_1 = joint11[at + 32u];
+    let er9_0 = joint2[at + 0u];
+    let er9_1 = joint2[at + 32u];
     var em3 = vec2<f32>();
     var es3_0 = 0.0;
     { es3_0 += er0_0; }
@@ -1172,8 +1172,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         sum += subgroupShuffleXor(sum, 2u);
         let s = d * f32(sum);
         let other = subgroupShuffleXor(s, 4u);
-        if (lane < 16u && lane % 4u == 0u) { codes[0u + id.x * 2u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
-        if (lane < 16u && lane % 8u == 0u) { codes[0u + id.x * 2u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+        if (lane < 16u && lane % 4u == 0u) { codes[192u + id.x * 2u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
+        if (lane < 16u && lane % 8u == 0u) { codes[192u + id.x * 2u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
     }
 }
 
@@ -1274,7 +1274,7 @@ fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
     let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
     let sub = lane % 16u;
     for (var h = lane; h < 48u; h += 256u) {
-        xs[0u + h] = codes[0u + h];
+        xs[0u + h] = codes[192u + h];
     }
     workgroupBarrier();
     let turn = wg;
@@ -2514,11 +2514,11 @@ fn largest(v: vec4<f32>) -> f32 {
 }
 fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
 var<workgroup> xs: array<vec4<u32>, 30>;
-var<workgroup> joint129: array<f32, 64>;
-var<workgroup> joint109: array<f32, 64>;
-var<workgroup> joint117: array<f32, 64>;
-var<workgroup> joint124: array<f32, 64>;
-var<workgroup> joint134: array<f32, 64>;
+var<workgroup> joint3: array<f32, 64>;
+var<workgroup> joint9: array<f32, 64>;
+var<workgroup> joint12: array<f32, 64>;
+var<workgroup> joint15: array<f32, 64>;
+var<workgroup> joint18: array<f32, 64>;
 
 fn p0(c: u32, t: u32) -> f32 { return arena[6912u + t * 512u + c]; }
 
@@ -2606,8 +2606,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     var s0 = state4[a0 / 4u];
     let a1 = 0u + (first + row) * 64u + 4u * (part + 8u);
     var s1 = state4[a1 / 4u];
-    let in97_0 = arena[4608u + first + at + 0u];
-    let in97_1 = arena[4608u + first + at + 32u];
+    let in39_0 = arena[4608u + first + at + 0u];
+    let in39_1 = arena[4608u + first + at + 32u];
     let pr0_0 = p0(first + at + 0u, 0u);
     let pr0_1 = p0(first + at + 32u, 0u);
     let er1_0 = e1(first + at + 0u);
@@ -2685,7 +2685,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v6 = 1.0 / (1.0 + exp(clamp(-v5, -80.0, 80.0)));
         
         let v9 = v7 + (v8 - v7) * v6;
-        joint109[lane / 8u] = v9;
+        joint9[lane / 8u] = v9;
         }
     }
     {
@@ -2709,7 +2709,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v11 = v1 + v10;
         
         let v12 = exp(-0.60653066 / (1.0 + exp(clamp(-v11, -80.0, 80.0))));
-        joint117[lane / 8u] = v12;
+        joint12[lane / 8u] = v12;
         }
     }
     {
@@ -2737,8 +2737,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let v15 = 1.0 / (1.0 + exp(clamp(-v14, -80.0, 80.0)));
         
         let v18 = v16 * (1.0 + (v15 - 1.0) * v17);
-        joint124[lane / 8u] = v15;
-        joint134[lane / 8u] = v18;
+        joint15[lane / 8u] = v15;
+        joint18[lane / 8u] = v18;
         }
     }
     {
@@ -2757,7 +2757,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         }
         let v3 = sum_8(lane, acc0);
         if (there) {
-        joint129[lane / 8u] = v3;
+        joint3[lane / 8u] = v3;
         }
     }
     workgroupBarrier();
@@ -2771,21 +2771,21 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     if (lane < 32u) {
         {
         let c = at + 0u;
-        xr[c / 4u][c % 4u] = in97_0;
-        xw[c / 4u][c % 4u] = joint117[at + 0u];
-        xk[c / 4u][c % 4u] = joint134[at + 0u];
-        xv[c] = joint109[at + 0u];
+        xr[c / 4u][c % 4u] = in39_0;
+        xw[c / 4u][c % 4u] = joint12[at + 0u];
+        xk[c / 4u][c % 4u] = joint18[at + 0u];
+        xv[c] = joint9[at + 0u];
         xq[c / 4u][c % 4u] = pr1_0;
-        xa[c / 4u][c % 4u] = joint124[at + 0u] * pr1_0;
+        xa[c / 4u][c % 4u] = joint15[at + 0u] * pr1_0;
         }
         {
         let c = at + 32u;
-        xr[c / 4u][c % 4u] = in97_1;
-        xw[c / 4u][c % 4u] = joint117[at + 32u];
-        xk[c / 4u][c % 4u] = joint134[at + 32u];
-        xv[c] = joint109[at + 32u];
+        xr[c / 4u][c % 4u] = in39_1;
+        xw[c / 4u][c % 4u] = joint12[at + 32u];
+        xk[c / 4u][c % 4u] = joint18[at + 32u];
+        xv[c] = joint9[at + 32u];
         xq[c / 4u][c % 4u] = pr1_1;
-        xa[c / 4u][c % 4u] = joint124[at + 32u] * pr1_1;
+        xa[c / 4u][c % 4u] = joint15[at + 32u] * pr1_1;
         }
     }
     workgroupBarrier();
@@ -2812,12 +2812,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
     workgroupBarrier();
     let er0_0 = y[at + 0u];
     let er0_1 = y[at + 32u];
-    let er5_0 = joint134[at + 0u];
-    let er5_1 = joint134[at + 32u];
-    let er6_0 = joint109[at + 0u];
-    let er6_1 = joint109[at + 32u];
-    let er9_0 = joint129[at + 0u];
-    let er9_1 = joint129[at + 32u];
+    let er5_0 = joint18[at + 0u];
+    let er5_1 = joint18[at + 32u];
+    let er6_0 = joint9[at + 0u];
+    let er6_1 = joint9[at + 32u];
+    let er9_0 = joint3[at + 0u];
+    let er9_1 = joint3[at + 32u];
     var em3 = vec2<f32>();
     var es3_0 = 0.0;
     { es3_0 += er0_0; }
@@ -2858,6 +2858,144 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
         let other = subgroupShuffleXor(s, 4u);
         if (lane < 16u && lane % 4u == 0u) { codes[0u + id.x * 2u + lane / 8u + lane / 4u % 2u * 16u] = words4; }
         if (lane < 16u && lane % 8u == 0u) { codes[0u + id.x * 2u + lane / 8u + 32u] = bitcast<vec4<u32>>(vec4<f32>(d, s, other, s + other)); }
+    }
+}
+
+// phase 10, kernel 1
+enable subgroups;
+@group(0) @binding(2) var<storage, read_write> arena: array<f32>;
+@group(0) @binding(7) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(8) var<storage, read> words: array<u32>;
+@group(0) @binding(9) var<storage, read_write> codes: array<vec4<u32>>;
+
+
+struct Block { lo: vec4<u32>, hi: vec4<u32>, a: vec2<f32>, c: vec2<f32> }
+
+
+fn half_of(word: u32, i: u32) -> f32 {
+    let pair = unpack2x16float(word);
+    return select(pair.x, pair.y, i % 2u == 1u);
+}
+
+
+fn low_nibbles(w: vec4<u32>) -> vec4<u32> { return w & vec4<u32>(0x0f0f0f0fu); }
+fn high_nibbles(w: vec4<u32>) -> vec4<u32> { return (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu); }
+
+
+fn fifth_bits(bits: u32) -> vec4<u32> {
+    let nibbles = (vec4<u32>(bits) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    return ((nibbles * 0x00204081u) & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+fn raw_Q4_K(at: vec4<u32>, i: u32) -> array<vec4<u32>, 2> {
+    return array<vec4<u32>, 2>(weights[at.x + i], vec4<u32>(words[at.y + i], 0u, 0u, 0u));
+}
+fn unpack_Q4_K(i: u32, raw: array<vec4<u32>, 2>) -> Block {
+    let f = unpack2x16float(raw[1].x);
+    return Block(low_nibbles(raw[0]), high_nibbles(raw[0]), f.xx, f.yy);
+}
+fn block_Q4_K(at: vec4<u32>, i: u32) -> Block { return unpack_Q4_K(i, raw_Q4_K(at, i)); }
+fn dot16(w: vec4<u32>, x: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, x.x) + dot4I8Packed(w.y, x.y) + dot4I8Packed(w.z, x.z) +
+        dot4I8Packed(w.w, x.w);
+}
+fn product(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * (w.a.x * f32(dot16(w.lo, x0)) + w.a.y * f32(dot16(w.hi, x1))) - (w.c.x * f.y + w.c.y * f.z);
+}
+fn product_whole(w: Block, x0: vec4<u32>, x1: vec4<u32>, f: vec4<f32>) -> f32 {
+    return f.x * w.a.x * f32(dot16(w.lo, x0) + dot16(w.hi, x1)) - w.c.x * f.w;
+}
+
+fn e1(c: u32, t: u32) -> f32 { return arena[512u + t * 512u + c]; }
+var<workgroup> partial: array<f32, 256>;
+
+fn total_at(lane: u32, x: f32, at: u32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 16u);
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    if (lane % 32u == 0u) { partial[at + lane / 32u] = s; }
+    workgroupBarrier();
+    s = partial[at];
+    s += partial[at + 1u];
+    s += partial[at + 2u];
+    s += partial[at + 3u];
+    s += partial[at + 4u];
+    s += partial[at + 5u];
+    s += partial[at + 6u];
+    s += partial[at + 7u];
+    return s;
+}
+fn total(lane: u32, x: f32) -> f32 {
+    workgroupBarrier(); 
+    return total_at(lane, x, 0u);
+}
+fn sum_16(lane: u32, x: f32) -> f32 {
+    var s = x;
+    s += subgroupShuffleXor(s, 8u);
+    s += subgroupShuffleXor(s, 4u);
+    s += subgroupShuffleXor(s, 2u);
+    s += subgroupShuffleXor(s, 1u);
+    return s;
+}
+var<workgroup> xs: array<vec4<u32>, 48>;
+fn four_codes(v: vec4<f32>, inverse: f32) -> vec4<i32> {
+    return vec4<i32>(clamp(round(v * inverse), vec4<f32>(-127.0), vec4<f32>(127.0)));
+}
+fn packed(q: vec4<i32>) -> u32 {
+    let u = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
+    return u.x | (u.y << 8u) | (u.z << 16u) | (u.w << 24u);
+}
+fn largest(v: vec4<f32>) -> f32 {
+    let a = abs(v);
+    return max(max(a.x, a.y), max(a.z, a.w));
+}
+fn sum_of(q: vec4<i32>) -> i32 { return q.x + q.y + q.z + q.w; }
+
+fn job0(wg: u32, lane: u32, pre0: vec4<u32>, pre1: vec4<u32>) {
+    let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
+    let sub = lane % 16u;
+    for (var h = lane; h < 48u; h += 256u) {
+        xs[0u + h] = codes[0u + h];
+    }
+    workgroupBarrier();
+    let turn = wg;
+        let there = sub == 0u && turn * 16u + lane / 16u < 512u;
+        let row = min((turn) * 16u + lane / 16u, 511u);
+        let t = 0u;
+        let c = row + 0u;
+        let v1 = e1(c, t);
+        var acc0 = 0.0;
+        {
+            let unit = sub + 0u;
+            let x = unit;
+            let w = unpack_Q4_K(row * 16u + unit, array<vec4<u32>, 2>(pre0, pre1));
+            acc0 += product_whole(w, xs[x + 0u], xs[x + 16u], bitcast<vec4<f32>>(xs[x + 32u]));
+        }
+        let v0 = sum_16(lane, acc0);
+        if (there) {
+        
+        let v2 = v1 + v0;
+        arena[1024u + t * 512u + c] = v2;
+        }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var pre0 = vec4<u32>();
+    var pre1 = vec4<u32>();
+    if (id.x < 32u) {
+    let at0 = vec4<u32>(0u, 32768u, 0u, 0u);
+        let sub = lane % 16u;
+        {
+        let row = min(((id.x - 0u) * 1u) * 16u + lane / 16u, 511u);
+        { let r = raw_Q4_K(at0, row * 16u + sub + 0u); pre0 = r[0]; pre1 = r[1]; }
+        }
+    }
+    if (id.x < 32u) {
+        job0(id.x - 0u, lane, pre0, pre1);
     }
 }
 

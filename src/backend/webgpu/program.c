@@ -315,12 +315,36 @@ static bool reads_as_codes(const hy__gpu_model *m, uint32_t i, hy__id id)
     return any;
 }
 
+/* Two phases may be in one kernel, so a phase has another place than the two before it; the first
+ * one that is free, so that layers are alike. */
+static void choose_slots(hy__gpu_model *m)
+{
+    enum { NONE = 3 };
+    uint8_t before[2] = {NONE, NONE};
+    for (uint32_t i = 0; i < m->f->n_phases; i++) {
+        const hy__ids *out = &m->x->phases[i].outputs;
+        const bool plain = m->f->phases[i].kind == HY__PHASE_EMBED || m->f->phases[i].kind == HY__PHASE_MAP;
+        uint8_t slot = NONE; /* as of those that leave nothing in 8 bits */
+        for (uint32_t k = 0; k < out->n && slot == NONE && !plain; k++) {
+            if (m->q8_wanted[out->ids[k]]) {
+                for (slot = 0; slot == before[0] || slot == before[1];) {
+                    slot++;
+                }
+            }
+        }
+        m->q8_slots[i] = slot == NONE ? 0 : slot;
+        before[0] = before[1];
+        before[1] = slot;
+    }
+}
+
 /* Results that only the next phase reads, and only so. */
 static hy_status find_q8(hy__gpu_model *m, hy_error *err)
 {
     m->q8_wanted = hy__calloc(&m->env, m->g->n_values, sizeof *m->q8_wanted, err);
     m->q8_place = hy__calloc(&m->env, m->g->n_values, sizeof *m->q8_place, err);
-    if (!m->q8_wanted || !m->q8_place) {
+    m->q8_slots = hy__calloc(&m->env, m->f->n_phases, sizeof *m->q8_slots, err);
+    if (!m->q8_wanted || !m->q8_place || !m->q8_slots) {
         return HY_E_NOMEM;
     }
     memset(m->q8_place, 0xff, m->g->n_values * sizeof *m->q8_place);
@@ -340,6 +364,7 @@ static hy_status find_q8(hy__gpu_model *m, hy_error *err)
             m->q8_vecs = wanted ? HY_MAX(m->q8_vecs, v->n / 32 * 3) : m->q8_vecs;
         }
     }
+    choose_slots(m);
     return HY_OK;
 }
 
@@ -350,7 +375,7 @@ bool hy__gpu_wants_q8(const hy__gpu_writer *wr, hy__id id)
 
 uint32_t hy__gpu_q8_place(const hy__gpu_writer *wr)
 {
-    return wr->phase % 3 * wr->m->q8_vecs; /* two phases may be in one kernel */
+    return wr->m->q8_slots[wr->phase] * wr->m->q8_vecs;
 }
 
 /* ---- kernels and dispatches */
@@ -772,6 +797,7 @@ void hy__gpu_program_finish(hy__gpu_model *m)
     }
     hy__free(&m->env, m->q8_wanted);
     hy__free(&m->env, m->q8_place);
+    hy__free(&m->env, m->q8_slots);
     hy__free(&m->env, m->entries);
     hy__free(&m->env, m->kernels);
     hy__free(&m->env, m->jobs);

@@ -92,7 +92,7 @@ hy_status hy__mm_write_matrices(hy__mm *mk, const hy__mm_piece *p, uint32_t leas
 /* ---- matrices in the kernel of heads behind them (text_matvec.c)
  *
  * Second halves of LoRAs are small, and a head needs its own rows of them only: so the kernel of
- * the heads multiplies them.  Results are in workgroup memory jointVALUE, an element a channel of the
+ * the heads multiplies them.  Results are in workgroup memory jointNUMBER, an element a channel of the
  * head, and in the arena if a phase other than that of the heads reads them. */
 
 typedef struct hy__mm_joined hy__mm_joined;
@@ -101,7 +101,8 @@ typedef struct hy__mm_joined hy__mm_joined;
 hy_status hy__mm_join(hy__gpu_writer *wr, hy__wgsl *w, uint32_t heads, uint32_t channels,
                       uint32_t n, hy__mm_joined **out);
 void hy__mm_joined_destroy(hy__mm_joined *j);
-bool hy__mm_joined_has(const hy__mm_joined *j, hy__id value);
+/* Number of a result, the same in all layers that compute alike; UINT32_MAX: it is none. */
+uint32_t hy__mm_joined_number(const hy__mm_joined *j, hy__id value);
 /* Binds the weights. */
 void hy__mm_joined_window(const hy__mm_joined *j, hy__gpu_dispatch *d);
 /* Functions and memory; then statements of main, where id.x is the head: reads of weights, and what

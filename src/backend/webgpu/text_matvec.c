@@ -632,7 +632,7 @@ static void put_turn(const one *o, const hy__mm_job *j, const shape *s, const ch
     for (uint32_t i = 0; o->joined && i < o->mk->wr->x->epilogue.n; i++) {
         const hy__expr *e = &o->mk->wr->x->epilogue.exprs[i];
         if (e->root && j->only[i]) {
-            hy__wgsl_put(w, "        joint%u[lane / %uu] = v%u;\n", e->value, s->lanes, i);
+            hy__wgsl_put(w, "        joint%u[lane / %uu] = v%u;\n", i, s->lanes, i);
         }
     }
     hy__wgsl_put(w, "        }\n");
@@ -940,15 +940,15 @@ void hy__mm_joined_destroy(hy__mm_joined *j)
     }
 }
 
-bool hy__mm_joined_has(const hy__mm_joined *j, hy__id value)
+uint32_t hy__mm_joined_number(const hy__mm_joined *j, hy__id value)
 {
     const hy__tree *t = &j->mk.wr->x->epilogue;
     for (uint32_t i = 0; i < t->n; i++) {
         if (t->exprs[i].root && t->exprs[i].value == value) {
-            return true;
+            return i;
         }
     }
-    return false;
+    return UINT32_MAX;
 }
 
 void hy__mm_joined_window(const hy__mm_joined *j, hy__gpu_dispatch *d)
@@ -983,7 +983,7 @@ void hy__mm_joined_functions(hy__mm_joined *j)
     hy__wgsl_put(w, "var<workgroup> xs: array<vec4<u32>, %u>;\n", j->vecs);
     for (uint32_t i = 0; i < t->n; i++) {
         if (t->exprs[i].root) {
-            hy__wgsl_put(w, "var<workgroup> joint%u: array<f32, %u>;\n", t->exprs[i].value, n);
+            hy__wgsl_put(w, "var<workgroup> joint%u: array<f32, %u>;\n", i, n);
         }
     }
 }

@@ -24,6 +24,15 @@ static const char *const names[] = {"xr", "xw", "xk", "xv", "xq", "xa"};
 
 /* ---- values of channels in registers */
 
+/* An input that an earlier dispatch has left, by its distance from the result: so layers have the
+ * same text, which is compiled once. */
+static hy__wgsl_text input_name(const wkv *h, hy__id id, uint32_t group)
+{
+    hy__wgsl_text c;
+    snprintf(c.text, sizeof c.text, "in%u_%u", h->node->out - id, group);
+    return c;
+}
+
 /* Where value `id` of a group of channels is, as an expression. */
 static hy__wgsl_text value_of(const wkv *h, hy__id id, uint32_t group)
 {
@@ -34,11 +43,12 @@ static hy__wgsl_text value_of(const wkv *h, hy__id id, uint32_t group)
             return hy__wgsl_register(&h->p, i, group);
         }
     }
-    if (h->joined && hy__mm_joined_has(h->joined, id)) {
-        snprintf(c.text, sizeof c.text, "joint%u[at + %uu]", id, group * h->p.stride);
-        return c;
+    const uint32_t number = h->joined ? hy__mm_joined_number(h->joined, id) : UINT32_MAX;
+    if (number != UINT32_MAX) {
+        snprintf(c.text, sizeof c.text, "joint%u[at + %uu]", number, group * h->p.stride);
+    } else {
+        c = input_name(h, id, group);
     }
-    snprintf(c.text, sizeof c.text, "in%u_%u", id, group);
     return c;
 }
 
@@ -212,7 +222,7 @@ static void put_inputs(const wkv *h)
         }
         for (uint32_t e = 0; !known && e < h->p.each; e++) {
             hy__wgsl_use(h->w, HY__BUFFER_arena);
-            hy__wgsl_put(h->w, "    let in%u_%u = arena[%s + %s];\n", id, e,
+            hy__wgsl_put(h->w, "    let %s = arena[%s + %s];\n", input_name(h, id, e).text,
                          hy__wgsl_place(h->w, HY__AT_RESULT, id, 0).text,
                          hy__wgsl_regs_channel(&h->p, e).text);
         }

@@ -147,6 +147,7 @@ typedef struct hy__gpu_model {
      * that is wanted, and the vec4 of `codes` where they are; UINT32_MAX: they are in the arena. */
     bool *q8_wanted;
     uint32_t *q8_place;
+    uint8_t *q8_slots; /* [n_phases] which of three places a phase leaves such a value in */
     uint32_t q8_vecs; /* most vec4 of such a value, which alternate between three places */
     uint32_t chunk;     /* tokens that a step should take at most: see hy__gpu_fit_tokens */
     uint32_t few_columns;   /* most columns of steps whose matrices subgroups do not multiply */
