@@ -332,6 +332,7 @@ typedef struct WGPUQuerySetDescriptor {
     X(void, DevicePushErrorScope, (WGPUDevice device, WGPUErrorFilter filter))                                         \
     X(WGPUFuture, DevicePopErrorScope, (WGPUDevice device, WGPUPopErrorScopeCallbackInfo info))                        \
     X(void, DeviceDestroy, (WGPUDevice device))                                                                        \
+    X(void, DeviceAddRef, (WGPUDevice device))                                                                         \
     X(WGPUComputePassEncoder, CommandEncoderBeginComputePass, (WGPUCommandEncoder encoder,                             \
                                                                WGPUComputePassDescriptor const *descriptor))           \
     X(void, CommandEncoderCopyBufferToBuffer, (WGPUCommandEncoder encoder, WGPUBuffer source, uint64_t source_offset,  \
@@ -358,6 +359,9 @@ typedef struct WGPUQuerySetDescriptor {
     X(void *, BufferGetMappedRange, (WGPUBuffer buffer, size_t offset, size_t size))                                   \
     X(void, BufferUnmap, (WGPUBuffer buffer))                                                                          \
     X(void, BufferDestroy, (WGPUBuffer buffer))                                                                        \
+    X(void, BufferAddRef, (WGPUBuffer buffer))                                                                         \
+    X(uint64_t, BufferGetSize, (WGPUBuffer buffer))                                                                    \
+    X(WGPUBufferUsage, BufferGetUsage, (WGPUBuffer buffer))                                                            \
     X(void, InstanceRelease, (WGPUInstance handle))                                                                    \
     X(void, AdapterRelease, (WGPUAdapter handle))                                                                      \
     X(void, DeviceRelease, (WGPUDevice handle))                                                                        \

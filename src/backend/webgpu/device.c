@@ -443,6 +443,17 @@ static size_t wanted_features(const hy__gpu *gpu, WGPUFeatureName wanted[MOST_FE
     return n;
 }
 
+static hy_status check_floor(const hy__gpu_caps *c, hy_error *err)
+{
+    return c->max_binding < HY__GPU_FLOOR_BINDING || c->storage_buffers < FLOOR_STORAGE_BUFFERS ||
+                   c->workgroup_bytes < HY__GPU_FLOOR_SHARED ||
+                   c->invocations < HY__GPU_FLOOR_INVOCATIONS
+               ? hy__fail(err, HY_E_UNSUPPORTED,
+                          "%s: %s is below the limits that WebGPU guarantees", c->library,
+                          c->adapter)
+               : HY_OK;
+}
+
 static hy_status take_limits(hy__gpu *gpu, WGPULimits *limits, hy_error *err)
 {
     hy__gpu_caps *const c = &gpu->caps;
@@ -451,13 +462,6 @@ static hy_status take_limits(hy__gpu *gpu, WGPULimits *limits, hy_error *err)
         return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s tells no limits", c->library, c->adapter);
     }
     limits->nextInChain = NULL;
-    if (limits->maxStorageBufferBindingSize < HY__GPU_FLOOR_BINDING ||
-        limits->maxStorageBuffersPerShaderStage < FLOOR_STORAGE_BUFFERS ||
-        limits->maxComputeWorkgroupStorageSize < HY__GPU_FLOOR_SHARED ||
-        limits->maxComputeInvocationsPerWorkgroup < HY__GPU_FLOOR_INVOCATIONS) {
-        return hy__fail(err, HY_E_UNSUPPORTED, "%s: %s is below the limits that WebGPU guarantees",
-                        c->library, c->adapter);
-    }
     c->max_buffer = HY_MIN(limits->maxBufferSize, (uint64_t)MOST_BUFFER);
     c->max_binding = limits->maxStorageBufferBindingSize;
     c->storage_buffers = limits->maxStorageBuffersPerShaderStage;
@@ -466,6 +470,7 @@ static hy_status take_limits(hy__gpu *gpu, WGPULimits *limits, hy_error *err)
     c->max_workgroups = limits->maxComputeWorkgroupsPerDimension;
     c->storage_align = limits->minStorageBufferOffsetAlignment;
     c->uniform_align = limits->minUniformBufferOffsetAlignment;
+    HY_TRY(check_floor(c, err));
     const uint64_t sizes[] = {limits->maxBufferSize, limits->maxStorageBufferBindingSize};
     const uint32_t counts[] = {limits->maxStorageBuffersPerShaderStage,
                                limits->maxComputeWorkgroupStorageSize,
@@ -514,14 +519,19 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
     return HY_OK;
 }
 
+static uint64_t next_serial(void)
+{
+    static atomic_uintptr_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
 hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env, hy_error *err)
 {
-    static atomic_uintptr_t last_serial;
     hy__dawn_toggles chain = toggles();
     const hy__gpu_faults *f = &hy__gpu_faults_at_opening;
     *gpu = (hy__gpu){.env = *env,
                      .mask = opts->mask,
-                     .serial = atomic_fetch_add(&last_serial, 1) + 1,
+                     .serial = next_serial(),
                      .faults = *f};
     if (f->lost_before || f->lost_behind || f->no_memory || f->as_hardware) {
         hy__gpu_faults_at_opening = (hy__gpu_faults){0};
@@ -545,6 +555,21 @@ hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env
         hy__gpu_close(gpu);
     }
     return status;
+}
+
+hy_status hy__gpu_adopt(hy__gpu *gpu, WGPUDevice device, const hy__gpu_caps *caps, uint32_t mask,
+                        hy__gpu_get get, void *user, const hy_env *env, hy_error *err)
+{
+    *gpu = (hy__gpu){.env = *env, .mask = mask, .caps = *caps, .serial = next_serial()};
+    HY_TRY(hy__gpu_lib_adopt(&gpu->lib, get, user, err));
+    hy__gpu_lib_name(&gpu->lib, gpu->caps.library, sizeof gpu->caps.library);
+    HY_TRY(check_floor(&gpu->caps, err));
+    gpu->caps.max_buffer = HY_MIN(gpu->caps.max_buffer, (uint64_t)MOST_BUFFER);
+    hy__gpu_caps_mask(&gpu->caps, mask);
+    gpu->lib.DeviceAddRef(device);
+    gpu->device = device;
+    gpu->queue = gpu->lib.DeviceGetQueue(device);
+    return HY_OK;
 }
 
 void hy__gpu_close(hy__gpu *gpu)

@@ -83,6 +83,12 @@ typedef struct hy__gpu {
  * object must stay where it is until closed; closing a zeroed or half-open one is fine. */
 hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env, hy_error *err);
 void hy__gpu_close(hy__gpu *gpu);
+/* A device that others made, with a reference of its own: closing it gives up that, and nothing
+ * else.  get, user: as for hy__gpu_lib_adopt.  caps: what the device was made with.  Errors outside
+ * of scopes and its loss are told to those who made it, and not noticed here; nothing can be read
+ * from it or waited for.  HY_E_UNSUPPORTED as for hy__gpu_open. */
+hy_status hy__gpu_adopt(hy__gpu *gpu, WGPUDevice device, const hy__gpu_caps *caps, uint32_t mask,
+                        hy__gpu_get get, void *user, const hy_env *env, hy_error *err);
 
 /* The first error since the device was made: HY_E_DEVICE_LOST, HY_E_NOMEM or HY_E_INTERNAL. */
 hy_status hy__gpu_check(hy__gpu *gpu, hy_error *err);

@@ -30,28 +30,27 @@ static const char *const wgpu_files[] = {
 
 /* ISO C has no conversion of an object pointer to a function pointer; every system with such
  * libraries has one of the representation. */
-static bool fill(hy__gpu_lib *lib, void *member, const char *name)
+static bool fill(hy__gpu_get get, void *user, void *member, const char *name)
 {
-    void *const symbol = hy__library_symbol(lib->handle, name);
+    void *const symbol = get(user, name);
     memcpy(member, &symbol, sizeof symbol);
     return symbol != NULL;
 }
 
 /* The first function that is missing, or NULL. */
-static const char *fill_all(hy__gpu_lib *lib)
+static const char *fill_all(hy__gpu_lib *lib, hy__gpu_get get, void *user)
 {
 #define FILL(result, name, args)                                                                   \
-    if (!fill(lib, &lib->name, "wgpu" #name)) {                                                    \
+    if (!fill(get, user, &lib->name, "wgpu" #name)) {                                              \
         return "wgpu" #name;                                                                       \
     }
-#define FILL_EXTRA(result, name, args) (void)fill(lib, &lib->name, "wgpu" #name);
+#define FILL_EXTRA(result, name, args) (void)fill(get, user, &lib->name, "wgpu" #name);
     HY__WGPU_FUNCTIONS(FILL)
     HY__WGPU_EXTRAS(FILL_EXTRA)
 #undef FILL
 #undef FILL_EXTRA
     /* Older libraries number features and structures in other ways; they lack this one. */
-    return hy__library_symbol(lib->handle, "wgpuGetInstanceFeatures") ? NULL
-                                                                      : "wgpuGetInstanceFeatures";
+    return get(user, "wgpuGetInstanceFeatures") ? NULL : "wgpuGetInstanceFeatures";
 }
 
 static bool tell_apart(hy__gpu_lib *lib)
@@ -78,7 +77,7 @@ static bool open_file(hy__gpu_lib *lib, const char *path, char *tried, size_t ca
     char why[200] = "";
     *lib = (hy__gpu_lib){.handle = hy__library_open(path, why, sizeof why)};
     if (lib->handle) {
-        const char *const missing = fill_all(lib);
+        const char *const missing = fill_all(lib, hy__library_symbol, lib->handle);
         if (missing) {
             snprintf(why, sizeof why, "it has no %s: too old, or not a WebGPU library", missing);
         } else if (!tell_apart(lib)) {
@@ -126,6 +125,23 @@ hy_status hy__gpu_lib_open(hy__gpu_lib *lib, const char *name, const char *folde
     return hy__fail(err, HY_E_UNSUPPORTED, "no WebGPU library: %s", tried);
 }
 
+hy_status hy__gpu_lib_adopt(hy__gpu_lib *lib, hy__gpu_get get, void *user, hy_error *err)
+{
+    *lib = (hy__gpu_lib){.foreign = true};
+    const char *const missing = fill_all(lib, get, user);
+    if (missing) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "there is no function %s: the WebGPU library is too old, or none", missing);
+    }
+    if (!tell_apart(lib)) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "the WebGPU library is neither Dawn nor wgpu-native");
+    }
+    /* Its answer would need an instance. */
+    lib->DeviceCreateComputePipelineAsync = NULL;
+    return HY_OK;
+}
+
 void hy__gpu_lib_close(hy__gpu_lib *lib)
 {
     /* Not unloaded: both libraries and the drivers below them leave threads and memory behind. */
@@ -147,13 +163,21 @@ void hy__gpu_lib_name(const hy__gpu_lib *lib, char *name, size_t cap)
 
 WGPUCallbackMode hy__gpu_lib_mode(const hy__gpu_lib *lib)
 {
-    return lib->flavour == HY__GPU_DAWN ? WGPUCallbackMode_WaitAnyOnly
-                                        : WGPUCallbackMode_AllowProcessEvents;
+    return lib->flavour == HY__GPU_WGPU ? WGPUCallbackMode_AllowProcessEvents
+           : lib->foreign               ? WGPUCallbackMode_AllowSpontaneous
+                                        : WGPUCallbackMode_WaitAnyOnly;
 }
 
 bool hy__gpu_lib_wait(const hy__gpu_lib *lib, WGPUInstance instance, WGPUDevice device,
                       WGPUFuture future, const uint64_t *submission, const bool *done)
 {
+    if (lib->flavour == HY__GPU_DAWN && lib->foreign) {
+        /* Error scopes, all that is asked of such a device, are answered inside the call. */
+        for (int tries = 0; !*done && tries < 3; tries++) {
+            lib->DeviceTick(device);
+        }
+        return *done;
+    }
     if (lib->flavour == HY__GPU_DAWN) {
         WGPUFutureWaitInfo info = {.future = future};
         return *done ||

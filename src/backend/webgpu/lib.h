@@ -18,6 +18,7 @@ typedef struct hy__gpu_lib {
     HY__WGPU_EXTRAS(HY__WGPU_MEMBER)
 #undef HY__WGPU_MEMBER
     hy__gpu_flavour flavour;
+    bool foreign; /* for a device that others made: there is no instance to wait with */
     void *handle;
     char path[256]; /* what was opened */
 } hy__gpu_lib;
@@ -29,6 +30,10 @@ extern const char *const hy__gpu_names[HY__GPU_N_NAMES];
  * looked for before the system's own places, or NULL.  HY_E_UNSUPPORTED says what was tried and why
  * each failed. */
 hy_status hy__gpu_lib_open(hy__gpu_lib *lib, const char *name, const char *folder, hy_error *err);
+/* A library that others opened, whose functions `get` gives by their names.  HY_E_UNSUPPORTED names
+ * the first one that is missing. */
+typedef void *(*hy__gpu_get)(void *user, const char *name);
+hy_status hy__gpu_lib_adopt(hy__gpu_lib *lib, hy__gpu_get get, void *user, hy_error *err);
 void hy__gpu_lib_close(hy__gpu_lib *lib);
 
 /* "Dawn", or "wgpu-native" with its version. */
