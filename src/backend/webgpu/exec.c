@@ -3,16 +3,10 @@
 
 enum { FIRST_PIECE = 16 /* dispatches */, PIECES = 8 /* at least, of a long step */ };
 
-/* Workgroups in y; 0: the dispatch is not for such a step. */
 static uint32_t columns_of(const hy__gpu_dispatch *d, const hy__step_args *args)
 {
-    const uint32_t cols = d->cols == HY__PER_OUT ? args->n_out : args->n;
-    const uint64_t pos = args->pos + args->n;
-    if (cols == 0 || cols < d->least_cols || (d->most_cols > 0 && cols > d->most_cols) ||
-        pos < d->least_pos || (d->most_pos > 0 && pos > d->most_pos)) {
-        return 0;
-    }
-    return d->cols_each ? (cols + d->cols_each - 1) / d->cols_each : 1;
+    return hy__gpu_columns(d, d->cols == HY__PER_OUT ? args->n_out : args->n,
+                           args->pos + args->n);
 }
 
 static const hy__gpu_program *program_of(const hy__gpu_session *s, const hy__step_args *args)

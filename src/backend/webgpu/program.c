@@ -6,6 +6,8 @@
 #include "kernels/kernels.h"
 #include "webgpu.h"
 
+enum { PLACE_ALIGN = 256 };
+
 /* ---- pieces of text that several kernels have */
 
 bool hy__gpu_sums_by_lanes(const hy__gpu_model *m, uint32_t lanes)
@@ -139,6 +141,54 @@ static bool known_place(const void *user, const hy__place *p, uint32_t *out)
     }
     *out = (uint32_t)at;
     return at <= UINT32_MAX;
+}
+
+uint64_t hy__gpu_places_bytes(const hy__gpu_dispatch *d)
+{
+    return ((uint64_t)d->n_places * 4 + 15) / 16 * 16;
+}
+
+/* Each at a multiple of the alignment that uniform buffers need. */
+uint64_t hy__gpu_places_stride(const hy__gpu_dispatch *d)
+{
+    return (hy__gpu_places_bytes(d) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
+}
+
+hy_status hy__gpu_places_make(hy__gpu_model *m, const hy__gpu_program *p,
+                              hy__gpu_place_of place_of, const void *user, WGPUBuffer *out,
+                              hy_error *err)
+{
+    hy__gpu *gpu = &m->gpu;
+    uint64_t bytes = PLACE_ALIGN;
+    for (uint32_t i = 0; i < p->n; i++) {
+        bytes += hy__gpu_places_stride(&p->dispatches[i]);
+    }
+    uint32_t *all = hy__calloc(&m->env, (size_t)bytes / 4, sizeof *all, err);
+    if (!all) {
+        return HY_E_NOMEM;
+    }
+    uint64_t at = 0;
+    hy_status status = HY_OK;
+    for (uint32_t i = 0; i < p->n && status == HY_OK; i++) {
+        const hy__gpu_dispatch *d = &p->dispatches[i];
+        for (uint32_t k = 0; k < d->n_places; k++) {
+            const uint64_t place = place_of(user, d, &d->places[k]);
+            if (place > UINT32_MAX) {
+                status = hy__fail(err, HY_E_LIMIT, "a buffer of the GPU is too large");
+            }
+            all[at / 4 + k] = (uint32_t)place;
+        }
+        at += hy__gpu_places_stride(d);
+    }
+    if (status == HY_OK) {
+        status = hy__gpu_buffer(gpu, bytes, WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst,
+                                "places", out, err);
+    }
+    if (status == HY_OK) {
+        gpu->lib.QueueWriteBuffer(gpu->queue, *out, 0, all, (size_t)bytes);
+    }
+    hy__free(&m->env, all);
+    return status;
 }
 
 static const char quantize[] =
@@ -680,6 +730,13 @@ hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
     return HY_OK;
 }
 
+hy_status hy__gpu_program_make_phase(hy__gpu_model *m, uint32_t phase, hy_error *err)
+{
+    hy__gpu_writer wr = writer_of(m, phase, false, err);
+    wr.one = true;
+    return write_phase(&wr);
+}
+
 /* ---- pipelines */
 
 static hy_status make_layout(hy__gpu_model *m, hy__gpu_kernel *k, hy_error *err)
@@ -733,7 +790,7 @@ static hy_status start_pipelines(hy__gpu_model *m, hy_error *err)
     return HY_OK;
 }
 
-hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err)
+hy_status hy__gpu_program_modules(hy__gpu_model *m, hy_error *err)
 {
     for (uint32_t i = 0; i < m->n_kernels; i++) {
         hy__gpu_kernel *k = &m->kernels[i];
@@ -743,6 +800,12 @@ hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err)
                               hy__gpu_kernel_uses(k), label, &k->module, err));
         HY_TRY(make_layout(m, k, err));
     }
+    return HY_OK;
+}
+
+hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err)
+{
+    HY_TRY(hy__gpu_program_modules(m, err));
     return start_pipelines(m, err);
 }
 

@@ -1,7 +1,7 @@
 /* session.c: the memory of a session on the GPU, and the bind groups of its dispatches. */
 #include "webgpu.h"
 
-enum { PLACE_ALIGN = 256, STEP_BYTES = 64, MOST_BATCH = 2048, STEP_NS = 400 * 1000 * 1000 };
+enum { STEP_BYTES = 64, MOST_BATCH = 2048, STEP_NS = 400 * 1000 * 1000 };
 
 static const WGPUBufferUsage storage =
     WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc;
@@ -113,8 +113,9 @@ static hy_status make_angles(hy__gpu_session *s, hy_error *err)
 
 /* ---- places */
 
-static uint64_t place_of(const hy__gpu_session *s, const hy__gpu_dispatch *d, const hy__place *p)
+static uint64_t place_of(const void *user, const hy__gpu_dispatch *d, const hy__place *p)
 {
+    const hy__gpu_session *s = user;
     const hy__gpu_model *m = s->model;
     switch (p->where) {
     case HY__AT_VECTOR:
@@ -137,53 +138,6 @@ static uint64_t place_of(const hy__gpu_session *s, const hy__gpu_dispatch *d, co
                : p->value;
 }
 
-/* The places of every dispatch, each at a multiple of the alignment that uniform buffers need. */
-static uint64_t places_bytes(const hy__gpu_dispatch *d)
-{
-    return ((uint64_t)d->n_places * 4 + 15) / 16 * 16;
-}
-
-static uint64_t places_stride(const hy__gpu_dispatch *d)
-{
-    return (places_bytes(d) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
-}
-
-static hy_status make_places(hy__gpu_session *s, const hy__gpu_program *p, WGPUBuffer *out,
-                             hy_error *err)
-{
-    hy__gpu *gpu = &s->model->gpu;
-    uint64_t bytes = PLACE_ALIGN;
-    for (uint32_t i = 0; i < p->n; i++) {
-        bytes += places_stride(&p->dispatches[i]);
-    }
-    uint32_t *all = hy__calloc(&s->model->env, (size_t)bytes / 4, sizeof *all, err);
-    if (!all) {
-        return HY_E_NOMEM;
-    }
-    uint64_t at = 0;
-    hy_status status = HY_OK;
-    for (uint32_t i = 0; i < p->n && status == HY_OK; i++) {
-        const hy__gpu_dispatch *d = &p->dispatches[i];
-        for (uint32_t k = 0; k < d->n_places; k++) {
-            const uint64_t place = place_of(s, d, &d->places[k]);
-            if (place > UINT32_MAX) {
-                status = hy__fail(err, HY_E_LIMIT, "a buffer of this session is too large");
-            }
-            all[at / 4 + k] = (uint32_t)place;
-        }
-        at += places_stride(d);
-    }
-    if (status == HY_OK) {
-        status = hy__gpu_buffer(gpu, bytes, WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst,
-                                "places", out, err);
-    }
-    if (status == HY_OK) {
-        gpu->lib.QueueWriteBuffer(gpu->queue, *out, 0, all, (size_t)bytes);
-    }
-    hy__free(&s->model->env, all);
-    return status;
-}
-
 /* ---- bind groups */
 
 static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispatch *d,
@@ -200,7 +154,7 @@ static WGPUBindGroupEntry bound_to(const hy__gpu_session *s, const hy__gpu_dispa
     case HY__BUFFER_places:
         e.buffer = places;
         e.offset = at;
-        e.size = places_bytes(d);
+        e.size = hy__gpu_places_bytes(d);
         break;
     case HY__BUFFER_arena:
         e.buffer = one ? s->arena_one : s->arena;
@@ -272,7 +226,7 @@ static hy_status make_groups(hy__gpu_session *s, const hy__gpu_program *p, WGPUB
             groups[parity * p->n + i] = m->gpu.lib.DeviceCreateBindGroup(
                 m->gpu.device, &(WGPUBindGroupDescriptor){
                                    .layout = k->bindings, .entryCount = n, .entries = entries});
-            at += places_stride(d);
+            at += hy__gpu_places_stride(d);
         }
     }
     return hy__gpu_check(&m->gpu, err);
@@ -316,8 +270,8 @@ static hy_status make_memory(hy__gpu_session *s, hy_error *err)
                           WGPUBufferUsage_MapRead | WGPUBufferUsage_CopyDst, "logits", &s->readback,
                           err));
     HY_TRY(make_angles(s, err));
-    HY_TRY(make_places(s, &m->decode, &s->decode_places, err));
-    HY_TRY(make_places(s, &m->prefill, &s->prefill_places, err));
+    HY_TRY(hy__gpu_places_make(m, &m->decode, place_of, s, &s->decode_places, err));
+    HY_TRY(hy__gpu_places_make(m, &m->prefill, place_of, s, &s->prefill_places, err));
     HY_TRY(make_groups(s, &m->decode, s->decode_places, &s->groups[0], &s->n_groups[0], err));
     return make_groups(s, &m->prefill, s->prefill_places, &s->groups[1], &s->n_groups[1], err);
 }

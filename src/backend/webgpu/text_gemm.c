@@ -884,7 +884,7 @@ hy_status hy__mm_write_columns(hy__mm *mk, const hy__mm_piece *jobs)
     for (uint32_t k = 0; k < mk->n_jobs; k++) {
         p.all_rows += mk->jobs[k].rows;
     }
-    if (mk->wr->p->cols == HY__PER_OUT) {
+    if (mk->wr->p->cols == HY__PER_OUT || mk->wr->one) {
         p.columns = 1;
         HY_TRY(write_kernel(mk, &p, 1, 1, put_few_shared, put_few));
         p.columns = FEW_COLUMNS;

@@ -95,6 +95,17 @@ typedef struct hy__gpu_dispatch {
     uint32_t attention;      /* node whose caches it uses, or UINT32_MAX */
 } hy__gpu_dispatch;
 
+/* Workgroups in y where a step of so many columns ends at position `pos`; 0: the dispatch is not for
+ * such a step. */
+static inline uint32_t hy__gpu_columns(const hy__gpu_dispatch *d, uint32_t cols, uint64_t pos)
+{
+    if (cols == 0 || cols < d->least_cols || (d->most_cols > 0 && cols > d->most_cols) ||
+        pos < d->least_pos || (d->most_pos > 0 && pos > d->most_pos)) {
+        return 0;
+    }
+    return d->cols_each ? (cols + d->cols_each - 1) / d->cols_each : 1;
+}
+
 typedef struct hy__gpu_program {
     hy__gpu_dispatch *dispatches;
     uint32_t n, cap;
@@ -177,6 +188,11 @@ hy_status hy__gpu_prepare(hy__gpu_model *m, hy_error *err);
  * fills it. */
 hy_status hy__gpu_weights_place(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_weights_make(hy__gpu_model *m, hy_error *err);
+/* For a single phase without a model: where its matrices lie, which then are m->n_slabs buffers of
+ * m->slab_bytes; and a matrix into such buffers, through the queue, by the calling thread alone. */
+hy_status hy__gpu_weights_place_phase(hy__gpu_model *m, uint32_t phase, hy_error *err);
+hy_status hy__gpu_matrix_write(hy__gpu_model *m, const hy__gpu_matrix *x, const WGPUBuffer *slabs,
+                               hy_error *err);
 uint64_t hy__gpu_weights_bytes(const hy__gpu_model *m); /* of matrices, in the file */
 hy_status hy__gpu_weights_load(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_weights_finish(hy__gpu_model *m);
@@ -185,6 +201,10 @@ void hy__gpu_weights_finish(hy__gpu_model *m);
  * compile.h for what may be done meanwhile); and waiting until they are.  The jobs are freed with
  * the model. */
 hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err);
+/* Of a single phase, for any number of columns, to m->prefill: for who has no model, but a phase. */
+hy_status hy__gpu_program_make_phase(hy__gpu_model *m, uint32_t phase, hy_error *err);
+/* The modules and layouts of all kernels. */
+hy_status hy__gpu_program_modules(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
@@ -199,6 +219,7 @@ typedef struct hy__gpu_writer {
     const hy__phase *p;
     const hy__phase_exprs *x;
     bool single; /* for decode */
+    bool one;    /* not for decode, and yet for one column too */
     /* For decode: what dispatches bind, so that numbers of places are the same for all layers. */
     uint64_t vectors, state; /* elements, as in hy__gpu_dispatch */
     uint64_t window;         /* bytes of the weights */
@@ -273,6 +294,15 @@ uint64_t hy__gpu_logits_place(const hy__gpu_model *m, uint64_t n_batch, uint64_t
 /* Where plane `part` % 4 of chunk `part` / 4 begins behind byte `window`: in vec4 for plane 0, else
  * in words. */
 uint64_t hy__gpu_plane_place(const hy__gpu_model *m, uint64_t window, hy__id id, uint32_t part);
+/* The numbers of the places of all dispatches of a program, as place_of gives them, in a buffer:
+ * those of a dispatch are hy__gpu_places_bytes, and take hy__gpu_places_stride up to the next. */
+typedef uint64_t (*hy__gpu_place_of)(const void *user, const hy__gpu_dispatch *d,
+                                     const hy__place *p);
+uint64_t hy__gpu_places_bytes(const hy__gpu_dispatch *d);
+uint64_t hy__gpu_places_stride(const hy__gpu_dispatch *d);
+hy_status hy__gpu_places_make(hy__gpu_model *m, const hy__gpu_program *p,
+                              hy__gpu_place_of place_of, const void *user, WGPUBuffer *out,
+                              hy_error *err);
 /* Widens what a dispatch binds of the weights to a chunk of a matrix; false: it lies elsewhere or
  * is too much. */
 bool hy__gpu_matrix_window(const hy__gpu_model *m, const hy__gpu_matrix *x, uint32_t chunk,

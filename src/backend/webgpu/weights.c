@@ -127,7 +127,7 @@ static hy_status place_vectors(hy__gpu_model *m, hy_error *err)
     return HY_OK;
 }
 
-hy_status hy__gpu_weights_place(hy__gpu_model *m, hy_error *err)
+static hy_status describe_all(hy__gpu_model *m, hy_error *err)
 {
     const hy__graph *g = m->g;
     m->slab_limit = m->gpu.caps.max_buffer / ALIGN * ALIGN;
@@ -143,6 +143,18 @@ hy_status hy__gpu_weights_place(hy__gpu_model *m, hy_error *err)
             describe(m, &m->matrices[node->in[0]], &g->values[node->in[0]]);
         }
     }
+    return HY_OK;
+}
+
+hy_status hy__gpu_weights_place_phase(hy__gpu_model *m, uint32_t phase, hy_error *err)
+{
+    HY_TRY(describe_all(m, err));
+    return place_phase(m, &m->f->phases[phase], err);
+}
+
+hy_status hy__gpu_weights_place(hy__gpu_model *m, hy_error *err)
+{
+    HY_TRY(describe_all(m, err));
     for (uint32_t i = 0; i < m->f->n_phases; i++) {
         const hy__phase *p = &m->f->phases[i];
         if (p->kind == HY__PHASE_MATMUL || p->kind == HY__PHASE_EMBED) {
@@ -360,6 +372,49 @@ hy_status hy__gpu_weights_make(hy__gpu_model *m, hy_error *err)
         hy__gpu_map_begin(&m->gpu, p->buffer, (size_t)piece_bytes(m), &p->mapping);
     }
     return HY_OK;
+}
+
+/* ---- through the queue */
+
+/* Rows first to first + n - 1 of chunk c, which has `rows`, packed in `to`. */
+static hy_status write_rows(hy__gpu_model *m, const hy__gpu_matrix *x, const WGPUBuffer *slabs,
+                            uint32_t c, uint32_t rows, uint32_t first, uint32_t n, uint8_t *to,
+                            float *decoded, hy_error *err)
+{
+    const uint8_t *from = x->rows + ((size_t)c * x->chunk_rows + first) * x->row_bytes;
+    uint64_t at = x->chunks[c].offset;
+    memset(to, 0, (size_t)hy__gpu_format_bytes(x->format, x->n, n));
+    HY_TRY(hy__gpu_pack(x->format, x->type, from, x->row_bytes, x->n, n, 0, n, to, decoded, err));
+    for (uint32_t k = 0; k < HY__GPU_PLANES; k++) {
+        const uint64_t bytes = hy__gpu_plane_bytes(x->format, x->n, n, k);
+        if (bytes > 0) {
+            m->gpu.lib.QueueWriteBuffer(m->gpu.queue, slabs[x->chunks[c].slab],
+                                        at + row_plane_bytes(x, k) * first, to, (size_t)bytes);
+        }
+        to += bytes;
+        at += hy__gpu_plane_bytes(x->format, x->n, rows, k);
+    }
+    return HY_OK;
+}
+
+hy_status hy__gpu_matrix_write(hy__gpu_model *m, const hy__gpu_matrix *x, const WGPUBuffer *slabs,
+                               hy_error *err)
+{
+    const uint32_t most = rows_of_piece(x);
+    const size_t bytes = (size_t)hy__gpu_format_bytes(x->format, x->n, HY_MIN(most, x->m));
+    uint8_t *packed = hy__alloc(&m->env, bytes, 1, err);
+    float *decoded = packed ? hy__calloc(&m->env, padded(x), sizeof *decoded, err) : NULL;
+    hy_status status = decoded ? HY_OK : HY_E_NOMEM;
+    for (uint32_t c = 0; c < x->n_chunks && status == HY_OK; c++) {
+        const uint32_t rows = HY_MIN(x->m - c * x->chunk_rows, x->chunk_rows);
+        for (uint32_t first = 0; first < rows && status == HY_OK; first += most) {
+            status = write_rows(m, x, slabs, c, rows, first, HY_MIN(rows - first, most), packed,
+                                decoded, err);
+        }
+    }
+    hy__free(&m->env, packed);
+    hy__free(&m->env, decoded);
+    return status;
 }
 
 /* ---- all of it */
