@@ -6,6 +6,7 @@
 #include "chat.h"
 #include "gguf.h"
 #include "model.h"
+#include "qmatmul.h"
 #include "quantize.h"
 #include "sampler.h"
 #include "session.h"
