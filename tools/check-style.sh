@@ -36,8 +36,8 @@ report "invisible characters" < <(LC_ALL=C.UTF-8 grep -nP \
 report "compiler extensions outside include/halyard/compiler.h" < <(
     printf '%s\n' "${code[@]}" | grep -v '^include/halyard/compiler.h$' |
         xargs grep -nE '__attribute__|__builtin_|#pragma (GCC|clang)|__extension__|__typeof__|__declspec' || true)
-report "headers of the operating system outside src/base/os_*.c, cli/term.c and tests/" < <(
-    printf '%s\n' "${code[@]}" | grep -vE '^(src/base/os_[a-z0-9]*\.c|cli/term\.c|tests/.*)$' |
+report "headers of the operating system outside src/base/os_*.c, cli/term.c, docs/examples/ and tests/" < <(
+    printf '%s\n' "${code[@]}" | grep -vE '^(src/base/os_[a-z0-9]*\.c|cli/term\.c|docs/examples/.*|tests/.*)$' |
         xargs grep -nE '#[ ]*include <(unistd|pthread|fcntl|termios|sched|dlfcn|dirent|poll|windows|sys/[a-z]+)\.h>' || true)
 report "the library prints, exits, aborts or reads the environment" < <(
     printf '%s\n' "${code[@]}" | grep -E '^src/' |
