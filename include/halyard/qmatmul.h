@@ -78,8 +78,8 @@ typedef struct hy_qmatmul_config {
     uint32_t min_storage_buffer_offset_alignment;
 } hy_qmatmul_config;
 
-/* Makes the kernels for matrices of one shape and type, and the memory that products need: about
- * cols * batch * 1.2 bytes on the GPU.  Takes as long as the driver compiles half a dozen kernels.
+/* Makes the kernels for matrices of one shape and type, and the memory that products need: up to
+ * (4 * cols + 256) * batch bytes on the GPU.  Takes as long as the driver compiles half a dozen kernels.
  * The pipeline has a reference to the device, and never destroys it.  env NULL: the operating
  * system's.
  * Errors: HY_E_ARG (a size, a feature or an alignment that cannot be), HY_E_UNSUPPORTED (a type that

@@ -498,6 +498,17 @@ static void test_refused_pipelines(void **state)
     c = good;
     c.size = 8;
     refuse(&c, HY_E_ARG, "size");
+    if (gpu.caps.matrix_k == 0) { /* more is named than the device has */
+        c = good;
+        c.batch = 100;
+        c.features = HY_QMATMUL_F16 | HY_QMATMUL_SUBGROUPS | HY_QMATMUL_MATRICES;
+        c.subgroup_min = c.subgroup_max = 32;
+        c.matrix_m = c.matrix_n = c.matrix_k = 16;
+        c.max_compute_workgroup_storage_size = 65536;
+        refuse(&c, HY_E_INTERNAL, "kernel ");
+        c.matrix_k = 4;
+        refuse(&c, HY_E_ARG, "16 x 16 x 4");
+    }
     get.get_proc = no_proc;
     assert_fails(hy_qmatmul_pipeline_create(gpu.device, &get, &good, NULL, &q, &err),
                  HY_E_UNSUPPORTED, &err, "no function wgpuCreateInstance");
@@ -562,6 +573,57 @@ static void test_refused_products(void **state)
     pair_free(&b);
 }
 
+/* ---- a device that is lost */
+
+/* It is told to those who made it; whether a call notices depends on the library, but none fails in
+ * another way. */
+static void check_lost(hy_status status)
+{
+    if (status != HY_OK) {
+        assert_int_equal(status, HY_E_DEVICE_LOST);
+    }
+}
+
+static void test_lost(void **state)
+{
+    hy_error err;
+    char why[600];
+    int failed = 0;
+    hy_qmatmul_weights *w;
+    hy_qmatmul_pipeline *q;
+    (void)state;
+    gpu_or_skip();
+    const hy__gpu kept = gpu;
+    hy__gpu *own = malloc(sizeof *own);
+    assert_non_null(own);
+    assert_true(webgpu_open(own, &env, getenv("HALYARD_WEBGPU_LIB"), why, &failed));
+    gpu.instance = own->instance;
+    gpu.device = own->device;
+    gpu.queue = own->queue;
+    pair a = pair_of(HY_TYPE_Q8_0, 4, 64);
+    const hy_qmatmul_procs get = procs();
+    const hy_qmatmul_config config = config_of(HY_TYPE_F32, 4, 64, false);
+    WGPUBuffer x = buffer_of(256), y = buffer_of(256);
+    const recording r = record();
+    gpu.lib.DeviceDestroy(own->device);
+    check_lost(hy_qmatmul_dispatch(a.q, a.w, r.pass, x, 0, y, 0, 1, &err));
+    check_lost(hy_qmatmul_weights_create(a.q, a.p.coded, a.p.bytes, &w, &err));
+    check_lost(hy_qmatmul_pipeline_create(own->device, &get, &config, NULL, &q, &err));
+    gpu.lib.ComputePassEncoderEnd(r.pass);
+    gpu.lib.ComputePassEncoderRelease(r.pass);
+    gpu.lib.CommandEncoderRelease(r.encoder);
+    hy_qmatmul_weights_destroy(w);
+    hy_qmatmul_pipeline_destroy(q);
+    hy__gpu_buffer_free(&gpu, x);
+    hy__gpu_buffer_free(&gpu, y);
+    pair_free(&a);
+    gpu.instance = kept.instance;
+    gpu.device = kept.device;
+    gpu.queue = kept.queue;
+    hy__gpu_close(own);
+    free(own);
+}
+
 /* ---- memory */
 
 static hy_status live(const hy_env *with, const product *p, hy_error *err)
@@ -608,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_decoded_type),   cmocka_unit_test(test_chain),
         cmocka_unit_test(test_many_groups),    cmocka_unit_test(test_destroyed_early),
         cmocka_unit_test(test_refused_pipelines), cmocka_unit_test(test_refused_products),
+        cmocka_unit_test(test_lost),
         cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }

@@ -156,6 +156,21 @@ static hy_status adopt(hy_qmatmul_pipeline *p, WGPUDevice device, const hy_qmatm
     return HY_OK;
 }
 
+/* Not all calls have scopes of their own: errors of the others are those of what lies between these
+ * two.  Returns `status`, or the error if that is HY_OK. */
+static void begin_scope(hy_qmatmul_pipeline *p)
+{
+    hy__gpu *gpu = &p->model.gpu;
+    gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
+}
+
+static hy_status end_scope(hy_qmatmul_pipeline *p, const char *what, hy_status status,
+                           hy_error *err)
+{
+    const hy_status own = hy__gpu_pop_scope(&p->model.gpu, what, status == HY_OK ? err : NULL);
+    return status == HY_OK ? own : status;
+}
+
 /* ---- the model of one matrix */
 
 static hy__id add_matrix(hy_qmatmul_pipeline *p, uint32_t which, hy_type type, uint32_t n,
@@ -234,11 +249,7 @@ static hy_status make_program(hy_qmatmul_pipeline *p, hy_error *err)
 static hy_status make_pipelines(hy_qmatmul_pipeline *p, hy_error *err)
 {
     hy__gpu_model *m = &p->model;
-    /* Not all calls have scopes of their own. */
-    m->gpu.lib.DevicePushErrorScope(m->gpu.device, WGPUErrorFilter_Validation);
     hy_status status = hy__gpu_program_modules(m, err);
-    const hy_status outer = hy__gpu_pop_scope(&m->gpu, "kernels", status == HY_OK ? err : NULL);
-    status = status == HY_OK ? outer : status;
     for (uint32_t i = 0; i < m->prefill.n && status == HY_OK; i++) {
         hy__gpu_entry *e = &m->entries[m->prefill.dispatches[i].entry];
         const hy__gpu_kernel *k = &m->kernels[e->kernel];
@@ -316,8 +327,12 @@ static hy_status make(hy_qmatmul_pipeline *p, WGPUDevice device, const hy_qmatmu
     HY_TRY(adopt(p, device, procs, config, err));
     HY_TRY(make_graph(p, config->type, err));
     HY_TRY(make_program(p, err));
-    HY_TRY(make_memory(p, err));
-    return make_pipelines(p, err);
+    begin_scope(p);
+    hy_status status = make_memory(p, err);
+    if (status == HY_OK) {
+        status = make_pipelines(p, err);
+    }
+    return end_scope(p, "products with a matrix", status, err);
 }
 
 hy_status hy_qmatmul_pipeline_create(struct WGPUDeviceImpl *device, const hy_qmatmul_procs *procs,
@@ -414,7 +429,8 @@ hy_status hy_qmatmul_weights_create(hy_qmatmul_pipeline *pipeline, const void *d
         return HY_E_NOMEM;
     }
     w->pipeline = pipeline;
-    const hy_status status = make_weights(w, data, err);
+    begin_scope(pipeline);
+    const hy_status status = end_scope(pipeline, "a matrix", make_weights(w, data, err), err);
     if (status != HY_OK) {
         hy_qmatmul_weights_destroy(w);
         return status;
@@ -532,12 +548,12 @@ static hy_status bind(hy_qmatmul_pipeline *p, bound *b, hy_error *err)
             entries[n++] = entry_of(p, b, i);
         }
     }
-    m->gpu.lib.DevicePushErrorScope(m->gpu.device, WGPUErrorFilter_Validation);
+    begin_scope(p);
     b->group = m->gpu.lib.DeviceCreateBindGroup(
         m->gpu.device,
         &(WGPUBindGroupDescriptor){.layout = k->bindings, .entryCount = n, .entries = entries});
     const hy_status status =
-        hy__gpu_pop_scope(&m->gpu, b->weights ? "a binding of y" : "a binding of x", err);
+        end_scope(p, b->weights ? "a binding of y" : "a binding of x", HY_OK, err);
     if (status != HY_OK) {
         if (b->group) {
             m->gpu.lib.BindGroupRelease(b->group);
