@@ -225,6 +225,8 @@ static void run_one(const product *p, hy_qmatmul_pipeline *q, const hy_qmatmul_w
                     uint32_t n, bool halves)
 {
     hy_error err;
+    /* The input, and the matrix, in two parts if it is larger than a binding. */
+    const uint32_t dispatches = p->bytes > HY__GPU_FLOOR_BINDING ? 3 : 2;
     const uint64_t at_x = ALIGN, at_y = 3 * ALIGN;
     const size_t x_bytes = 4 * (size_t)n * p->cols, y_bytes = 4 * (size_t)n * p->rows;
     WGPUBuffer x = buffer_of(at_x + x_bytes), y = buffer_of(at_y + y_bytes + 64);
@@ -235,8 +237,8 @@ static void run_one(const product *p, hy_qmatmul_pipeline *q, const hy_qmatmul_w
     for (int again = 0; again < 2; again++) {
         const struct calls before = calls;
         assert_ok(hy_qmatmul_dispatch(q, w, r.pass, x, at_x, y, at_y, n, &err), &err);
-        assert_int_equal(calls.dispatches - before.dispatches, 2);
-        assert_int_equal(calls.groups - before.groups, again ? 0 : 2);
+        assert_int_equal(calls.dispatches - before.dispatches, dispatches);
+        assert_int_equal(calls.groups - before.groups, again ? 0 : dispatches);
     }
     submit(r);
     assert_ok(hy__gpu_read(&gpu, y, at_y, got, y_bytes + 64, &err), &err);
@@ -309,7 +311,16 @@ static void test_tiles(void **state)
     }
 }
 
-/* A type that is kept as F16, a single row, one block, and a row of several slices. */
+/* More than what a kernel can bind. */
+static void test_parts(void **state)
+{
+    static const uint32_t n[] = {1, 3, 0};
+    (void)state;
+    gpu_or_skip();
+    run(HY_TYPE_F32, 4200, 8192, false, n);
+}
+
+/* A single row and block, a row of several slices, and rows that end in the middle of a block. */
 static void test_corners(void **state)
 {
     static const uint32_t n[] = {1, 2, 70, 0};
@@ -698,7 +709,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),          cmocka_unit_test(test_types_with_features),
-        cmocka_unit_test(test_tiles),          cmocka_unit_test(test_corners),
+        cmocka_unit_test(test_tiles),          cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_corners),
         cmocka_unit_test(test_decoded_type),   cmocka_unit_test(test_chain),
         cmocka_unit_test(test_many_groups),    cmocka_unit_test(test_destroyed_early),
         cmocka_unit_test(test_refused_pipelines), cmocka_unit_test(test_refused_products),
