@@ -29,6 +29,8 @@ static void write_numbers(FILE *f, bool bad)
             HY__NATIVE_FEATURE_SUBGROUP);
     fprintf(f, "_Static_assert(WGPUNativeFeature_Immediates == %d, \"immediates\");\n",
             HY__NATIVE_FEATURE_IMMEDIATES);
+    fprintf(f, "_Static_assert(WGPUNativeFeature_MappablePrimaryBuffers == %d, \"mappable\");\n",
+            HY__NATIVE_FEATURE_MAPPABLE);
     fprintf(f, "_Static_assert(WGPUSType_InstanceExtras == %d, \"instance extras\");\n",
             HY__NATIVE_STYPE_INSTANCE);
 }

@@ -14,19 +14,19 @@
 #define HY__WGPU_HANDLES(X)                                                                                            \
     X(Instance) X(Adapter) X(Device) X(Queue) X(Buffer) X(ShaderModule) X(BindGroupLayout) X(PipelineLayout)           \
     X(ComputePipeline) X(BindGroup) X(CommandEncoder) X(CommandBuffer) X(ComputePassEncoder) X(QuerySet) X(Surface)    \
-    X(Sampler) X(TextureView)
+    X(Sampler) X(Texture) X(TextureView)
 #define HY__WGPU_HANDLE(name) typedef struct WGPU##name##Impl *WGPU##name;
 HY__WGPU_HANDLES(HY__WGPU_HANDLE)
 #undef HY__WGPU_HANDLE
 
 typedef uint32_t WGPUBool;
 typedef uint64_t WGPUFlags;
-typedef WGPUFlags WGPUBufferUsage, WGPUMapMode, WGPUShaderStage;
+typedef WGPUFlags WGPUBufferUsage, WGPUMapMode, WGPUShaderStage, WGPUTextureUsage;
 
 /* ---- numbers.  Enumerations are 32 bits wide and may hold values that have no name here. */
 
 #define HY__WGPU_ENUMS(X)                                                                                              \
-    X(SType, ShaderSourceWGSL, 2)                                                                                      \
+    X(SType, ShaderSourceSPIRV, 1) X(SType, ShaderSourceWGSL, 2)                                                       \
     X(InstanceFeatureName, TimedWaitAny, 1)                                                                            \
     X(FeatureName, TimestampQuery, 9) X(FeatureName, ShaderF16, 0xb) X(FeatureName, Subgroups, 0x12)                   \
     X(BackendType, Undefined, 0) X(BackendType, Null, 1) X(BackendType, D3D12, 4) X(BackendType, Metal, 5)             \
@@ -44,19 +44,25 @@ typedef WGPUFlags WGPUBufferUsage, WGPUMapMode, WGPUShaderStage;
     X(QueryType, Timestamp, 2)                                                                                         \
     X(MapAsyncStatus, Success, 1) X(RequestAdapterStatus, Success, 1) X(RequestDeviceStatus, Success, 1)               \
     X(PopErrorScopeStatus, Success, 1) X(QueueWorkDoneStatus, Success, 1) X(CreatePipelineAsyncStatus, Success, 1)     \
-    X(WaitStatus, Success, 1) X(WaitStatus, TimedOut, 2) X(Status, Success, 1)
+    X(WaitStatus, Success, 1) X(WaitStatus, TimedOut, 2) X(Status, Success, 1)                                         \
+    X(TextureDimension, 2D, 2) X(TextureViewDimension, 2D, 2) X(TextureFormat, RGBA8Unorm, 0x16)                       \
+    X(TextureSampleType, Float, 2) X(TextureAspect, All, 1) X(SamplerBindingType, Filtering, 2)                        \
+    X(FilterMode, Linear, 2) X(MipmapFilterMode, Nearest, 1) X(AddressMode, ClampToEdge, 1) X(CompareFunction, Undefined, 0)
 #define HY__WGPU_ENUM(type, name, value) WGPU##type##_##name = (value),
 enum { HY__WGPU_ENUMS(HY__WGPU_ENUM) };
 #undef HY__WGPU_ENUM
 typedef uint32_t WGPUSType, WGPUInstanceFeatureName, WGPUFeatureName, WGPUBackendType, WGPUAdapterType,
     WGPUFeatureLevel, WGPUPowerPreference, WGPUCallbackMode, WGPUBufferBindingType, WGPUErrorType, WGPUErrorFilter,
     WGPUDeviceLostReason, WGPUQueryType, WGPUMapAsyncStatus, WGPURequestAdapterStatus, WGPURequestDeviceStatus,
-    WGPUPopErrorScopeStatus, WGPUQueueWorkDoneStatus, WGPUCreatePipelineAsyncStatus, WGPUWaitStatus, WGPUStatus;
+    WGPUPopErrorScopeStatus, WGPUQueueWorkDoneStatus, WGPUCreatePipelineAsyncStatus, WGPUWaitStatus, WGPUStatus,
+    WGPUTextureDimension, WGPUTextureViewDimension, WGPUTextureFormat, WGPUTextureSampleType, WGPUTextureAspect,
+    WGPUSamplerBindingType, WGPUFilterMode, WGPUMipmapFilterMode, WGPUAddressMode, WGPUCompareFunction;
 
 #define HY__WGPU_FLAGS(X)                                                                                              \
     X(BufferUsage, MapRead, 1) X(BufferUsage, MapWrite, 2) X(BufferUsage, CopySrc, 4) X(BufferUsage, CopyDst, 8)       \
     X(BufferUsage, Uniform, 0x40) X(BufferUsage, Storage, 0x80) X(BufferUsage, QueryResolve, 0x200)                    \
-    X(MapMode, Read, 1) X(MapMode, Write, 2) X(ShaderStage, Compute, 4)
+    X(MapMode, Read, 1) X(MapMode, Write, 2) X(ShaderStage, Compute, 4)                                                \
+    X(TextureUsage, CopyDst, 2) X(TextureUsage, TextureBinding, 4)
 #define HY__WGPU_FLAG(type, name, value) WGPU##type##_##name = (value),
 enum { HY__WGPU_FLAGS(HY__WGPU_FLAG) };
 #undef HY__WGPU_FLAG
@@ -197,6 +203,59 @@ typedef struct WGPUShaderSourceWGSL {
     WGPUStringView code;
 } WGPUShaderSourceWGSL;
 
+/* codeSize: words. */
+typedef struct WGPUShaderSourceSPIRV {
+    WGPUChainedStruct chain;
+    uint32_t codeSize;
+    uint32_t const *code;
+} WGPUShaderSourceSPIRV;
+
+typedef struct WGPUExtent3D {
+    uint32_t width, height, depthOrArrayLayers;
+} WGPUExtent3D;
+
+typedef struct WGPUOrigin3D {
+    uint32_t x, y, z;
+} WGPUOrigin3D;
+
+typedef struct WGPUTextureDescriptor {
+    WGPUChainedStruct *nextInChain;
+    WGPUStringView label;
+    WGPUTextureUsage usage;
+    WGPUTextureDimension dimension;
+    WGPUExtent3D size;
+    WGPUTextureFormat format;
+    uint32_t mipLevelCount, sampleCount;
+    size_t viewFormatCount;
+    WGPUTextureFormat const *viewFormats;
+} WGPUTextureDescriptor;
+
+/* Never filled in: a view is of all of its texture. */
+typedef struct WGPUTextureViewDescriptor WGPUTextureViewDescriptor;
+
+typedef struct WGPUSamplerDescriptor {
+    WGPUChainedStruct *nextInChain;
+    WGPUStringView label;
+    WGPUAddressMode addressModeU, addressModeV, addressModeW;
+    WGPUFilterMode magFilter, minFilter;
+    WGPUMipmapFilterMode mipmapFilter;
+    float lodMinClamp, lodMaxClamp;
+    WGPUCompareFunction compare;
+    uint16_t maxAnisotropy;
+} WGPUSamplerDescriptor;
+
+typedef struct WGPUTexelCopyTextureInfo {
+    WGPUTexture texture;
+    uint32_t mipLevel;
+    WGPUOrigin3D origin;
+    WGPUTextureAspect aspect;
+} WGPUTexelCopyTextureInfo;
+
+typedef struct WGPUTexelCopyBufferLayout {
+    uint64_t offset;
+    uint32_t bytesPerRow, rowsPerImage;
+} WGPUTexelCopyBufferLayout;
+
 typedef struct WGPUBufferBindingLayout {
     WGPUChainedStruct *nextInChain;
     WGPUBufferBindingType type;
@@ -204,7 +263,7 @@ typedef struct WGPUBufferBindingLayout {
     uint64_t minBindingSize;
 } WGPUBufferBindingLayout;
 
-/* Of textures and samplers only the sizes count: they stay zero. */
+/* Those of what a binding is not stay zero. */
 typedef struct WGPUSamplerBindingLayout {
     WGPUChainedStruct *nextInChain;
     uint32_t type;
@@ -329,6 +388,9 @@ typedef struct WGPUQuerySetDescriptor {
     X(WGPUCommandEncoder, DeviceCreateCommandEncoder, (WGPUDevice device,                                              \
                                                        WGPUCommandEncoderDescriptor const *descriptor))                \
     X(WGPUQuerySet, DeviceCreateQuerySet, (WGPUDevice device, WGPUQuerySetDescriptor const *descriptor))               \
+    X(WGPUTexture, DeviceCreateTexture, (WGPUDevice device, WGPUTextureDescriptor const *descriptor))                  \
+    X(WGPUTextureView, TextureCreateView, (WGPUTexture texture, WGPUTextureViewDescriptor const *descriptor))          \
+    X(WGPUSampler, DeviceCreateSampler, (WGPUDevice device, WGPUSamplerDescriptor const *descriptor))                  \
     X(void, DevicePushErrorScope, (WGPUDevice device, WGPUErrorFilter filter))                                         \
     X(WGPUFuture, DevicePopErrorScope, (WGPUDevice device, WGPUPopErrorScopeCallbackInfo info))                        \
     X(void, DeviceDestroy, (WGPUDevice device))                                                                        \
@@ -352,6 +414,8 @@ typedef struct WGPUQuerySetDescriptor {
     X(void, ComputePassEncoderEnd, (WGPUComputePassEncoder pass))                                                      \
     X(void, QueueSubmit, (WGPUQueue queue, size_t count, WGPUCommandBuffer const *commands))                           \
     X(void, QueueWriteBuffer, (WGPUQueue queue, WGPUBuffer buffer, uint64_t offset, void const *data, size_t size))    \
+    X(void, QueueWriteTexture, (WGPUQueue queue, WGPUTexelCopyTextureInfo const *to, void const *data, size_t size,    \
+                                WGPUTexelCopyBufferLayout const *layout, WGPUExtent3D const *extent))                  \
     X(WGPUFuture, QueueOnSubmittedWorkDone, (WGPUQueue queue, WGPUQueueWorkDoneCallbackInfo info))                     \
     X(WGPUFuture, BufferMapAsync, (WGPUBuffer buffer, WGPUMapMode mode, size_t offset, size_t size,                    \
                                    WGPUBufferMapCallbackInfo info))                                                    \
@@ -362,11 +426,15 @@ typedef struct WGPUQuerySetDescriptor {
     X(void, BufferAddRef, (WGPUBuffer buffer))                                                                         \
     X(uint64_t, BufferGetSize, (WGPUBuffer buffer))                                                                    \
     X(WGPUBufferUsage, BufferGetUsage, (WGPUBuffer buffer))                                                            \
+    X(void, TextureDestroy, (WGPUTexture texture))                                                                     \
     X(void, InstanceRelease, (WGPUInstance handle))                                                                    \
     X(void, AdapterRelease, (WGPUAdapter handle))                                                                      \
     X(void, DeviceRelease, (WGPUDevice handle))                                                                        \
     X(void, QueueRelease, (WGPUQueue handle))                                                                          \
     X(void, BufferRelease, (WGPUBuffer handle))                                                                        \
+    X(void, TextureRelease, (WGPUTexture handle))                                                                      \
+    X(void, TextureViewRelease, (WGPUTextureView handle))                                                              \
+    X(void, SamplerRelease, (WGPUSampler handle))                                                                      \
     X(void, ShaderModuleRelease, (WGPUShaderModule handle))                                                            \
     X(void, BindGroupLayoutRelease, (WGPUBindGroupLayout handle))                                                      \
     X(void, PipelineLayoutRelease, (WGPUPipelineLayout handle))                                                        \
@@ -413,6 +481,7 @@ enum {
     HY__DAWN_FEATURE_MATRICES = 0x00050034, /* WGPUFeatureName of subgroup matrices */
     HY__NATIVE_FEATURE_SUBGROUP = 0x30021, /* wgpu-native's WGPUFeatureName of subgroup operations */
     HY__NATIVE_FEATURE_IMMEDIATES = 0x30001,
+    HY__NATIVE_FEATURE_MAPPABLE = 0x3000e, /* buffers of kernels that the host maps too */
     HY__NATIVE_STYPE_INSTANCE = 0x30004, /* WGPUSType of hy__native_instance */
     HY__NATIVE_BACKENDS_PRIMARY = 0x2d   /* all but OpenGL */
 };
