@@ -13,6 +13,7 @@ typedef struct finding {
     hy_webgpu_info info;
     json_t *variants; /* what the self-test found; NULL: it could not be done, err says why */
     hy_error err;
+    json_t *measured; /* with --measure; one that could not be done has only "reason" */
 } finding;
 
 static void add_variant(void *user, const hy_webgpu_variant *v)
@@ -21,6 +22,49 @@ static void add_variant(void *user, const hy_webgpu_variant *v)
                           json_pack("{s:s, s:s, s:s, s:o, s:s}", "name", v->name, "what", v->what,
                                     "state", v->state, "why", json_bytes(v->why, strlen(v->why)),
                                     "instead", v->instead));
+}
+
+/* ---- --measure */
+
+static void add_offer(void *user, const hy_webgpu_offer *o)
+{
+    json_t *offers = json_object_get(user, "offers");
+    json_t *beside = o->beside ? json_pack("{s:s, s:o}", "of", o->beside, "rate",
+                                           o->beside_rate > 0 ? json_number(o->beside_rate)
+                                                              : json_null())
+                               : json_null();
+    json_array_append_new(
+        offers, json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:s}", "name", o->name, "what",
+                          o->what, "state", o->state, "why", json_bytes(o->why, strlen(o->why)),
+                          "unit", o->unit, "of", o->of, "rate",
+                          o->rate > 0 ? json_number(o->rate) : json_null(), "beside", beside,
+                          "native", o->native));
+}
+
+static void add_hatch(void *user, const hy_webgpu_hatch *h)
+{
+    json_array_append_new(json_object_get(user, "hatches"),
+                          json_pack("{s:s, s:s, s:s, s:o}", "name", h->name, "what", h->what,
+                                    "state", h->state, "why",
+                                    json_bytes(h->why, strlen(h->why))));
+}
+
+static json_t *measure(const options *o, const char *name, const char *folder)
+{
+    hy_error err;
+    hy_webgpu_facts facts = {.size = sizeof facts};
+    json_t *root = json_pack("{s:[], s:[]}", "offers", "hatches");
+    const hy_webgpu_told told = {.user = root, .offer = add_offer, .hatch = add_hatch};
+    if (hy_webgpu_measure(name, folder, OPT(o, GPU_MASK)->s, NULL, &facts, &told, &err) != HY_OK) {
+        json_decref(root);
+        return json_pack("{s:o}", "reason", json_bytes(err.text, strlen(err.text)));
+    }
+    json_object_set_new(root, "native", json_string(facts.native));
+    json_object_set_new(root, "read_bytes_per_second", json_number(facts.read_bytes_per_second));
+    json_object_set_new(root, "dispatch_gpu_ns", json_number(facts.dispatch_gpu_ns));
+    json_object_set_new(root, "dispatch_cpu_ns", json_number(facts.dispatch_cpu_ns));
+    json_object_set_new(root, "round_trip_ns", json_number(facts.round_trip_ns));
+    return root;
 }
 
 static hy_status examine(const options *o, const char *name, finding *f)
@@ -41,6 +85,9 @@ static hy_status examine(const options *o, const char *name, finding *f)
             json_decref(f->variants);
             f->variants = NULL;
         }
+    }
+    if (f->works && OPT(o, MEASURE)->on) {
+        f->measured = measure(o, name, folder);
     }
     return status;
 }
@@ -77,13 +124,14 @@ static json_t *finding_json(const finding *f)
         (json_int_t)i->max_workgroups, "storage_alignment_bytes",
         (json_int_t)i->storage_alignment_bytes, "uniform_alignment_bytes",
         (json_int_t)i->uniform_alignment_bytes);
-    return json_pack("{s:s, s:b, s:o*, s:o*, s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:b, s:b, s:o}",
+    return json_pack("{s:s, s:b, s:o*, s:o*, s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:b, s:b, s:o, s:o*}",
                      "name", f->name, "works", 1, "variants", f->variants, "selftest",
                      f->variants ? NULL : json_bytes(f->err.text, strlen(f->err.text)), "library",
                      i->library, "path", json_bytes(i->path, strlen(i->path)), "adapter",
                      json_bytes(i->adapter, strlen(i->adapter)), "api", i->api, "kind", i->kind,
                      "f16", (int)i->f16, "subgroups", subgroups, "packed_dot", (int)i->packed_dot,
-                     "timestamps", (int)i->timestamps, "limits", limits);
+                     "timestamps", (int)i->timestamps, "limits", limits, "measured",
+                     f->measured);
 }
 
 static int print_json(const options *o, const finding *list, size_t n)
@@ -166,6 +214,83 @@ static void print_variants(const finding *f)
     print_state(f->variants, "masked");
 }
 
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value ? value : "";
+}
+
+/* "1.23 Gflop/s". */
+static const char *rate_text(double x, const char *unit, char *buf, size_t cap)
+{
+    static const char prefixes[] = " kMGTP";
+    size_t i = 0;
+    for (; x >= 999.5 && i + 2 < sizeof prefixes; i++) {
+        x /= 1000;
+    }
+    snprintf(buf, cap, "%.3g %.*s%s", x, i > 0, prefixes + i, unit);
+    return buf;
+}
+
+static void print_offer(const json_t *o)
+{
+    const json_t *const beside = json_object_get(o, "beside");
+    const json_t *const rate = json_object_get(o, "rate"), *const other =
+                                                               json_object_get(beside, "rate");
+    char made[40] = "-", instead[100] = "";
+    if (json_is_number(rate)) {
+        rate_text(json_number_value(rate), text_of(o, "unit"), made, sizeof made);
+    }
+    if (json_is_number(other)) {
+        rate_text(json_number_value(other), "", instead, sizeof instead);
+        const size_t n = strlen(instead);
+        snprintf(instead + n, sizeof instead - n, " %s", text_of(beside, "of"));
+    }
+    printf("    %-22s %-8s %-17s %-30s %s\n", text_of(o, "what"), text_of(o, "state"), made,
+           instead, text_of(o, "native"));
+}
+
+static void print_measured(const json_t *m)
+{
+    static const char *const facts[][2] = {
+        {"dispatch_gpu_ns", "us for a dispatch that waits for another, on the GPU"},
+        {"dispatch_cpu_ns", "us to encode and submit one"},
+        {"round_trip_ns", "us from the CPU to the result of one and back"}};
+    char rate[40];
+    size_t i;
+    const json_t *x;
+    if (json_object_get(m, "reason")) {
+        printf("  measured  %s\n", text_of(m, "reason"));
+        return;
+    }
+    printf("  measured  %s read from memory\n",
+           rate_text(json_number_value(json_object_get(m, "read_bytes_per_second")), "B/s", rate,
+                     sizeof rate));
+    for (i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        printf("            %.2f %s\n",
+               json_number_value(json_object_get(m, facts[i][0])) / 1000, facts[i][1]);
+    }
+    printf("  WebGPU beside the native API\n    %-22s %-8s %-17s %-30s %s\n", "", "here", "rate",
+           "instead", text_of(m, "native"));
+    json_array_foreach(json_object_get(m, "offers"), i, x)
+    {
+        print_offer(x);
+    }
+    json_array_foreach(json_object_get(m, "offers"), i, x)
+    {
+        const char *const state = text_of(x, "state");
+        if (strcmp(state, "wrong") == 0 || strcmp(state, "failed") == 0 ||
+            strcmp(state, "none") == 0) {
+            printf("    %s: %s\n", text_of(x, "what"), text_of(x, "why"));
+        }
+    }
+    printf("  ways around WebGPU\n");
+    json_array_foreach(json_object_get(m, "hatches"), i, x)
+    {
+        printf("    %-31s %-8s %s\n", text_of(x, "what"), text_of(x, "state"), text_of(x, "why"));
+    }
+}
+
 static void print_finding(const finding *f)
 {
     const hy_webgpu_info *const i = &f->info;
@@ -184,6 +309,10 @@ static void print_finding(const finding *f)
            i->workgroup_invocations, bytes_text(i->workgroup_bytes, shared, sizeof shared));
     print_variants(f);
     json_decref(f->variants);
+    if (f->measured) {
+        print_measured(f->measured);
+        json_decref(f->measured);
+    }
 }
 
 static int print_text(const finding *list, size_t n)

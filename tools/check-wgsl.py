@@ -95,8 +95,18 @@ def collect(program, model, made, texts):
                 texts.add_folder(folder, " ".join([name] + options))
 
 
+# What a kernel must say in front of its text, as hy__gpu_head does; wgpu-native has subgroups without a line, and no
+# matrices of them.
+HEADS = {
+    "f16": {"dawn": "enable f16;\n", "wgpu": "enable f16;\n"},
+    "subgroups": {"dawn": "enable subgroups;\n", "wgpu": ""},
+    "matrices": {"dawn": "enable chromium_experimental_subgroup_matrix;\n"
+                 "diagnostic(off, chromium.subgroup_matrix_uniformity);\n"},
+}  # fmt: skip
+
+
 def add_sources(texts):
-    """A file whose first line says `// behind A, B` is a part of kernels."""
+    """A file whose first line says `// behind A, B` is a part of kernels, one with `// uses A, B` needs lines in front."""
     n = 0
     for path in sorted(glob.glob("src/**/*.wgsl", recursive=True)):
         with open(path, encoding="utf-8") as file:
@@ -106,7 +116,12 @@ def add_sources(texts):
         for name in behind[1].split(", ") if behind else []:
             with open(PARTS + name, encoding="utf-8") as file:
                 before += file.read()
-        texts.add(path, before + text, floor=True)
+        uses = re.match(r"// uses (.*)\n", text)
+        heads = [HEADS[name] for name in (uses[1].split(", ") if uses else [])]
+        for library in ("dawn", "wgpu"):
+            if all(library in head for head in heads):
+                head = "".join(head[library] for head in heads)
+                texts.add(path, head + before + text, (library,), floor="matrices" not in text)
         n += 1
     return n
 

@@ -105,6 +105,55 @@ HY_API HY_CHECK hy_status hy_webgpu_selftest(const char *library, const char *fo
                                              const hy_env *env, hy_webgpu_each each, void *user,
                                              hy_error *err);
 
+/* What a GPU does through WebGPU, found by running kernels on it. */
+typedef struct hy_webgpu_facts {
+    size_t size; /* set by the caller */
+    double read_bytes_per_second;
+    double dispatch_gpu_ns; /* of one that waits for the one before it, on the GPU */
+    double dispatch_cpu_ns; /* to encode and submit one */
+    double round_trip_ns;   /* of a small one, up to its result in the host's memory */
+    const char *native;     /* what GPUs like this are programmed with: "CUDA", "HIP", ... */
+} hy_webgpu_facts;
+
+/* Something that native APIs of GPUs have, and what there is of it here. */
+typedef struct hy_webgpu_offer {
+    size_t size;        /* of this structure */
+    const char *name;   /* "fp16" */
+    const char *what;   /* "FP16 arithmetic" */
+    const char *state;  /* "works": the result of the kernel was right; "wrong": it was not;
+                           "failed": it could not be run; "missing": the GPU lacks it; "masked";
+                           "none": there is no such thing in WGSL */
+    char why[600];      /* it does not work, else "" */
+    const char *unit;   /* of both rates: "flop/s" */
+    const char *of;     /* what the rate is of: "multiply-adds of f16" */
+    double rate;        /* 0: there is none */
+    const char *beside; /* what the same work was done with instead; NULL: nothing */
+    double beside_rate;
+    const char *native; /* what the native API has for it */
+} hy_webgpu_offer;
+
+/* A way around WebGPU. */
+typedef struct hy_webgpu_hatch {
+    size_t size;       /* of this structure */
+    const char *name;  /* "spirv" */
+    const char *what;  /* "SPIR-V modules" */
+    const char *state; /* "open": it was used and the result was right; "offered": the library lists
+                          it, and nothing here uses it; "closed" */
+    char why[600];     /* it is so, one sentence */
+} hy_webgpu_hatch;
+
+typedef struct hy_webgpu_told {
+    void *user;
+    void (*offer)(void *user, const hy_webgpu_offer *offer);
+    void (*hatch)(void *user, const hy_webgpu_hatch *hatch);
+} hy_webgpu_told;
+/* Opens a device as hy_webgpu_probe does, measures it and tells of every offer and hatch.  Takes a
+ * few seconds. */
+HY_API HY_CHECK hy_status hy_webgpu_measure(const char *library, const char *folder,
+                                            const char *mask, const hy_env *env,
+                                            hy_webgpu_facts *facts, const hy_webgpu_told *told,
+                                            hy_error *err);
+
 /* ---- what a model does for a token */
 
 /* Where an operation runs within its phase. */

@@ -749,6 +749,39 @@ static void test_quantize(void **state)
 }
 
 /* A WebGPU library that was found: what must be said about it, or about why it is none. */
+/* Of --measure. */
+static void check_measured(const json_t *m)
+{
+    static const char *const facts[] = {"read_bytes_per_second", "dispatch_gpu_ns",
+                                        "dispatch_cpu_ns", "round_trip_ns"};
+    const json_t *const offers = json_object_get(m, "offers"), *const hatches =
+                                                                   json_object_get(m, "hatches");
+    const json_t *x;
+    size_t i;
+    for (i = 0; i < sizeof facts / sizeof facts[0]; i++) {
+        assert_true(json_is_number(json_object_get(m, facts[i])));
+    }
+    assert_true(json_string_length(json_object_get(m, "native")) > 0);
+    assert_int_equal(json_array_size(offers), 7);
+    assert_int_equal(json_array_size(hatches), 4);
+    json_array_foreach(offers, i, x)
+    {
+        const char *const state = json_string_value(json_object_get(x, "state"));
+        const json_t *const beside = json_object_get(x, "beside");
+        const bool has_rate = strcmp(state, "works") == 0 || strcmp(state, "none") == 0;
+        assert_true(has_rate || strcmp(state, "masked") == 0); /* at the floor */
+        assert_int_equal(json_is_number(json_object_get(x, "rate")), has_rate);
+        assert_true(json_is_null(beside) || json_is_number(json_object_get(beside, "rate")));
+        assert_true(json_string_length(json_object_get(x, "native")) > 0);
+        assert_true(json_string_length(json_object_get(x, "unit")) > 0);
+    }
+    json_array_foreach(hatches, i, x)
+    {
+        assert_true(json_string_length(json_object_get(x, "state")) > 0);
+        assert_true(json_string_length(json_object_get(x, "why")) > 20);
+    }
+}
+
 static void check_library(const json_t *found)
 {
     assert_true(json_is_boolean(json_object_get(found, "works")));
@@ -777,6 +810,7 @@ static void check_library(const json_t *found)
     assert_true(json_integer_value(json_object_get(limits, "binding_bytes")) >= 128 << 20);
     assert_true(json_integer_value(json_object_get(limits, "storage_buffers")) >= 8);
     assert_true(json_is_boolean(json_object_get(found, "f16")));
+    check_measured(json_object_get(found, "measured"));
 }
 
 static void test_doctor(void **state)
@@ -788,8 +822,9 @@ static void test_doctor(void **state)
     expect_has(r.out, "\n  cores     ");
     expect_has(r.out, "\nwebgpu dawn\n  ");
     expect_has(r.out, "\nwebgpu wgpu\n  ");
+    assert_null(strstr(r.out, "\n  measured  ")); /* which takes its time */
     ran_free(&r);
-    r = run(NULL, "doctor", "--json", "--gpu-mask", "floor");
+    r = run(NULL, "doctor", "--json", "--measure", "--gpu-mask", "floor");
     expect_code(r, 0);
     json_t *root = ran_json(&r);
     const json_t *const cpu = json_object_get(root, "cpu"), *const webgpu =

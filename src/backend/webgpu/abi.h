@@ -479,6 +479,8 @@ enum {
     HY__DAWN_STYPE_TOGGLES = 0x0005000a,   /* WGPUSType of hy__dawn_toggles */
     HY__DAWN_STYPE_MATRICES = 0x0005003b,  /* WGPUSType of hy__dawn_matrices */
     HY__DAWN_FEATURE_MATRICES = 0x00050034, /* WGPUFeatureName of subgroup matrices */
+    HY__DAWN_FEATURE_HOST_MEMORY = 0x0005000f, /* ... of buffers in memory of the host (HostMappedPointer) */
+    HY__DAWN_FEATURE_MAPPABLE = 0x00050013, /* ... of buffers of kernels that the host maps (BufferMapExtendedUsages) */
     HY__NATIVE_FEATURE_SUBGROUP = 0x30021, /* wgpu-native's WGPUFeatureName of subgroup operations */
     HY__NATIVE_FEATURE_IMMEDIATES = 0x30001,
     HY__NATIVE_FEATURE_MAPPABLE = 0x3000e, /* buffers of kernels that the host maps too */

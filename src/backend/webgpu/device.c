@@ -292,6 +292,7 @@ static void take_info(hy__gpu *gpu)
         hy__gpu_keep_text(gpu->caps.adapter, sizeof gpu->caps.adapter, info.device);
         gpu->caps.backend = info.backendType;
         gpu->caps.type = info.adapterType;
+        gpu->caps.vendor = info.vendorID;
         gpu->caps.subgroup_min = info.subgroupMinSize;
         gpu->caps.subgroup_max = info.subgroupMaxSize;
         gpu->lib.AdapterInfoFreeMembers(info);

@@ -26,6 +26,7 @@ typedef struct hy__gpu_caps {
     uint64_t identity; /* differs where adapter, driver or what they offer differ */
     WGPUBackendType backend;
     WGPUAdapterType type;
+    uint32_t vendor; /* its PCI number */
     bool f16, subgroups, dot, timestamps;
     /* Rows, columns and depth of the matrices of f16, with sums in f32, that subgroups multiply; 0
      * without such. */

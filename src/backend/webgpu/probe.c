@@ -1,83 +1,39 @@
 /* probe.c: what a GPU tells only by running a kernel: see probe.h. */
 #include "probe.h"
 
+#include "trial.h"
+
 /* ---- one kernel, once */
 
-typedef struct kernel {
-    WGPUShaderModule module;
-    WGPUBindGroupLayout bindings;
-    WGPUPipelineLayout layout;
-    WGPUComputePipeline pipeline;
-    WGPUBuffer buffer;
-    WGPUBindGroup group;
-} kernel;
-
-static void release(hy__gpu *gpu, kernel *k)
+static hy_status prepare(hy__gpu_trial *t, const char *code, uint32_t uses, const char *label,
+                         WGPUComputePipeline *pipeline, hy_error *err)
 {
-    const hy__gpu_lib *const lib = &gpu->lib;
-#define RELEASE(handle, function)                                                                  \
-    if (k->handle) {                                                                               \
-        lib->function(k->handle);                                                                  \
+    HY_TRY(hy__gpu_trial_open(t, label, err));
+    return hy__gpu_trial_compile(t, code, uses, "main", label, pipeline, err);
+}
+
+static void release(hy__gpu_trial *t, WGPUComputePipeline pipeline)
+{
+    if (pipeline) {
+        t->gpu->lib.ComputePipelineRelease(pipeline);
     }
-    RELEASE(group, BindGroupRelease)
-    RELEASE(pipeline, ComputePipelineRelease)
-    RELEASE(layout, PipelineLayoutRelease)
-    RELEASE(bindings, BindGroupLayoutRelease)
-    RELEASE(module, ShaderModuleRelease)
-#undef RELEASE
-    hy__gpu_buffer_free(gpu, k->buffer);
-}
-
-static hy_status prepare(hy__gpu *gpu, const char *code, uint32_t uses, const char *label,
-                         uint64_t bytes, kernel *k, hy_error *err)
-{
-    const hy__gpu_lib *const lib = &gpu->lib;
-    HY_TRY(hy__gpu_module(gpu, code, strlen(code), uses, label, &k->module, err));
-    const WGPUBindGroupLayoutEntry entry = {.binding = 0,
-                                            .visibility = WGPUShaderStage_Compute,
-                                            .buffer = {.type = WGPUBufferBindingType_Storage}};
-    k->bindings = lib->DeviceCreateBindGroupLayout(
-        gpu->device, &(WGPUBindGroupLayoutDescriptor){.entryCount = 1, .entries = &entry});
-    k->layout = lib->DeviceCreatePipelineLayout(
-        gpu->device, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1,
-                                                     .bindGroupLayouts = &k->bindings});
-    HY_TRY(hy__gpu_pipeline(gpu, k->module, "main", k->layout, label, &k->pipeline, err));
-    HY_TRY(hy__gpu_buffer(
-        gpu, bytes, WGPUBufferUsage_Storage | WGPUBufferUsage_CopySrc | WGPUBufferUsage_CopyDst,
-        label, &k->buffer, err));
-    const WGPUBindGroupEntry bound = {.binding = 0, .buffer = k->buffer, .size = bytes};
-    k->group = lib->DeviceCreateBindGroup(
-        gpu->device,
-        &(WGPUBindGroupDescriptor){.layout = k->bindings, .entryCount = 1, .entries = &bound});
-    return hy__gpu_check(gpu, err);
-}
-
-static hy_status run(hy__gpu *gpu, const kernel *k, uint32_t n_workgroups, hy_error *err)
-{
-    const hy__gpu_lib *const lib = &gpu->lib;
-    WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
-    WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
-    lib->ComputePassEncoderSetPipeline(pass, k->pipeline);
-    lib->ComputePassEncoderSetBindGroup(pass, 0, k->group, 0, NULL);
-    lib->ComputePassEncoderDispatchWorkgroups(pass, n_workgroups, 1, 1);
-    lib->ComputePassEncoderEnd(pass);
-    lib->ComputePassEncoderRelease(pass);
-    return hy__gpu_submit(gpu, encoder, err);
+    hy__gpu_trial_close(t);
 }
 
 hy_status hy__gpu_run_once(hy__gpu *gpu, const char *code, uint32_t uses, const char *label,
                            uint32_t n_workgroups, void *data, size_t bytes, hy_error *err)
 {
-    kernel k = {0};
-    hy_status status = prepare(gpu, code, uses, label, bytes, &k, err);
+    hy__gpu_trial t = {.gpu = gpu, .bytes = bytes};
+    WGPUComputePipeline pipeline = NULL;
+    hy_status status = prepare(&t, code, uses, label, &pipeline, err);
     if (status == HY_OK) {
-        gpu->lib.QueueWriteBuffer(gpu->queue, k.buffer, 0, data, bytes);
-        status = run(gpu, &k, n_workgroups, err);
+        gpu->lib.QueueWriteBuffer(gpu->queue, t.buffer, 0, data, bytes);
+        status = hy__gpu_trial_run(&t, pipeline, n_workgroups, 1, NULL, err);
     }
     if (status == HY_OK) {
-        status = hy__gpu_read(gpu, k.buffer, 0, data, bytes, err);
+        status = hy__gpu_read(gpu, t.buffer, 0, data, bytes, err);
     }
-    release(gpu, &k);
+    release(&t, pipeline);
     return status;
 }
 
@@ -126,24 +82,25 @@ static const char binding_kernel[] =
 hy_status hy__gpu_probe_binding(hy__gpu *gpu, uint64_t bytes, hy_error *err)
 {
     const uint64_t last = bytes / 4 - 1;
-    kernel k = {0};
-    hy_status status = prepare(gpu, binding_kernel, 0, "a large binding", bytes / 4 * 4, &k, err);
+    hy__gpu_trial t = {.gpu = gpu, .bytes = bytes / 4 * 4};
+    WGPUComputePipeline pipeline = NULL;
+    hy_status status = prepare(&t, binding_kernel, 0, "a large binding", &pipeline, err);
     for (uint32_t i = 0; i < 64 && status == HY_OK; i++) {
         const uint64_t at = last / 63 * i + (i == 63 ? last % 63 : 0);
         const uint32_t word = 1000 + i;
-        gpu->lib.QueueWriteBuffer(gpu->queue, k.buffer, 4 * at, &word, 4);
+        gpu->lib.QueueWriteBuffer(gpu->queue, t.buffer, 4 * at, &word, 4);
     }
-    status = status == HY_OK ? run(gpu, &k, 1, err) : status;
+    status = status == HY_OK ? hy__gpu_trial_run(&t, pipeline, 1, 1, NULL, err) : status;
     for (uint32_t i = 0; i < 64 && status == HY_OK; i++) {
         const uint64_t at = last / 63 * i + (i == 63 ? last % 63 : 0);
         uint32_t word = 0;
-        status = hy__gpu_read(gpu, k.buffer, 4 * at, &word, 4, err);
+        status = hy__gpu_read(gpu, t.buffer, 4 * at, &word, 4, err);
         if (status == HY_OK && word != 3 * (1000 + i) + 1) {
             status = hy__fail(err, HY_E_MISMATCH, "%u where %u is right, at byte %llu of %llu",
                               word, 3 * (1000 + i) + 1, (unsigned long long)(4 * at),
                               (unsigned long long)bytes);
         }
     }
-    release(gpu, &k);
+    release(&t, pipeline);
     return status;
 }

@@ -1,5 +1,7 @@
 /* read.c: how fast a GPU reads its memory: a kernel that does nothing else, on a buffer larger than
- * caches are.  No session of the model may be in a call meanwhile. */
+ * caches are. */
+#include "measure.h"
+#include "trial.h"
 #include "webgpu.h"
 
 enum {
@@ -7,8 +9,7 @@ enum {
     LOADS = 4,                        /* of 16 bytes, of each invocation at once */
     BLOCK_BYTES = 16 * LANES * LOADS, /* of a workgroup at once */
     MOST_BYTES = 1 << 30,
-    LEAST_BYTES = 1 << 24,
-    SAMPLES = 5
+    LEAST_BYTES = 1 << 24
 };
 
 /* Pages that nobody wrote may be no memory at all: `fill` comes first.  The condition is never
@@ -34,139 +35,71 @@ static const char code[] =
     "    }\n"
     "}\n";
 
-typedef struct reader {
-    hy__gpu *gpu;
-    WGPUBuffer buffer;
-    uint64_t bytes;
-    WGPUShaderModule module;
-    WGPUBindGroupLayout bindings;
-    WGPUPipelineLayout layout;
-    WGPUComputePipeline fill, read;
-    WGPUBindGroup group;
-} reader;
-
-static void release(reader *r)
+/* A buffer as large as it may be, or as there is room for. */
+static hy_status make_buffer(hy__gpu_trial *t, hy_error *err)
 {
-    const hy__gpu_lib *lib = &r->gpu->lib;
-#define RELEASE(handle, function)                                                                  \
-    if (r->handle) {                                                                               \
-        lib->function(r->handle);                                                                  \
-    }
-    RELEASE(group, BindGroupRelease)
-    RELEASE(fill, ComputePipelineRelease)
-    RELEASE(read, ComputePipelineRelease)
-    RELEASE(layout, PipelineLayoutRelease)
-    RELEASE(bindings, BindGroupLayoutRelease)
-    RELEASE(module, ShaderModuleRelease)
-#undef RELEASE
-    hy__gpu_buffer_free(r->gpu, r->buffer);
-}
-
-/* As large as it may be, or as there is room for. */
-static hy_status make_buffer(reader *r, hy_error *err)
-{
-    const hy__gpu_caps *caps = &r->gpu->caps;
+    const hy__gpu_caps *caps = &t->gpu->caps;
     const uint64_t most = caps->type == WGPUAdapterType_CPU ? LEAST_BYTES : MOST_BYTES;
     const uint64_t bound = HY_MIN(caps->max_buffer, caps->max_binding);
     hy_status status = HY_E_NOMEM;
-    for (r->bytes = HY_MIN(most, bound / BLOCK_BYTES * BLOCK_BYTES);
-         status == HY_E_NOMEM && r->bytes >= LEAST_BYTES;) {
-        status =
-            hy__gpu_buffer(r->gpu, r->bytes, WGPUBufferUsage_Storage, "reading", &r->buffer, err);
-        r->bytes = status == HY_E_NOMEM ? r->bytes / 2 / BLOCK_BYTES * BLOCK_BYTES : r->bytes;
+    uint64_t bytes = HY_MIN(most, bound / BLOCK_BYTES * BLOCK_BYTES);
+    while (status == HY_E_NOMEM && bytes >= LEAST_BYTES) {
+        t->bytes = bytes;
+        status = hy__gpu_trial_open(t, "reading", err);
+        if (status == HY_E_NOMEM) {
+            hy__gpu_trial_close(t);
+            bytes = bytes / 2 / BLOCK_BYTES * BLOCK_BYTES;
+        }
     }
     return status;
 }
 
-static hy_status prepare(reader *r, hy_error *err)
-{
-    hy__gpu *gpu = r->gpu;
-    const hy__gpu_lib *lib = &gpu->lib;
-    HY_TRY(make_buffer(r, err));
-    HY_TRY(hy__gpu_module(gpu, code, sizeof code - 1, 0, "reading", &r->module, err));
-    const WGPUBindGroupLayoutEntry entry = {.binding = 0,
-                                            .visibility = WGPUShaderStage_Compute,
-                                            .buffer = {.type = WGPUBufferBindingType_Storage}};
-    r->bindings = lib->DeviceCreateBindGroupLayout(
-        gpu->device, &(WGPUBindGroupLayoutDescriptor){.entryCount = 1, .entries = &entry});
-    r->layout = lib->DeviceCreatePipelineLayout(
-        gpu->device, &(WGPUPipelineLayoutDescriptor){.bindGroupLayoutCount = 1,
-                                                     .bindGroupLayouts = &r->bindings});
-    HY_TRY(hy__gpu_pipeline(gpu, r->module, "fill", r->layout, "filling", &r->fill, err));
-    HY_TRY(hy__gpu_pipeline(gpu, r->module, "read", r->layout, "reading", &r->read, err));
-    const WGPUBindGroupEntry bound = {.binding = 0, .buffer = r->buffer, .size = r->bytes};
-    r->group = lib->DeviceCreateBindGroup(
-        gpu->device,
-        &(WGPUBindGroupDescriptor){.layout = r->bindings, .entryCount = 1, .entries = &bound});
-    return hy__gpu_check(gpu, err);
-}
-
-/* Nanoseconds from the submission of n dispatches to their end. */
-static hy_status run(const reader *r, WGPUComputePipeline pipeline, uint32_t groups, uint32_t n,
-                     double *ns, hy_error *err)
-{
-    hy__gpu *gpu = r->gpu;
-    const hy__gpu_lib *lib = &gpu->lib;
-    HY_TRY(hy__gpu_check(gpu, err));
-    WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
-    WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
-    lib->ComputePassEncoderSetPipeline(pass, pipeline);
-    lib->ComputePassEncoderSetBindGroup(pass, 0, r->group, 0, NULL);
-    for (uint32_t i = 0; i < n; i++) {
-        hy__gpu_dispatch_groups(gpu, pass, groups, 1);
-    }
-    lib->ComputePassEncoderEnd(pass);
-    lib->ComputePassEncoderRelease(pass);
-    const uint64_t start = gpu->env.clock_ns(gpu->env.user);
-    HY_TRY(hy__gpu_submit(gpu, encoder, err));
-    HY_TRY(hy__gpu_finish(gpu, err));
-    *ns = (double)(gpu->env.clock_ns(gpu->env.user) - start);
-    return HY_OK;
-}
-
-/* Bytes per second, the median of several samples.  A sample is the difference of a long and a
- * short submission, which takes out what submitting and waiting cost. */
-static hy_status measure(const reader *r, uint32_t groups, double *speed, hy_error *err)
-{
-    double once = 0, more = 0, samples[SAMPLES];
-    HY_TRY(run(r, r->read, groups, 1, &once, err));
-    HY_TRY(run(r, r->read, groups, 1, &once, err));
-    const double wanted = 10e6 / HY_MAX(once, 1.0);
-    const uint32_t n = wanted < 1 ? 1 : wanted > 32 ? 32 : (uint32_t)wanted;
-    for (size_t i = 0; i < SAMPLES; i++) {
-        HY_TRY(run(r, r->read, groups, 1, &once, err));
-        HY_TRY(run(r, r->read, groups, 1 + n, &more, err));
-        const double x = (double)r->bytes * n * 1e9 / HY_MAX(more - once, 1.0);
-        size_t at = i;
-        for (; at > 0 && samples[at - 1] > x; at--) {
-            samples[at] = samples[at - 1];
-        }
-        samples[at] = x;
-    }
-    *speed = samples[SAMPLES / 2];
-    return HY_OK;
-}
-
-hy_status hy__gpu_measure_read(void *model, double *bytes_per_second, hy_error *err)
+static hy_status measure(hy__gpu_trial *t, WGPUComputePipeline fill, WGPUComputePipeline read,
+                         double *bytes_per_second, hy_error *err)
 {
     /* How many workgroups are best depends on the GPU. */
     static const uint32_t groups[] = {1024, 4096, 16384};
-    hy__gpu_model *m = model;
-    reader r = {.gpu = &m->gpu};
-    double ns = 0;
+    const size_t n = t->gpu->caps.type == WGPUAdapterType_CPU ? 1 : HY_COUNT(groups);
+    HY_TRY(hy__gpu_trial_run(t, fill, 4096, 1, NULL, err));
+    for (size_t i = 0; i < n; i++) {
+        double ns = 0;
+        HY_TRY(hy__gpu_trial_time(t, read, groups[i], &ns, err));
+        *bytes_per_second = HY_MAX(*bytes_per_second, (double)t->bytes * 1e9 / ns);
+    }
+    return HY_OK;
+}
+
+hy_status hy__gpu_read_speed(hy__gpu *gpu, double *bytes_per_second, hy_error *err)
+{
+    hy__gpu_trial t = {.gpu = gpu};
+    WGPUComputePipeline fill = NULL, read = NULL;
     *bytes_per_second = 0;
-    hy__lock_take(m->lock);
-    hy_status status = prepare(&r, err);
+    hy_status status = make_buffer(&t, err);
     if (status == HY_OK) {
-        status = run(&r, r.fill, 4096, 1, &ns, err);
+        status = hy__gpu_trial_compile(&t, code, 0, "fill", "filling", &fill, err);
     }
-    const size_t n = m->gpu.caps.type == WGPUAdapterType_CPU ? 1 : HY_COUNT(groups);
-    for (size_t i = 0; status == HY_OK && i < n; i++) {
-        double speed = 0;
-        status = measure(&r, groups[i], &speed, err);
-        *bytes_per_second = HY_MAX(*bytes_per_second, speed);
+    if (status == HY_OK) {
+        status = hy__gpu_trial_compile(&t, code, 0, "read", "reading", &read, err);
     }
-    release(&r);
+    if (status == HY_OK) {
+        status = measure(&t, fill, read, bytes_per_second, err);
+    }
+    if (fill) {
+        gpu->lib.ComputePipelineRelease(fill);
+    }
+    if (read) {
+        gpu->lib.ComputePipelineRelease(read);
+    }
+    hy__gpu_trial_close(&t);
+    return status;
+}
+
+/* No session of the model may be in a call meanwhile. */
+hy_status hy__gpu_measure_read(void *model, double *bytes_per_second, hy_error *err)
+{
+    hy__gpu_model *m = model;
+    hy__lock_take(m->lock);
+    const hy_status status = hy__gpu_read_speed(&m->gpu, bytes_per_second, err);
     hy__lock_leave(m->lock);
     return status;
 }
