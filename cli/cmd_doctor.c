@@ -271,7 +271,7 @@ static void print_measured(const json_t *m)
                json_number_value(json_object_get(m, facts[i][0])) / 1000, facts[i][1]);
     }
     printf("  WebGPU beside the native API\n    %-22s %-8s %-17s %-30s %s\n", "", "here", "rate",
-           "instead", text_of(m, "native"));
+           "without it", text_of(m, "native"));
     json_array_foreach(json_object_get(m, "offers"), i, x)
     {
         print_offer(x);

@@ -120,14 +120,14 @@ typedef struct hy_webgpu_offer {
     size_t size;        /* of this structure */
     const char *name;   /* "fp16" */
     const char *what;   /* "FP16 arithmetic" */
-    const char *state;  /* "works": the result of the kernel was right; "wrong": it was not;
-                           "failed": it could not be run; "missing": the GPU lacks it; "masked";
-                           "none": there is no such thing in WGSL */
+    const char *state;  /* "works": the result of the kernel was right; "wrong": it was not, or not
+                           without it; "failed": it could not be run; "missing": the GPU lacks it;
+                           "masked"; "none": there is no such thing in WGSL */
     char why[600];      /* it does not work, else "" */
     const char *unit;   /* of both rates: "flop/s" */
     const char *of;     /* what the rate is of: "multiply-adds of f16" */
-    double rate;        /* 0: there is none */
-    const char *beside; /* what the same work was done with instead; NULL: nothing */
+    double rate;        /* 0: it does not work */
+    const char *beside; /* how the same work was done without it; NULL: it was not */
     double beside_rate;
     const char *native; /* what the native API has for it */
 } hy_webgpu_offer;

@@ -87,9 +87,8 @@ static const hy_webgpu_hatch *hatch_of(const heard *h, const char *name)
 static void check_offer(const heard *h, const char *name, const char *state)
 {
     const hy_webgpu_offer *const o = offer_of(h, name);
-    const bool ran = strcmp(state, "works") == 0 || strcmp(state, "none") == 0;
     assert_string_equal(o->state, state);
-    assert_int_equal(o->rate > 0, ran);
+    assert_int_equal(o->rate > 0, strcmp(state, "works") == 0);
     assert_int_equal(o->beside_rate > 0, o->beside != NULL);
     assert_int_equal(o->why[0] == '\0', strcmp(state, "works") == 0);
     assert_true(strlen(o->native) > 3 && strlen(o->unit) > 2 && strlen(o->of) > 3);
@@ -114,7 +113,7 @@ static void all_is_right(void **state)
     check_offer(&h, "int8-dot", "works");
     assert_true(h.facts.read_bytes_per_second > 1e6 && h.facts.read_bytes_per_second < 1e15);
     assert_true(h.facts.dispatch_gpu_ns >= 0 && h.facts.dispatch_gpu_ns < 1e9);
-    assert_true(h.facts.dispatch_cpu_ns > 0 && h.facts.dispatch_cpu_ns < 1e9);
+    assert_true(h.facts.dispatch_cpu_ns >= 0 && h.facts.dispatch_cpu_ns < 1e9);
     assert_true(h.facts.round_trip_ns > 100 && h.facts.round_trip_ns < 1e10);
     assert_true(strlen(h.facts.native) > 2);
 }

@@ -152,8 +152,9 @@ static uint32_t right_matrix(const hy__gpu_caps *caps, uint32_t group, uint32_t 
 typedef struct line {
     const char *name, *what;
     const char *unit, *of, *beside;
-    const char *absent; /* why there is none in WGSL; the kernel is the nearest thing */
-    const char *code, *entry, *beside_code, *beside_entry;
+    const char *absent;       /* why there is no such thing in WGSL, and no `code` */
+    const char *code, *entry; /* the thing itself, and what is done without it */
+    const char *beside_code, *beside_entry;
     uint32_t uses;           /* of `code` */
     uint32_t numbers[3];     /* y, z and w */
     uint32_t words;          /* of a workgroup's result */
@@ -199,11 +200,12 @@ static const line lines[] = {
     {.name = "async-copy",
      .what = "asynchronous copy",
      .unit = "B/s",
-     .of = "copies to workgroup memory through registers",
-     .absent = "a copy to workgroup memory is a load and a store of its invocation, which cannot "
-               "go on before the load is done",
-     .code = hy__measure_stage,
-     .entry = "main",
+     .of = "copies to workgroup memory",
+     .beside = "through registers",
+     .absent = "no such thing in WGSL: a copy to workgroup memory is a load and a store of an "
+               "invocation, and its registers hold what is under way",
+     .beside_code = hy__measure_stage,
+     .beside_entry = "main",
      .numbers = {TILES},
      .words = LANES * 4,
      .first = TILES * TILE_WORDS,
@@ -358,7 +360,7 @@ static hy_status compile(hy__gpu_trial *t, uint32_t i, bool beside, WGPUComputeP
     const char *const code = beside ? l->beside_code : l->code;
     hy__buf text = {0};
     hy_status status = hy__buf_append(&t->gpu->env, &text, code, strlen(code) + 1, err);
-    if (status == HY_OK && !beside) {
+    if (status == HY_OK && (!beside || !l->code)) {
         status = edit_all(t->gpu, i, &text, err);
     }
     if (status == HY_OK) {
@@ -473,10 +475,11 @@ bool hy__gpu_offer_at(uint32_t i, const char **name)
     return i < HY_COUNT(lines);
 }
 
-static void explain(hy_webgpu_offer *o, const char *state, const char *why)
+/* which: the plain way that is meant, or "". */
+static void explain(hy_webgpu_offer *o, const char *state, const char *which, const char *why)
 {
     o->state = state;
-    snprintf(o->why, sizeof o->why, "%s", why);
+    snprintf(o->why, sizeof o->why, "%s%s%s", which, which[0] ? ": " : "", why);
 }
 
 hy_status hy__gpu_try_offer(hy__gpu *gpu, uint32_t i, hy_webgpu_offer *o, hy_error *err)
@@ -497,24 +500,22 @@ hy_status hy__gpu_try_offer(hy__gpu *gpu, uint32_t i, hy_webgpu_offer *o, hy_err
         hy__gpu_trial_close(&t);
         return status;
     }
-    if (!is_here(l, &gpu->caps)) {
+    if (!l->code) {
+        explain(o, "none", "", l->absent);
+    } else if (!is_here(l, &gpu->caps)) {
         const bool masked = gpu->mask & (families_of(l) | HY__GPU_FLOOR);
-        explain(o, masked ? "masked" : "missing",
+        explain(o, masked ? "masked" : "missing", "",
                 masked ? "it is to be taken as missing" : "this GPU does not have it in WebGPU");
     } else {
         status = try_and_time(&t, i, false, &o->rate, &local);
-        if (status == HY_E_MISMATCH) {
-            explain(o, "wrong", local.text);
-        } else if (status != HY_OK) {
-            explain(o, "failed", local.text);
-        } else if (l->absent) {
-            explain(o, "none", l->absent);
+        if (status != HY_OK) {
+            explain(o, status == HY_E_MISMATCH ? "wrong" : "failed", "", local.text);
         }
     }
     if (l->beside && hy__gpu_check(gpu, NULL) == HY_OK) {
         status = try_and_time(&t, i, true, &o->beside_rate, &local);
         if (status != HY_OK) {
-            o->beside_rate = 0;
+            explain(o, status == HY_E_MISMATCH ? "wrong" : "failed", l->beside, local.text);
         }
     }
     hy__gpu_trial_close(&t);

@@ -195,7 +195,9 @@ hy_status hy__gpu_trial_time(hy__gpu_trial *t, WGPUComputePipeline pipeline, uin
     while (n_samples < SAMPLES && (n_samples == 0 || spent < enough_ns)) {
         HY_TRY(hy__gpu_trial_run(t, pipeline, groups, 1, &once, err));
         HY_TRY(hy__gpu_trial_run(t, pipeline, groups, 1 + n, &more, err));
-        samples[n_samples++] = HY_MAX(more.rest - once.rest, 1.0) / n;
+        /* The short one may have been preempted. */
+        const double difference = more.rest - once.rest;
+        samples[n_samples++] = difference > 0 ? difference / n : HY_MAX(more.rest, 1.0) / (1 + n);
         spent += once.rest + more.rest;
     }
     *ns = hy__gpu_median(samples, n_samples);
