@@ -15,7 +15,7 @@ find $build -name '*.gcda' -delete
 # Without those that run the same lines for minutes: whole models, long inputs, kernels on a GPU made of software, and the command
 # line, which is no part of the library.
 export HALYARD_TEST_STRIDE=20
-tools/run-tests.sh $build -E '^(cpu|embedded|small_models|smollm2|tokenizer_time|example_.*|cli_.*|webgpu(_floor|_steps|_steps_floor)?|webgpu_(sample|selftest|loading|facts))$'
+tools/run-tests.sh $build -E '^(cpu|embedded|small_models|smollm2|tokenizer_time|example_.*|cli_.*|webgpu(_floor|_steps|_steps_floor)?|webgpu_(sample|selftest|loading|facts|measure|qmatmul))$'
 
 gcovr --root . --filter 'src/' --exclude-unreachable-branches --json $build/coverage.json $build
 gcovr --root . --add-tracefile $build/coverage.json --txt

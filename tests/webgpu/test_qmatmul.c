@@ -705,7 +705,7 @@ static void test_memory(void **state)
     product_free(&p);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),          cmocka_unit_test(test_types_with_features),
@@ -716,5 +716,6 @@ int main(void)
         cmocka_unit_test(test_refused_pipelines), cmocka_unit_test(test_refused_products),
         cmocka_unit_test(test_lost),
         cmocka_unit_test(test_memory)};
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }
