@@ -175,10 +175,17 @@ static void each_kind_of_difference_is_seen(void **state)
     assert_false(agrees(FUNCTION, false));
 }
 
-/* A member begins where the one before it ended, or at the next multiple of 8. */
+static size_t rounded(size_t x, size_t align)
+{
+    return (x + align - 1) / align * align;
+}
+
+/* A member begins where the one before it ended, or at the next multiple of 8 or of what pointers
+ * take, which ends a structure. */
 static void follows(const char *name, size_t begin, size_t end_before)
 {
-    if (begin != end_before && begin != (end_before + 7) / 8 * 8) {
+    if (begin != end_before && begin != rounded(end_before, 8) &&
+        begin != rounded(end_before, sizeof(void *))) {
         fail_msg("%s begins at %zu, but the list has nothing from %zu on", name, begin, end_before);
     }
 }
