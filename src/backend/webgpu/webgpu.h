@@ -357,8 +357,7 @@ hy_status hy__gpu_state_write(void *session, uint64_t n_pos, const float *data, 
 uint32_t hy__gpu_step_tokens(const void *session);
 /* Tokens that steps should take behind one of n tokens that took so long, if it was `now` before:
  * as many as take 0.4 s, which is submitted in eight pieces or more.  Longer work makes systems reset
- * a GPU, and screens stand
- * still. */
+ * a GPU, and screens stand still. */
 uint32_t hy__gpu_fit_tokens(uint32_t now, uint32_t n, uint64_t ns);
 
 /* ---- facts (inspect.c, read.c) */
