@@ -83,8 +83,10 @@ static hy_status write_texts(tester *s, const hy__gpu_tiny *t, hy__gpu_use use, 
     m->use = use;
     m->gpu.caps = s->gpu->caps;
     hy__gpu_choose(m);
-    m->few_columns = HY__GPU_UNIT_COLUMNS - 20;
-    m->large_columns = HY__GPU_UNIT_COLUMNS;
+    m->few_columns = HY__GPU_UNIT_COLUMNS;
+    for (uint32_t i = 0; i < HY__GPU_TILE_SIZES; i++) {
+        m->tile_columns[i] = m->few_columns + i * HY__GPU_UNIT_SIZES;
+    }
     m->undivided = hy__gpu_tiny_tokens(t) - 2; /* of all tokens the last one divides its cache */
     HY_TRY(hy__gpu_weights_place(m, err));
     return hy__gpu_program_make(m, err);
@@ -113,7 +115,7 @@ static hy_status play(const hy__backend *b, void *model, const hy__gpu_tiny *t, 
                                    .cache_k = b->cache_types[0],
                                    .cache_v = b->cache_types[0]};
     const atomic_bool never = false;
-    hy_token ids[64];
+    hy_token ids[HY__GPU_UNIT_COLUMNS + HY__GPU_TILE_SIZES * HY__GPU_UNIT_SIZES];
     void *session;
     HY_TRY(b->session_create(model, &opts, &session, err));
     hy_status status = HY_OK;
@@ -312,6 +314,7 @@ static hy_status run_bindings(tester *s, hy_error *err)
 static hy_status run_unit(tester *s, uint32_t i, hy__gpu_use use, hy_error *err)
 {
     hy_status status = HY_OK;
+    hy__gpu_unit u;
     if (!s->open) {
         HY_TRY(hy__gpu_open(&s->bench.gpu, s->opts, &s->env, err));
         s->open = true;
@@ -320,9 +323,9 @@ static hy_status run_unit(tester *s, uint32_t i, hy__gpu_use use, hy_error *err)
         status = use & HY__GPU_USE_BINDINGS ? run_bindings(s, err) : HY_OK;
     } else if (i == HY__GPU_UNIT_DRAWS) {
         status = use & HY__GPU_USE_DRAWS ? run_draws(s, err) : HY_OK;
-    } else if ((i != HY__GPU_UNIT_MATRICES && i != HY__GPU_UNIT_MATRICES_LARGE) ||
-               use & HY__GPU_USE_MATRICES) {
-        status = run_model(s, i, use, err);
+    } else if (hy__gpu_unit_at(i, &u) && (u.needs & ~use) == 0) {
+        /* What is done by matrices has units of its own, and is tested without them too. */
+        status = run_model(s, i, use & (u.uses | ~(hy__gpu_use)HY__GPU_USE_MATRICES), err);
     }
     /* After an error a device is of no use. */
     const hy_status after = hy__gpu_check(&s->bench.gpu, status == HY_OK ? err : NULL);

@@ -451,11 +451,16 @@ hy_status hy__gpu_write_flash(hy__gpu_writer *wr)
                               .most_pos = wr->m->undivided};
     HY_TRY(write_parts(&f, wr, &range));
     HY_TRY(write_divided(&f, wr, PARTS_OF_FEW, FEW));
+    range.most_cols = range.most_pos = 0;
+    range.least_cols = FEW + 1;
+    bool done;
+    HY_TRY(hy__gpu_write_attend_matrices(wr, &range, &done));
+    if (done) {
+        return HY_OK;
+    }
     f.parts = 1;
     if (!choose_deep_shape(&f)) {
         choose_shape(&f, false);
     }
-    range.most_cols = range.most_pos = 0;
-    range.least_cols = FEW + 1;
     return write_parts(&f, wr, &range);
 }

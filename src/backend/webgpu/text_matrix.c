@@ -6,21 +6,20 @@
  * SCALE and activations over it, which f16 then holds up to 4,094 and up to a million: the products
  * are the same.
  *
- * A workgroup has a tile of 64 or 128 rows and 128 columns, and walks along them two blocks of 32 at
- * a time; weights of the next ones are on their way meanwhile, activations, of which there are more
- * than registers for, are not.  Matrices whose results meet in the epilogue share the rows of a tile.
- * The larger tile reads less, the smaller one leaves fewer processors idle: the number of columns
- * decides when a step is encoded.  Model creation only; one thread. */
+ * A workgroup has a tile of rows and columns, and walks along them two blocks of 32 at a time; weights
+ * and activations of the next ones are on their way meanwhile.  Matrices whose results meet in the
+ * epilogue share the rows of a tile.  Large tiles do more between two barriers, which is what takes
+ * time, small ones leave fewer processors idle: the number of columns decides when a step is encoded.
+ * Model creation only; one thread. */
 #include <stdio.h>
 
 #include "text_matmul.h"
 
 enum {
     SUBGROUP = HY__GPU_MATRIX_LANES,
-    COLUMNS = 128,                /* of a tile */
     UNITS = 2,                    /* blocks of a row in workgroup memory at once */
     SUB_ROWS = 64,                /* of a tile, in a subgroup: of all matrices of a job */
-    PAD = 2,                      /* vec4 behind a row in workgroup memory, against bank conflicts */
+    STRIDE = 4 * UNITS + 1, /* vec4 of a row or column there: one more, against bank conflicts */
     MOST_ANCHORS = 4,
     INPUT_LANES = 256, /* a workgroup has a column */
     SCALE = 16,
@@ -29,13 +28,19 @@ enum {
 
 /* How a workgroup's tile is divided. */
 typedef struct tiling {
-    uint32_t rows; /* of a tile */
+    uint32_t rows, columns; /* of a tile */
     uint32_t subgroups;
-    uint32_t lanes;       /* each brings a block of 32 weights at a time */
-    uint32_t sub_cols;    /* columns of a subgroup */
-    uint32_t m, n, k;     /* of a matrix */
-    uint32_t stride;      /* vec4<f16> of a row or column in workgroup memory */
+    uint32_t lanes;    /* each brings a block of 32 weights at a time */
+    uint32_t sub_cols; /* columns of a subgroup */
+    uint32_t m, n, k;  /* of a matrix */
 } tiling;
+
+/* From the smallest tiles to the largest. */
+static const struct tile_size {
+    uint32_t rows, columns;
+    uint32_t least_columns; /* of a step */
+    uint32_t waves;         /* of tiles that a step must have for all processors */
+} tile_sizes[HY__GPU_TILE_SIZES] = {{64, 128, 1, 0}, {128, 128, 1, 1}, {128, 192, 1024, 2}};
 
 /* Jobs of a piece that differ in numbers only share their text. */
 typedef struct kind {
@@ -51,19 +56,33 @@ typedef struct maker {
     tiling t;
     kind kinds[HY__MM_MOST_ANCHORS];
     uint32_t n_kinds;
-    uint32_t strip;  /* rows of a subgroup that go to the epilogue at once */
-    uint32_t rounds; /* of parts of the subgroups, one after the other, for that */
 } maker;
 
-static tiling tiling_of(const hy__gpu_model *m, bool large)
+static tiling tiling_of(const hy__gpu_model *m, const struct tile_size *size)
 {
     const hy__gpu_caps *c = &m->gpu.caps;
-    tiling t = {.rows = large ? 128 : 64, .m = c->matrix_m, .n = c->matrix_n, .k = c->matrix_k};
+    tiling t = {.rows = size->rows,
+                .columns = size->columns,
+                .m = c->matrix_m,
+                .n = c->matrix_n,
+                .k = c->matrix_k};
     t.lanes = t.rows * UNITS;
     t.subgroups = t.lanes / SUBGROUP;
-    t.sub_cols = COLUMNS * t.rows / SUB_ROWS / t.subgroups;
-    t.stride = 8 * UNITS + PAD;
+    t.sub_cols = t.columns * t.rows / SUB_ROWS / t.subgroups;
     return t;
+}
+
+/* vec4 of workgroup memory: blocks of the tile's rows and columns, then some of its results. */
+static uint32_t memory_of(const tiling *t)
+{
+    return HY_MAX(STRIDE * (t->rows + t->columns), t->subgroups * SUB_ROWS * t->n / 4);
+}
+
+static bool fits(const hy__gpu_model *m, const struct tile_size *size)
+{
+    const tiling t = tiling_of(m, size);
+    return 16 * memory_of(&t) <= m->gpu.caps.workgroup_bytes &&
+           t.lanes <= m->gpu.caps.invocations && t.sub_cols % t.n == 0;
 }
 
 static uint32_t blocks_of(const hy__mm_input *in)
@@ -81,46 +100,14 @@ static uint32_t stacked_of(const hy__mm_job *j)
     return j->n_anchors > 2 ? 4 : j->n_anchors;
 }
 
-/* Divides what results need of workgroup memory beside the tiles; false: it does not fit. */
-static bool divide_results(const hy__gpu_model *m, const tiling *t, uint32_t stacked,
-                           uint32_t *strip, uint32_t *rounds)
-{
-    const uint32_t all = m->gpu.caps.workgroup_bytes, tiles = 8 * t->stride * (t->rows + COLUMNS);
-    *strip = SUB_ROWS;
-    *rounds = 1;
-    while (*rounds <= t->subgroups &&
-           tiles + 4 * t->subgroups / *rounds * *strip * t->n > all) {
-        if (*strip > stacked * t->m) {
-            *strip /= 2;
-        } else {
-            *rounds *= 2;
-        }
-    }
-    return *rounds <= t->subgroups;
-}
-
-static uint32_t most_stacked(const hy__mm *mk)
-{
-    uint32_t stacked = 1;
-    for (uint32_t k = 0; k < mk->n_jobs; k++) {
-        stacked = HY_MAX(stacked, stacked_of(&mk->jobs[k]));
-    }
-    return stacked;
-}
-
 bool hy__mm_by_matrices(const hy__mm *mk)
 {
     const hy__gpu_model *m = mk->wr->m;
-    bool fits = m->use & HY__GPU_USE_MATRICES && mk->wr->p->cols != HY__PER_OUT;
+    bool able = m->use & HY__GPU_USE_MATRICES && mk->wr->p->cols != HY__PER_OUT;
     for (uint32_t k = 0; k < mk->n_jobs; k++) {
-        fits = fits && mk->jobs[k].n_anchors <= MOST_ANCHORS;
+        able = able && mk->jobs[k].n_anchors <= MOST_ANCHORS;
     }
-    for (int large = 0; large < 2 && fits; large++) {
-        const tiling t = tiling_of(m, large);
-        uint32_t strip, rounds;
-        fits = divide_results(m, &t, most_stacked(mk), &strip, &rounds);
-    }
-    return fits;
+    return able && fits(m, &tile_sizes[0]);
 }
 
 /* ---- inputs */
@@ -271,10 +258,12 @@ static void put_write(const maker *o, const hy__mm_job *j, uint32_t k, const cha
     const uint32_t blocks = blocks_of(&j->input[j->inputs[k]]);
     if (!f->codes) {
         const uint32_t each = 8 / number_vecs(f); /* fours of a vec4 */
-        for (uint32_t i = 0; i < 8; i++) {
+        for (uint32_t i = 0; i < 8; i += 2) {
             hy__wgsl_put(o->w,
-                         "            tile_a[to + %uu] = vec4<f16>(%u.0 * four_of_%s(raw%u, %uu));\n",
-                         i, SCALE, f->name, i / each, i % each);
+                         "            tiles[to + %uu] = vec4<u32>(halves_of(%u.0 * "
+                         "four_of_%s(raw%u, %uu)), halves_of(%u.0 * four_of_%s(raw%u, %uu)));\n",
+                         i / 2, SCALE, f->name, i / each, i % each, SCALE, f->name, (i + 1) / each,
+                         (i + 1) % each);
         }
         return;
     }
@@ -292,9 +281,11 @@ static void put_write(const maker *o, const hy__mm_job *j, uint32_t k, const cha
                      "            let a%u = vec2<f16>(f16(%u.0 * x.a.%c));\n"
                      "            let c%u = vec2<f16>(f16(%u.0 * x.c.%c));\n",
                      h, SCALE, "xy"[h], h, SCALE, "xy"[h]);
-        for (uint32_t q = 0; q < 4; q++) {
-            hy__wgsl_put(o->w, "            tile_a[to + %uu] = four_halves(x.%s.%c, a%u, c%u);\n",
-                         4 * h + q, halves[h], "xyzw"[q], h, h);
+        for (uint32_t q = 0; q < 4; q += 2) {
+            hy__wgsl_put(o->w,
+                         "            tiles[to + %uu] = vec4<u32>(four_halves(x.%s.%c, a%u, c%u), "
+                         "four_halves(x.%s.%c, a%u, c%u));\n",
+                         2 * h + q / 2, halves[h], "xyzw"[q], h, h, halves[h], "xyzw"[q + 1], h, h);
         }
     }
 }
@@ -321,24 +312,24 @@ static void put_of_anchor(const maker *o, const kind *x, uint32_t in, const char
 /* vec4 of columns that an invocation brings at a time. */
 static uint32_t x_vecs(const maker *o)
 {
-    return COLUMNS * 4 * UNITS / o->t.lanes;
+    return o->t.columns * 4 * UNITS / o->t.lanes;
 }
 
-/* Brings blocks b on of the columns into workgroup memory. */
-static void put_columns(const maker *o, uint32_t blocks)
+/* Reads blocks b on of the columns. */
+static void put_read_columns(const maker *o, uint32_t blocks, const char *b)
+{
+    hy__wgsl_put(o->w, "        let at = min(4u * (%s) + part, %uu);\n", b, 4 * blocks - 1);
+    for (uint32_t i = 0; i < x_vecs(o); i++) {
+        hy__wgsl_put(o->w, "        x%u = coded[from%u + at];\n", i, i);
+    }
+}
+
+static void put_write_columns(const maker *o)
 {
     const uint32_t each = 4 * UNITS; /* vec4 of a column */
-    hy__wgsl_put(o->w, "        let at = min(4u * b + part, %uu);\n", 4 * blocks - 1);
     for (uint32_t i = 0; i < x_vecs(o); i++) {
-        hy__wgsl_put(o->w, "        let x%u = coded[from%u + at];\n", i, i);
-    }
-    for (uint32_t i = 0; i < x_vecs(o); i++) {
-        hy__wgsl_put(o->w,
-                     "        { let to = (lane / %uu + %uu) * %uu + 2u * part; tile_b[to] = "
-                     "vec4<f16>(bitcast<vec2<f16>>(x%u.x), bitcast<vec2<f16>>(x%u.y)); tile_b[to "
-                     "+ 1u] = vec4<f16>(bitcast<vec2<f16>>(x%u.z), bitcast<vec2<f16>>(x%u.w)); "
-                     "}\n",
-                     each, i * o->t.lanes / each, o->t.stride, i, i, i, i);
+        hy__wgsl_put(o->w, "        tiles[(lane / %uu + %uu) * %uu + part] = x%u;\n", each,
+                     o->t.rows + i * o->t.lanes / each, STRIDE, i);
     }
 }
 
@@ -369,16 +360,16 @@ static void put_products(const maker *o, const kind *x, uint32_t in)
         for (uint32_t c = 0; c < t->sub_cols / t->n; c++) {
             hy__wgsl_put(o->w,
                          "        let b%u = subgroupMatrixLoad<subgroup_matrix_right<f16, %u, %u>, "
-                         "col_major>(&tile_b, (sub_col + %uu) * %uu + %uu, %uu);\n",
-                         c, t->n, t->k, c * t->n, t->stride, k * t->k / 4, t->stride);
+                         "col_major>(&tiles, (sub_col + %uu) * %uu + %uu, %uu);\n",
+                         c, t->n, t->k, t->rows + c * t->n, STRIDE, k * t->k / 8, STRIDE);
         }
         for (uint32_t a = 0; a < j->n_anchors; a++) {
             for (uint32_t f = 0; f < fragments_of(o, x) && j->inputs[a] == in; f++) {
                 hy__wgsl_put(o->w,
                              "        { let a = subgroupMatrixLoad<subgroup_matrix_left<f16, %u, %u>, "
-                             "row_major>(&tile_a, %s * %uu + %uu, %uu);\n",
-                             t->k, t->m, fragment_row(o, x, a, f).text, t->stride, k * t->k / 4,
-                             t->stride);
+                             "row_major>(&tiles, %s * %uu + %uu, %uu);\n",
+                             t->k, t->m, fragment_row(o, x, a, f).text, STRIDE, k * t->k / 8,
+                             STRIDE);
                 for (uint32_t c = 0; c < t->sub_cols / t->n; c++) {
                     hy__wgsl_put(o->w,
                                  "        sum%u_%u_%u = subgroupMatrixMultiplyAccumulate(a, b%u, "
@@ -412,22 +403,27 @@ static void put_walk(const maker *o, const kind *x, uint32_t in)
                      "    let from%u = min(t0 + lane / %uu + %uu, n_cols - 1u) * columns_each + "
                      "in%u;\n",
                      i, each, i * o->t.lanes / each, in);
+        hy__wgsl_put(o->w, "    var x%u: vec4<u32>;\n", i);
     }
     put_of_anchor(o, x, in, "0u", put_read);
+    hy__wgsl_put(o->w, "    {\n");
+    put_read_columns(o, blocks, "0u");
+    hy__wgsl_put(o->w, "    }\n");
     hy__wgsl_put(o->w, "    for (var b = 0u; b < %uu; b += %uu) {\n        workgroupBarrier();\n",
                  blocks, UNITS);
-    put_columns(o, blocks);
+    put_write_columns(o);
     put_of_anchor(o, x, in, "b", put_write);
     if (blocks % UNITS != 0) {
         /* What is behind the last block counts as zero. */
         hy__wgsl_put(o->w,
-                     "        if (b + bk >= %uu) { for (var i = 0u; i < 8u; i++) { tile_a[to + i] = "
-                     "vec4<f16>(); } }\n",
+                     "        if (b + bk >= %uu) { for (var i = 0u; i < 4u; i++) { tiles[to + i] = "
+                     "vec4<u32>(); } }\n",
                      blocks);
     }
     hy__wgsl_put(o->w, "        workgroupBarrier();\n");
     snprintf(next, sizeof next, "b + %uu", UNITS);
     put_of_anchor(o, x, in, next, put_read);
+    put_read_columns(o, blocks, next);
     put_products(o, x, in);
     hy__wgsl_put(o->w, "    }\n    }\n");
 }
@@ -464,62 +460,54 @@ static void put_finish_calls(const maker *o, const kind *x)
     }
 }
 
-/* Fragments f on of a strip, of columns c on, to workgroup memory, [matrix] [column] [row]. */
-static void put_strip(const maker *o, const kind *x, uint32_t c, uint32_t f)
+/* The sums of a fragment's columns c on to workgroup memory, [matrix] [column] [row] numbers. */
+static void put_strip(const maker *o, const kind *x, uint32_t c)
 {
-    const uint32_t rows = o->strip / x->stacked; /* of a matrix */
+    const uint32_t rows = SUB_ROWS / x->stacked; /* of a matrix */
     for (uint32_t a = 0; a < x->like->n_anchors; a++) {
-        for (uint32_t i = 0; i < rows / o->t.m; i++) {
+        for (uint32_t f = 0; f < fragments_of(o, x); f++) {
             hy__wgsl_put(o->w,
-                         "    subgroupMatrixStore<col_major>(&strips, strip + %uu, sum%u_%u_%u, "
-                         "%uu);\n",
-                         a * rows * o->t.n + i * o->t.m, a, f + i, c, rows);
+                         "    subgroupMatrixStore<col_major>(&tiles, strip / 4u + %uu, "
+                         "sum%u_%u_%u, %uu);\n",
+                         (a * rows * o->t.n + f * o->t.m) / 4, a, f, c, rows / 4);
         }
     }
 }
 
 /* From there to the epilogue. */
-static void put_epilogue(const maker *o, const kind *x, uint32_t c, uint32_t f)
+static void put_epilogue(const maker *o, const kind *x, uint32_t c)
 {
     const tiling *t = &o->t;
-    const uint32_t rows = o->strip / x->stacked, size = rows * t->n; /* of a matrix */
+    const uint32_t rows = SUB_ROWS / x->stacked, size = rows * t->n; /* of a matrix */
     hy__wgsl_put(o->w, "    for (var i = lane %% %uu; i < %uu; i += %uu) {\n", SUBGROUP, size,
                  AT_ONCE * SUBGROUP);
     for (uint32_t e = 0; e < AT_ONCE; e++) {
         hy__wgsl_put(o->w,
-                     "        let channel%u = row0 + %uu + sub_row * %uu + (i + %uu) %% %uu;\n"
+                     "        let channel%u = row0 + sub_row * %uu + (i + %uu) %% %uu;\n"
                      "        let column%u = t0 + sub_col + %uu + (i + %uu) / %uu;\n",
-                     e, f * t->m, SUB_ROWS / x->stacked, e * SUBGROUP, rows, e, c * t->n,
-                     e * SUBGROUP, rows);
+                     e, rows, e * SUBGROUP, rows, e, c * t->n, e * SUBGROUP, rows);
         for (uint32_t a = 0; a < x->like->n_anchors; a++) {
-            hy__wgsl_put(o->w, "        let r%u_%u = strips[strip + %uu + i];\n", a, e,
-                         a * size + e * SUBGROUP);
+            const uint32_t at = a * size + e * SUBGROUP; /* both are a multiple of four */
+            hy__wgsl_put(o->w,
+                         "        let r%u_%u = bitcast<f32>(tiles[(strip + i) / 4u + %uu][i %% "
+                         "4u]);\n",
+                         a, e, at / 4);
         }
     }
     put_finish_calls(o, x);
     hy__wgsl_put(o->w, "    }\n");
 }
 
-/* A strip at a time: `strip` rows of a subgroup in all, as many of each matrix, and the columns of
- * a fragment. */
+/* The columns of a fragment at a time. */
 static void put_results(const maker *o, const kind *x)
 {
     const tiling *t = &o->t;
-    const uint32_t each = t->subgroups / o->rounds; /* subgroups of a round */
-    hy__wgsl_put(o->w, "    let strip = subgroup %% %uu * %uu;\n", each, o->strip * t->n);
+    hy__wgsl_put(o->w, "    let strip = subgroup * %uu;\n", SUB_ROWS * t->n);
     for (uint32_t c = 0; c < t->sub_cols / t->n; c++) {
-        for (uint32_t f = 0; f < fragments_of(o, x); f += o->strip / x->stacked / t->m) {
-            for (uint32_t r = 0; r < o->rounds; r++) {
-                hy__wgsl_put(o->w, "    workgroupBarrier();\n    if (subgroup / %uu == %uu) {\n",
-                             each, r);
-                put_strip(o, x, c, f);
-                hy__wgsl_put(o->w,
-                             "    }\n    workgroupBarrier();\n    if (subgroup / %uu == %uu) {\n",
-                             each, r);
-                put_epilogue(o, x, c, f);
-                hy__wgsl_put(o->w, "    }\n");
-            }
-        }
+        hy__wgsl_put(o->w, "    workgroupBarrier();\n");
+        put_strip(o, x, c);
+        hy__wgsl_put(o->w, "    workgroupBarrier();\n");
+        put_epilogue(o, x, c);
     }
 }
 
@@ -542,10 +530,10 @@ static void put_kind(const maker *o, const kind *x, uint32_t number)
     hy__wgsl_put(o->w,
                  ") {\n    let subgroup = lane / %uu;\n    let sub_row = subgroup %% %uu;\n"
                  "    let sub_col = subgroup / %uu * %uu;\n    let row0 = tile * %uu;\n"
-                 "    let bk = lane %% %uu;\n    let to = lane / %uu * %uu + bk * 8u;\n"
+                 "    let bk = lane %% %uu;\n    let to = lane / %uu * %uu + bk * 4u;\n"
                  "    let row = min(row0 + lane / %uu %% %uu, n_rows - 1u);\n",
                  SUBGROUP, t->rows / SUB_ROWS, t->rows / SUB_ROWS, t->sub_cols, rows, UNITS,
-                 UNITS, t->stride, UNITS, rows);
+                 UNITS, STRIDE, UNITS, rows);
     for (uint32_t k = 0; k < j->n_anchors; k++) {
         for (uint32_t f = 0; f < fragments_of(o, x); f++) {
             for (uint32_t c = 0; c < t->sub_cols / t->n; c++) {
@@ -570,7 +558,7 @@ static uint32_t put_main(const maker *o)
                  "\n@compute @workgroup_size(%u)\n"
                  "fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) "
                  "lane: u32) {\n    let t0 = id.y * %uu;\n    let n_cols = step.n_tokens;\n",
-                 o->t.lanes, COLUMNS);
+                 o->t.lanes, o->t.columns);
     for (uint32_t i = 0; i < o->n_kinds; i++) {
         const kind *x = &o->kinds[i];
         for (uint32_t k = 0; k < x->n_jobs; k++) {
@@ -594,19 +582,21 @@ static uint32_t put_main(const maker *o)
     return begin;
 }
 
-static const char four_halves[] =
+static const char halves[] =
+    "fn halves_of(v: vec4<f32>) -> vec2<u32> {\n"
+    "    return vec2<u32>(bitcast<u32>(vec2<f16>(v.xy)), bitcast<u32>(vec2<f16>(v.zw)));\n}\n"
     "// Four signed bytes u as a * u - c: 1024 + (u + 128) is a byte within an f16.\n"
-    "fn four_halves(u: u32, a: vec2<f16>, c: vec2<f16>) -> vec4<f16> {\n"
+    "fn four_halves(u: u32, a: vec2<f16>, c: vec2<f16>) -> vec2<u32> {\n"
     "    let even = bitcast<vec2<f16>>((u & 0x00ff00ffu) ^ 0x64806480u) - vec2<f16>(1152.0);\n"
     "    let odd = bitcast<vec2<f16>>(((u >> 8u) & 0x00ff00ffu) ^ 0x64806480u) - vec2<f16>(1152.0);\n"
     "    let x = even * a - c;\n    let y = odd * a - c;\n"
-    "    return vec4<f16>(x.x, y.x, x.y, y.y);\n}\n";
+    "    return vec2<u32>(bitcast<u32>(vec2<f16>(x.x, y.x)), bitcast<u32>(vec2<f16>(x.y, y.y)));\n}\n";
 
 static hy_status write_kernel(maker *o, uint32_t least, uint32_t most)
 {
     hy__gpu_writer *wr = o->mk->wr;
     hy__gpu_dispatch d = {.cols = wr->p->cols,
-                          .cols_each = COLUMNS,
+                          .cols_each = o->t.columns,
                           .least_cols = least,
                           .most_cols = most,
                           .attention = UINT32_MAX};
@@ -618,14 +608,10 @@ static hy_status write_kernel(maker *o, uint32_t least, uint32_t most)
     (void)input_at(o->mk, o->mk->phase_input[0].value, &vecs);
     hy__mm_put_formats(o->mk, &w, o->mk->jobs + o->p->first, o->p->end - o->p->first, false);
     hy__wgsl_functions(&w, &o->mk->et, false);
-    (void)divide_results(wr->m, &o->t, most_stacked(o->mk), &o->strip, &o->rounds);
-    hy__wgsl_put(&w, "const columns_each = %uu;\n%s", vecs, four_halves);
     hy__wgsl_put(&w,
-                 "var<workgroup> tile_a: array<vec4<f16>, %u>;\n"
-                 "var<workgroup> tile_b: array<vec4<f16>, %u>;\n"
-                 "var<workgroup> strips: array<f32, %u>;\n",
-                 o->t.rows * o->t.stride, COLUMNS * o->t.stride,
-                 o->t.subgroups / o->rounds * o->strip * o->t.n);
+                 "const columns_each = %uu;\n%s"
+                 "var<workgroup> tiles: array<vec4<u32>, %u>; // of rows, then of columns\n",
+                 vecs, halves, memory_of(&o->t));
     for (uint32_t k = o->p->first; k < o->p->end; k++) {
         hy__mm_window(o->mk, &o->mk->jobs[k], o->p->chunk, &d);
         hy__mm_put_finish(o->mk, &w, &o->mk->jobs[k], k - o->p->first);
@@ -638,28 +624,39 @@ static hy_status write_kernel(maker *o, uint32_t least, uint32_t most)
     return hy__gpu_add_dispatch(wr, &w, kernel, "main", &d);
 }
 
-/* Columns from which on the larger tiles keep the GPU busy. */
-static uint32_t least_large(const maker *o)
+/* Columns of a step from which on tiles of a size keep the GPU busy. */
+static uint32_t least_columns(const maker *o, const struct tile_size *size)
 {
-    const uint32_t enough = HY_MAX(o->mk->wr->m->workers / (9 * 128), 1u);
+    const uint32_t processors = HY_MAX(o->mk->wr->m->workers / (9 * 128), 1u);
     uint32_t tiles = 0;
     for (uint32_t k = o->p->first; k < o->p->end; k++) {
         const hy__mm_job *j = &o->mk->jobs[k];
-        const uint32_t each = 128 / stacked_of(j);
+        const uint32_t each = size->rows / stacked_of(j);
         tiles += (hy__mm_rows(j, o->p->chunk) + each - 1) / each;
     }
-    return HY_MIN(((enough + tiles - 1) / tiles - 1) * COLUMNS + 1, o->mk->wr->m->large_columns);
+    const uint32_t times = (size->waves * processors + tiles - 1) / tiles;
+    return HY_MAX(size->least_columns, times > 0 ? (times - 1) * size->columns + 1 : 1);
 }
 
 hy_status hy__mm_write_matrices(hy__mm *mk, const hy__mm_piece *p, uint32_t least)
 {
+    const hy__gpu_model *m = mk->wr->m;
     maker o = {.mk = mk, .p = p};
+    uint32_t begin[HY__GPU_TILE_SIZES + 1]; /* columns from which on a size is used */
     find_kinds(&o);
-    const uint32_t large = HY_MAX(least_large(&o), least);
-    if (large > least) {
-        o.t = tiling_of(mk->wr->m, false);
-        HY_TRY(write_kernel(&o, least, large - 1));
+    begin[HY__GPU_TILE_SIZES] = UINT32_MAX;
+    for (uint32_t i = HY__GPU_TILE_SIZES; i-- > 0;) {
+        const struct tile_size *size = &tile_sizes[i];
+        const uint32_t from = HY_MIN(least_columns(&o, size), m->tile_columns[i]);
+        begin[i] = fits(m, size) ? HY_MIN(begin[i + 1], i > 0 ? HY_MAX(from, least) : least)
+                                 : begin[i + 1];
     }
-    o.t = tiling_of(mk->wr->m, true);
-    return write_kernel(&o, large, 0);
+    for (uint32_t i = 0; i < HY__GPU_TILE_SIZES; i++) {
+        const uint32_t end = begin[i + 1];
+        o.t = tiling_of(m, &tile_sizes[i]);
+        if (begin[i] < end) {
+            HY_TRY(write_kernel(&o, begin[i], end == UINT32_MAX ? 0 : end - 1));
+        }
+    }
+    return HY_OK;
 }

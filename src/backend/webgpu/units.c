@@ -11,7 +11,7 @@
 bool hy__gpu_unit_at(uint32_t i, hy__gpu_unit *u)
 {
     static const hy__gpu_unit plain[] = {
-#define HY__GPU_UNIT(id, name, uses) {name, uses, NULL, true},
+#define HY__GPU_UNIT(id, name, uses) {name, uses, (uses)&HY__GPU_USE_MATRICES, NULL, true},
         HY__GPU_UNITS(HY__GPU_UNIT)
 #undef HY__GPU_UNIT
     };
@@ -30,17 +30,19 @@ bool hy__gpu_unit_at(uint32_t i, hy__gpu_unit *u)
     if (!f || i >= HY__GPU_MOST_UNITS) {
         return false;
     }
-    *u = (hy__gpu_unit){f->name,
-                        HY__GPU_USE_SUMS | HY__GPU_USE_TOTALS | HY__GPU_USE_QUANTIZE |
+    *u = (hy__gpu_unit){.name = f->name,
+                        .uses = HY__GPU_USE_SUMS | HY__GPU_USE_TOTALS | HY__GPU_USE_QUANTIZE |
                             hy__gpu_use_dot(f) | hy__gpu_use_format(f),
-                        f, true};
+                        .format = f,
+                        .model = true};
     return true;
 }
 
 static bool is_needed(const hy__graph *g, const hy__gpu_unit *u, uint32_t i)
 {
     const bool recurrence = i == HY__GPU_UNIT_WKV7 || i == HY__GPU_UNIT_WKV7_CODES;
-    const bool attention = i == HY__GPU_UNIT_ATTENTION || i == HY__GPU_UNIT_ATTENTION_CODES;
+    const bool attention = i == HY__GPU_UNIT_ATTENTION || i == HY__GPU_UNIT_ATTENTION_CODES ||
+                           i == HY__GPU_UNIT_ATTENTION_MATRICES;
     bool needed = !u->format && !recurrence && !attention;
     for (uint32_t k = 0; !needed && k < g->n_nodes; k++) {
         const hy__node *node = &g->nodes[k];
@@ -383,17 +385,37 @@ static hy__id make_wkv7(maker *mk, bool codes)
     return op1(mk, HY__OP_SELECT, codes ? in_codes(mk, N, all) : all);
 }
 
+/* Rows of f16 numbers that become larger, so that later ones surpass all before them. */
+static hy__id add_rising(maker *mk, uint32_t n)
+{
+    void *data;
+    hy__gpu_tiny *t = mk->t;
+    const hy__id id = add_tensor(mk, HY_TYPE_F32, n, t->n_rows, &data);
+    for (uint32_t i = 0; data && i < n * t->n_rows; i++) {
+        const float size = 1 + (float)(i / n) / 16;
+        ((float *)data)[i] = hy__f16_to_f32(hy__f32_to_f16(uniform(t, -size, size)));
+    }
+    return id;
+}
+
+enum { DIM = 32, HEADS = 4, KV = 2 };
+
 /* More positions than a workgroup looks at in one turn; keys and values that caches of f16 keep
  * as they are. */
+static hy__id attend(maker *mk, hy__id q, hy__id keys, float scale)
+{
+    const hy__params heads = {.n_head = HEADS, .n_head_kv = KV, .scale = scale};
+    const hy__id tokens = mk->t->graph.tokens;
+    const hy__id k = op2(mk, HY__OP_EMBED, keys, tokens);
+    const hy__id v = op2(mk, HY__OP_EMBED, add_table(mk, DIM * KV, 1, true), tokens);
+    return op(mk, HY__OP_ATTENTION, &heads,
+              (const hy__id[]){q, k, v, state(mk, DIM * KV, true), state(mk, DIM * KV, true)});
+}
+
 static hy__id make_attention(maker *mk, bool codes)
 {
-    enum { DIM = 32, HEADS = 4, KV = 2 };
     const hy__params rope = {.group = DIM, .n_rot = DIM, .scale = 1, .half_split = true};
     const hy__params norm = {.group = DIM, .eps = 1e-5f};
-    const hy__params heads = {.n_head = HEADS, .n_head_kv = KV, .scale = 0.17677669f};
-    mk->t->n_many = 40;
-    mk->t->n_steps = 7;
-    mk->t->n_single = 3;
     const hy__id f = keep(mk, hy__graph_add_const(&mk->t->graph, "angles", DIM / 2, mk->err));
     for (uint32_t i = 0; f && i < DIM / 2; i++) {
         mk->t->graph.values[f].data[i] = hy__pow(10000, -2.0 * i / DIM);
@@ -402,13 +424,17 @@ static hy__id make_attention(maker *mk, bool codes)
         op(mk, HY__OP_RMS_NORM, &norm,
            (const hy__id[]){embed(mk, DIM * HEADS, 1), add_numbers(mk, DIM, 1, 0.5f, 1.5f)});
     const hy__id q = op(mk, HY__OP_ROPE, &rope, (const hy__id[]){q0, f});
-    const hy__id tokens = mk->t->graph.tokens;
-    const hy__id k = op2(mk, HY__OP_EMBED, add_table(mk, DIM * KV, 1, true), tokens);
-    const hy__id v = op2(mk, HY__OP_EMBED, add_table(mk, DIM * KV, 1, true), tokens);
-    const hy__id y =
-        op(mk, HY__OP_ATTENTION, &heads,
-           (const hy__id[]){q, k, v, state(mk, DIM * KV, true), state(mk, DIM * KV, true)});
+    const hy__id y = attend(mk, q, add_table(mk, DIM * KV, 1, true), 0.17677669f);
     return op1(mk, HY__OP_SELECT, codes ? in_codes(mk, DIM * HEADS, y) : y);
+}
+
+/* Queries that f16 holds as well, and scores that surpass earlier ones by far. */
+static hy__id make_rising_attention(maker *mk)
+{
+    mk->t->n_rows = mk->t->n_many * mk->t->n_steps;
+    mk->t->relative = 0x1p-9;
+    const hy__id q = op2(mk, HY__OP_EMBED, add_table(mk, DIM * HEADS, 1, true), mk->t->graph.tokens);
+    return op1(mk, HY__OP_SELECT, attend(mk, q, add_rising(mk, DIM * KV), 0.25f));
 }
 
 /* The inputs alone take 1544 vec4, which is more than 16 KiB. */
@@ -470,11 +496,11 @@ static hy__id of_type(maker *mk, hy_type type, uint32_t n, uint32_t m, hy__id x)
 
 /* Kinds of blocks and of numbers; matrices of their own, two whose results meet, three of different
  * inputs; rows and columns that are no whole tiles, and an odd number of blocks. */
-static hy__id make_matrices(maker *mk, bool large)
+static hy__id make_matrices(maker *mk, uint32_t size)
 {
     enum { N = 512, M = 130, L = 96, OUT = 150 };
     mk->t->relative = 0x1p-9;
-    mk->t->n_many = large ? HY__GPU_UNIT_COLUMNS + 10 : HY__GPU_UNIT_COLUMNS - 10;
+    mk->t->n_many = HY__GPU_UNIT_COLUMNS + HY__GPU_UNIT_SIZES * size + 10;
     const hy__id x = op2(mk, HY__OP_EMBED, add_exact(mk, N), mk->t->graph.tokens);
     const hy__id p = op2(mk, HY__OP_ADD, of_type(mk, HY_TYPE_Q4_K, N, M, x),
                          op1(mk, HY__OP_TANH, of_type(mk, HY_TYPE_Q6_K, N, M, x)));
@@ -498,14 +524,20 @@ static hy__id make_unit(maker *mk, uint32_t i)
     case HY__GPU_UNIT_WKV7_CODES:
         return make_wkv7(mk, true);
     case HY__GPU_UNIT_ATTENTION:
-        return make_attention(mk, false);
     case HY__GPU_UNIT_ATTENTION_CODES:
-        return make_attention(mk, true);
+    case HY__GPU_UNIT_ATTENTION_MATRICES:
+        mk->t->n_many = 40;
+        mk->t->n_steps = 7;
+        mk->t->n_single = 3;
+        return i == HY__GPU_UNIT_ATTENTION_MATRICES
+                   ? make_rising_attention(mk)
+                   : make_attention(mk, i == HY__GPU_UNIT_ATTENTION_CODES);
     case HY__GPU_UNIT_CODES:
         return make_codes(mk);
     case HY__GPU_UNIT_MATRICES:
     case HY__GPU_UNIT_MATRICES_LARGE:
-        return make_matrices(mk, i == HY__GPU_UNIT_MATRICES_LARGE);
+    case HY__GPU_UNIT_MATRICES_WIDE:
+        return make_matrices(mk, i - HY__GPU_UNIT_MATRICES);
     default:
         return hy__gpu_unit_at(i, &u) && u.format ? make_format(mk, u.format) : keep(mk, 0);
     }
@@ -536,7 +568,8 @@ hy_status hy__gpu_tiny_make(hy__gpu_tiny *t, uint32_t i, bool empty, const hy_en
                         .n_single = 6,
                         .relative = 0x1p-12,
                         .calm = i == HY__GPU_UNIT_CODES || i == HY__GPU_UNIT_WKV7_CODES ||
-                                i == HY__GPU_UNIT_ATTENTION_CODES,
+                                i == HY__GPU_UNIT_ATTENTION_CODES ||
+                                i == HY__GPU_UNIT_ATTENTION_MATRICES,
                         .random = i + 1};
     hy__graph_init(&t->graph, env);
     const hy_status status = make_graph(t, i, err);

@@ -10,8 +10,9 @@
 
 #include "webgpu.h"
 
-/* Columns from which on tiles of matrices are large in the self-test, which has them from 20 less on. */
-enum { HY__GPU_UNIT_COLUMNS = 50 };
+/* Columns from which on subgroups multiply matrices in the self-test, and after how many more their
+ * tiles have the next size. */
+enum { HY__GPU_UNIT_COLUMNS = 30, HY__GPU_UNIT_SIZES = 20 };
 
 /* X(ID, name, variants that its kernels may use).  All but the last two may also use the variants
  * of sums, and those in 8 bits the variants of Q8_0.  Units of formats are
@@ -25,8 +26,10 @@ enum { HY__GPU_UNIT_COLUMNS = 50 };
       HY__GPU_USE_FOURS | HY__GPU_USE_RECURRENCE | HY__GPU_USE_INVOCATIONS | HY__GPU_USE_QUANTIZE) \
     X(ATTENTION, "attention", HY__GPU_USE_ATTENTION)                                               \
     X(ATTENTION_CODES, "attention in 8 bits", HY__GPU_USE_ATTENTION | HY__GPU_USE_QUANTIZE)        \
+    X(ATTENTION_MATRICES, "attention by matrices", HY__GPU_USE_MATRICES)                           \
     X(MATRICES, "small tiles of matrices", HY__GPU_USE_MATRICES)                                   \
     X(MATRICES_LARGE, "large tiles of matrices", HY__GPU_USE_MATRICES)                             \
+    X(MATRICES_WIDE, "wide tiles of matrices", HY__GPU_USE_MATRICES)                               \
     X(BINDINGS, "large bindings", HY__GPU_USE_BINDINGS)                                            \
     X(DRAWS, "sampler", HY__GPU_USE_DRAWS)
 enum {
@@ -41,6 +44,7 @@ enum {
 typedef struct hy__gpu_unit {
     const char *name;
     hy__gpu_use uses;
+    hy__gpu_use needs; /* without which there is nothing to test */
     const hy__gpu_format *format; /* or NULL */
     bool model;                   /* a graph, else something of its own */
 } hy__gpu_unit;

@@ -74,7 +74,9 @@ void hy__gpu_choose(hy__gpu_model *m)
     m->chunk = software ? 8 : 32; /* until a step was measured */
     m->undivided = software ? 32 : 1024;
     m->few_columns = 64;
-    m->large_columns = UINT32_MAX;
+    for (uint32_t i = 0; i < HY__GPU_TILE_SIZES; i++) {
+        m->tile_columns[i] = UINT32_MAX; /* as the GPU is kept busy */
+    }
     if (!(m->use & HY__GPU_USE_BINDINGS)) {
         m->gpu.caps.max_binding = HY_MIN(m->gpu.caps.max_binding, (uint64_t)HY__GPU_FLOOR_BINDING);
     }

@@ -28,7 +28,10 @@
 /* ---- weights (weights.c) */
 
 enum { HY__GPU_MOST_SLABS = 256, HY__GPU_PIECES = 4 };
-enum { HY__GPU_MATRIX_LANES = 32 /* of subgroups whose matrices are used */ };
+enum {
+    HY__GPU_MATRIX_LANES = 32, /* of subgroups whose matrices are used */
+    HY__GPU_TILE_SIZES = 3    /* of what a workgroup multiplies with them */
+};
 
 /* Memory on its way: host and device have it in turn. */
 typedef struct hy__gpu_piece {
@@ -162,7 +165,7 @@ typedef struct hy__gpu_model {
     uint32_t q8_vecs; /* most vec4 of such a value, which alternate between three places */
     uint32_t chunk;     /* tokens that a step should take at most: see hy__gpu_fit_tokens */
     uint32_t few_columns;   /* most columns of steps whose matrices subgroups do not multiply */
-    uint32_t large_columns; /* columns whose tiles of matrices are large wherever they are */
+    uint32_t tile_columns[HY__GPU_TILE_SIZES]; /* from which on tiles have a size at least */
     uint32_t undivided; /* positions of a cache that attention of few tokens does not divide */
     uint32_t code_vecs; /* most vec4 of `codes` that a column of a phase's inputs takes */
     uint64_t tokens;    /* evaluated so far, also ahead and in vain */
@@ -244,6 +247,10 @@ hy_status hy__gpu_write_walk(hy__gpu_writer *wr); /* WKV-7 for several tokens */
  * in `var late`, and this token's is afterwards. */
 void hy__gpu_put_wkv7(hy__wgsl *w, uint32_t vecs, uint32_t each, const char *from, bool late);
 hy_status hy__gpu_write_attention(hy__gpu_writer *wr);
+/* Attention of many tokens by matrices of subgroups for the steps of `range`; *done as above
+ * (text_attend_matrix.c). */
+hy_status hy__gpu_write_attend_matrices(hy__gpu_writer *wr, const hy__gpu_dispatch *range,
+                                        bool *done);
 /* Attention by blocks, where the caches have the step's keys and values already (text_flash.c).
  * flash_rest: steps that end at this position or earlier are left to others; UINT32_MAX: all are,
  * then it must not be written. */
