@@ -154,22 +154,23 @@ void hy__gpu_trial_set(hy__gpu_trial *t, const uint32_t numbers[4])
     t->gpu->lib.QueueWriteBuffer(t->gpu->queue, t->uniform, 0, numbers, 16);
 }
 
-hy_status hy__gpu_trial_run(hy__gpu_trial *t, WGPUComputePipeline pipeline, uint32_t groups,
-                            uint32_t n, hy__gpu_times *times, hy_error *err)
+/* ---- times */
+
+hy_status hy__gpu_work_run(hy__gpu *gpu, hy__gpu_record record, void *user, uint32_t n,
+                           hy__gpu_times *times, hy_error *err)
 {
-    hy__gpu *const gpu = t->gpu;
     const hy__gpu_lib *const lib = &gpu->lib;
     HY_TRY(hy__gpu_check(gpu, err));
     const uint64_t begin = gpu->env.clock_ns(gpu->env.user);
     WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
     WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
-    lib->ComputePassEncoderSetPipeline(pass, pipeline);
-    for (uint32_t i = 0; i < n; i++) {
-        lib->ComputePassEncoderSetBindGroup(pass, 0, t->group, 0, NULL);
-        hy__gpu_dispatch_groups(gpu, pass, groups, 1);
-    }
+    const hy_status status = record(user, pass, n, err);
     lib->ComputePassEncoderEnd(pass);
     lib->ComputePassEncoderRelease(pass);
+    if (status != HY_OK) {
+        lib->CommandEncoderRelease(encoder);
+        return status;
+    }
     HY_TRY(hy__gpu_submit(gpu, encoder, err));
     const uint64_t submitted = gpu->env.clock_ns(gpu->env.user);
     HY_TRY(hy__gpu_finish(gpu, err));
@@ -180,21 +181,21 @@ hy_status hy__gpu_trial_run(hy__gpu_trial *t, WGPUComputePipeline pipeline, uint
     return HY_OK;
 }
 
-hy_status hy__gpu_trial_time(hy__gpu_trial *t, WGPUComputePipeline pipeline, uint32_t groups,
-                             double *ns, hy_error *err)
+hy_status hy__gpu_work_time(hy__gpu *gpu, hy__gpu_record record, void *user, uint32_t most,
+                            double *ns, hy_error *err)
 {
     enum { SAMPLES = 5 };
     const double wanted_ns = 10e6, enough_ns = 200e6; /* of a long submission, of all samples */
     hy__gpu_times once = {0}, more = {0};
     double samples[SAMPLES], spent = 0;
     size_t n_samples = 0;
-    HY_TRY(hy__gpu_trial_run(t, pipeline, groups, 1, &once, err));
-    HY_TRY(hy__gpu_trial_run(t, pipeline, groups, 1, &once, err));
+    HY_TRY(hy__gpu_work_run(gpu, record, user, 1, &once, err));
+    HY_TRY(hy__gpu_work_run(gpu, record, user, 1, &once, err));
     const double fit = wanted_ns / HY_MAX(once.rest, 1.0);
-    const uint32_t n = fit < 1 ? 1 : fit > 32 ? 32 : (uint32_t)fit;
+    const uint32_t n = fit < 1 ? 1 : fit > most ? most : (uint32_t)fit;
     while (n_samples < SAMPLES && (n_samples == 0 || spent < enough_ns)) {
-        HY_TRY(hy__gpu_trial_run(t, pipeline, groups, 1, &once, err));
-        HY_TRY(hy__gpu_trial_run(t, pipeline, groups, 1 + n, &more, err));
+        HY_TRY(hy__gpu_work_run(gpu, record, user, 1, &once, err));
+        HY_TRY(hy__gpu_work_run(gpu, record, user, 1 + n, &more, err));
         /* The short one may have been preempted. */
         const double difference = more.rest - once.rest;
         samples[n_samples++] = difference > 0 ? difference / n : HY_MAX(more.rest, 1.0) / (1 + n);
@@ -202,4 +203,38 @@ hy_status hy__gpu_trial_time(hy__gpu_trial *t, WGPUComputePipeline pipeline, uin
     }
     *ns = hy__gpu_median(samples, n_samples);
     return HY_OK;
+}
+
+typedef struct dispatches {
+    hy__gpu_trial *t;
+    WGPUComputePipeline pipeline;
+    uint32_t groups;
+} dispatches;
+
+static hy_status record_dispatches(void *user, WGPUComputePassEncoder pass, uint32_t n,
+                                   hy_error *err)
+{
+    const dispatches *const d = user;
+    const hy__gpu_lib *const lib = &d->t->gpu->lib;
+    (void)err;
+    lib->ComputePassEncoderSetPipeline(pass, d->pipeline);
+    for (uint32_t i = 0; i < n; i++) {
+        lib->ComputePassEncoderSetBindGroup(pass, 0, d->t->group, 0, NULL);
+        hy__gpu_dispatch_groups(d->t->gpu, pass, d->groups, 1);
+    }
+    return HY_OK;
+}
+
+hy_status hy__gpu_trial_run(hy__gpu_trial *t, WGPUComputePipeline pipeline, uint32_t groups,
+                            uint32_t n, hy__gpu_times *times, hy_error *err)
+{
+    dispatches d = {t, pipeline, groups};
+    return hy__gpu_work_run(t->gpu, record_dispatches, &d, n, times, err);
+}
+
+hy_status hy__gpu_trial_time(hy__gpu_trial *t, WGPUComputePipeline pipeline, uint32_t groups,
+                             double *ns, hy_error *err)
+{
+    dispatches d = {t, pipeline, groups};
+    return hy__gpu_work_time(t->gpu, record_dispatches, &d, 32, ns, err);
 }

@@ -44,12 +44,22 @@ void hy__gpu_trial_set(hy__gpu_trial *t, const uint32_t numbers[4]);
 typedef struct hy__gpu_times {
     double cpu, rest;
 } hy__gpu_times;
+/* Puts a piece of work into a pass, n times; an error leaves the pass unsubmitted. */
+typedef hy_status (*hy__gpu_record)(void *user, WGPUComputePassEncoder pass, uint32_t n,
+                                    hy_error *err);
+/* A pass of it, and waiting until it is done. */
+hy_status hy__gpu_work_run(hy__gpu *gpu, hy__gpu_record record, void *user, uint32_t n,
+                           hy__gpu_times *times, hy_error *err);
+/* Nanoseconds of the work once: the median of several differences between a long submission, which
+ * has it up to 1 + most times, and a short one, which takes out what submitting and waiting cost.
+ * Takes a fraction of a second, more where few pieces do. */
+hy_status hy__gpu_work_time(hy__gpu *gpu, hy__gpu_record record, void *user, uint32_t most,
+                            double *ns, hy_error *err);
+
 /* n dispatches, each behind the one before it, with bind groups of their own. */
 hy_status hy__gpu_trial_run(hy__gpu_trial *t, WGPUComputePipeline pipeline, uint32_t groups,
                             uint32_t n, hy__gpu_times *times, hy_error *err);
-/* Nanoseconds of a dispatch: the median of several differences between a long submission and a
- * short one, which takes out what submitting and waiting cost.  Takes a fraction of a second, more
- * where few dispatches do. */
+/* Nanoseconds of a dispatch, as of hy__gpu_work_time. */
 hy_status hy__gpu_trial_time(hy__gpu_trial *t, WGPUComputePipeline pipeline, uint32_t groups,
                              double *ns, hy_error *err);
 
