@@ -1,6 +1,7 @@
 /* test_qmatmul.c: products on a device that the library has not made: against sums in doubles. */
 #include <math.h>
 
+#include "backend/webgpu/webgpu.h"
 #include "base/os.h"
 #include "halyard/qmatmul.h"
 #include "support/support.h"
@@ -261,7 +262,16 @@ static void run(hy_type type, uint32_t rows, uint32_t cols, bool all, const uint
     const hy_qmatmul_config config = config_of(type, rows, cols, all);
     assert_ok(hy_qmatmul_pipeline_create(gpu.device, &get, &config, NULL, &q, &err), &err);
     assert_ok(hy_qmatmul_weights_create(q, p.coded, p.bytes, &w, &err), &err);
+    if (all) { /* a copy of them is as good */
+        hy_qmatmul_weights *first = w;
+        assert_ok(hy__qmatmul_weights_copy(first, &w, &err), &err);
+        hy_qmatmul_weights_destroy(first);
+    }
     for (; *n > 0; n++) {
+        const hy__gpu_model *m;
+        const hy__gpu_dispatch *d = hy__qmatmul_dispatch_of(q, *n, &m);
+        assert_non_null(d);
+        assert_true(d->window_bytes > 0 && hy__gpu_columns(d, *n, 0) > 0); /* it has weights */
         run_one(&p, q, w, *n, config.features & HY_QMATMUL_MATRICES && *n > 64);
     }
     hy_qmatmul_weights_destroy(w);

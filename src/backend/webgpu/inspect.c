@@ -124,6 +124,20 @@ static void put_formats(const hy__gpu_model *m, uint32_t phase, char *text, size
     }
 }
 
+void hy__gpu_dispatch_text(const hy__gpu_model *m, const hy__gpu_dispatch *d, char *text,
+                           size_t cap)
+{
+    const hy__gpu_entry *e = &m->entries[d->entry];
+    const hy__gpu_kernel *kernel = &m->kernels[e->kernel];
+    char formats[200] = "";
+    if (kernel->uses & (1u << HY__BUFFER_weights | 1u << HY__BUFFER_words)) {
+        put_formats(m, d->phase, formats, sizeof formats);
+    }
+    snprintf(text, cap, "%s%s, %u lanes%s%s", e->name, formats, kernel->lanes,
+             kernel->dot ? ", dot" : "",
+             kernel->matrices ? ", subgroup matrices" : kernel->subgroups ? ", subgroups" : "");
+}
+
 static bool kernel_of(const void *model, uint32_t phase, bool many, uint32_t k, char *text,
                       size_t cap)
 {
@@ -138,15 +152,7 @@ static bool kernel_of(const void *model, uint32_t phase, bool many, uint32_t k, 
     if (i == p->n) {
         return false;
     }
-    const hy__gpu_entry *e = &m->entries[p->dispatches[i].entry];
-    const hy__gpu_kernel *kernel = &m->kernels[e->kernel];
-    char formats[200] = "";
-    if (kernel->uses & (1u << HY__BUFFER_weights | 1u << HY__BUFFER_words)) {
-        put_formats(m, phase, formats, sizeof formats);
-    }
-    snprintf(text, cap, "%s%s, %u lanes%s%s", e->name, formats, kernel->lanes,
-             kernel->dot ? ", dot" : "",
-             kernel->matrices ? ", subgroup matrices" : kernel->subgroups ? ", subgroups" : "");
+    hy__gpu_dispatch_text(m, &p->dispatches[i], text, cap);
     return true;
 }
 

@@ -401,17 +401,48 @@ void hy_qmatmul_pipeline_destroy(hy_qmatmul_pipeline *p)
 
 /* ---- weights */
 
-static hy_status make_weights(hy_qmatmul_weights *w, const void *data, hy_error *err)
+/* Of data, or of what other weights have on the GPU. */
+static hy_status make_weights(hy_qmatmul_weights *w, const void *data,
+                              const hy_qmatmul_weights *like, hy_error *err)
 {
     hy__gpu_model *m = &w->pipeline->model;
     hy__gpu_matrix x = m->matrices[w->pipeline->matrix];
+    const WGPUBufferUsage usage =
+        WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst | WGPUBufferUsage_CopySrc;
     for (uint32_t i = 0; i < m->n_slabs; i++) {
-        HY_TRY(hy__gpu_buffer(&m->gpu, HY_MAX(m->slab_bytes[i], (uint64_t)16),
-                              WGPUBufferUsage_Storage | WGPUBufferUsage_CopyDst, "a matrix",
+        HY_TRY(hy__gpu_buffer(&m->gpu, HY_MAX(m->slab_bytes[i], (uint64_t)16), usage, "a matrix",
                               &w->slabs[i], err));
     }
-    x.rows = data;
-    return hy__gpu_matrix_write(m, &x, w->slabs, err);
+    if (!like) {
+        x.rows = data;
+        return hy__gpu_matrix_write(m, &x, w->slabs, err);
+    }
+    WGPUCommandEncoder encoder = m->gpu.lib.DeviceCreateCommandEncoder(m->gpu.device, NULL);
+    for (uint32_t i = 0; i < m->n_slabs; i++) {
+        m->gpu.lib.CommandEncoderCopyBufferToBuffer(encoder, like->slabs[i], 0, w->slabs[i], 0,
+                                                    m->gpu.lib.BufferGetSize(w->slabs[i]));
+    }
+    return hy__gpu_submit(&m->gpu, encoder, err);
+}
+
+static hy_status create_weights(hy_qmatmul_pipeline *p, const void *data,
+                                const hy_qmatmul_weights *like, hy_qmatmul_weights **out,
+                                hy_error *err)
+{
+    *out = NULL;
+    hy_qmatmul_weights *w = hy__calloc(&p->model.env, 1, sizeof *w, err);
+    if (!w) {
+        return HY_E_NOMEM;
+    }
+    w->pipeline = p;
+    begin_scope(p);
+    const hy_status status = end_scope(p, "a matrix", make_weights(w, data, like, err), err);
+    if (status != HY_OK) {
+        hy_qmatmul_weights_destroy(w);
+        return status;
+    }
+    *out = w;
+    return HY_OK;
 }
 
 hy_status hy_qmatmul_weights_create(hy_qmatmul_pipeline *pipeline, const void *data, size_t bytes,
@@ -424,19 +455,13 @@ hy_status hy_qmatmul_weights_create(hy_qmatmul_pipeline *pipeline, const void *d
                         pipeline->rows, pipeline->cols, hy_type_find((uint32_t)t->type)->name,
                         (unsigned long long)t->bytes, (unsigned long long)(data ? bytes : 0));
     }
-    hy_qmatmul_weights *w = hy__calloc(&pipeline->model.env, 1, sizeof *w, err);
-    if (!w) {
-        return HY_E_NOMEM;
-    }
-    w->pipeline = pipeline;
-    begin_scope(pipeline);
-    const hy_status status = end_scope(pipeline, "a matrix", make_weights(w, data, err), err);
-    if (status != HY_OK) {
-        hy_qmatmul_weights_destroy(w);
-        return status;
-    }
-    *out = w;
-    return HY_OK;
+    return create_weights(pipeline, data, NULL, out, err);
+}
+
+hy_status hy__qmatmul_weights_copy(const hy_qmatmul_weights *from, hy_qmatmul_weights **out,
+                                   hy_error *err)
+{
+    return create_weights(from->pipeline, NULL, from, out, err);
 }
 
 static void unbind(hy_qmatmul_pipeline *p, uint32_t i)
@@ -589,6 +614,25 @@ static hy_status find_group(hy_qmatmul_pipeline *p, const bound *want, WGPUBindG
     return HY_OK;
 }
 
+/* Whether a dispatch reads x and leaves it in `codes`, and does not multiply. */
+static bool brings_x(const hy__gpu_model *m, const hy__gpu_dispatch *d)
+{
+    return m->kernels[m->entries[d->entry].kernel].uses & 1u << HY__BUFFER_codes;
+}
+
+const hy__gpu_dispatch *hy__qmatmul_dispatch_of(const hy_qmatmul_pipeline *p, uint32_t n,
+                                                const hy__gpu_model **model)
+{
+    const hy__gpu_program *all = &p->model.prefill;
+    const hy__gpu_dispatch *d = all->dispatches;
+    while (d < all->dispatches + all->n &&
+           (hy__gpu_columns(d, n, 0) == 0 || brings_x(&p->model, d))) {
+        d++;
+    }
+    *model = &p->model;
+    return d < all->dispatches + all->n ? d : NULL;
+}
+
 /* The bind groups of all dispatches of a product. */
 static hy_status find_groups(hy_qmatmul_pipeline *p, const bound *x, const bound *y,
                              WGPUBindGroup groups[MOST_DISPATCHES], hy_error *err)
@@ -598,8 +642,7 @@ static hy_status find_groups(hy_qmatmul_pipeline *p, const bound *x, const bound
     p->products++;
     for (uint32_t i = 0; i < m->prefill.n; i++) {
         const hy__gpu_dispatch *d = &m->prefill.dispatches[i];
-        const bool reads_x =
-            m->kernels[m->entries[d->entry].kernel].uses & 1u << HY__BUFFER_codes;
+        const bool reads_x = brings_x(m, d);
         if (hy__gpu_columns(d, x->n, 0) == 0) {
             continue;
         }

@@ -367,9 +367,24 @@ uint32_t hy__gpu_step_tokens(const void *session);
  * a GPU, and screens stand still. */
 uint32_t hy__gpu_fit_tokens(uint32_t now, uint32_t n, uint64_t ns);
 
+/* ---- products for other programs (qmatmul.c) */
+
+/* The dispatch of a product of n columns that multiplies, the first one if there are several, and
+ * the model that it is of; for who measures or tests. */
+struct hy_qmatmul_pipeline;
+const hy__gpu_dispatch *hy__qmatmul_dispatch_of(const struct hy_qmatmul_pipeline *pipeline,
+                                                uint32_t n, const hy__gpu_model **model);
+/* The same matrix in other memory, by the GPU alone: those who measure read more than caches hold. */
+struct hy_qmatmul_weights;
+hy_status hy__qmatmul_weights_copy(const struct hy_qmatmul_weights *from,
+                                   struct hy_qmatmul_weights **out, hy_error *err);
+
 /* ---- facts (inspect.c, read.c) */
 
 extern const hy__backend_gpu hy__gpu_facts;
+/* A dispatch as hy_model_gpu_kernel tells of it. */
+void hy__gpu_dispatch_text(const hy__gpu_model *m, const hy__gpu_dispatch *d, char *text,
+                           size_t cap);
 hy_status hy__gpu_measure_read(void *model, double *bytes_per_second, hy_error *err);
 
 #endif
