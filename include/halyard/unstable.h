@@ -87,6 +87,21 @@ HY_API bool hy_model_gpu_kernel(const hy_model *m, uint32_t i, bool many, uint32
 HY_API HY_CHECK hy_status hy_model_gpu_read_speed(hy_model *m, double *bytes_per_second,
                                                   hy_error *err);
 
+/* A handle of the API below WebGPU. */
+typedef struct hy_native_handle {
+    size_t size;      /* set by the caller */
+    const char *api;  /* "Vulkan" or "Metal" */
+    const char *kind; /* "VkInstance", "VkDevice", "vkGetInstanceProcAddr" (a pointer to that
+                         function), "MTLDevice", "MTLCommandQueue" */
+    void *handle;     /* the library's: valid until the model is destroyed or its GPU is lost */
+} hy_native_handle;
+/* Handle i = 0.. of the GPU that a model runs on: whatever the WebGPU library gives, by functions
+ * of its own.  Who uses it does as that API asks, and leaves the queue to the library while a session
+ * of the model is in a call.  HY_E_UNSUPPORTED: it gives none, or the model runs on no GPU;
+ * HY_E_NOT_FOUND: there are no more; HY_E_DEVICE_LOST. */
+HY_API HY_CHECK hy_status hy_device_native(hy_model *m, size_t i, hy_native_handle *handle,
+                                           hy_error *err);
+
 /* What kernels may do in more than one way, and what the self-test found of it. */
 typedef struct hy_webgpu_variant {
     size_t size;         /* of this structure */

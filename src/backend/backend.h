@@ -50,13 +50,14 @@ typedef struct hy__step_args {
     void *profile_user;
 } hy__step_args;
 
-/* What a backend for GPUs tells about a model's device; see the functions hy_model_gpu_ of
- * unstable.h. */
+/* What a backend for GPUs tells about a model's device; see the functions hy_model_gpu_
+ * and hy_device_native of unstable.h. */
 typedef struct hy__backend_gpu {
     void (*info)(const void *model, hy_webgpu_info *info);
     void (*counts)(const void *model, hy_gpu_counts *counts);
     bool (*kernel)(const void *model, uint32_t phase, bool many, uint32_t k, char *text,
                    size_t cap);
+    hy_status (*native)(void *model, size_t i, hy_native_handle *handle, hy_error *err);
     hy_status (*measure_read)(void *model, double *bytes_per_second, hy_error *err);
 } hy__backend_gpu;
 

@@ -213,6 +213,14 @@ hy_status hy_model_gpu_read_speed(hy_model *m, double *bytes_per_second, hy_erro
     return m->backend->gpu->measure_read(m->backend_model, bytes_per_second, err);
 }
 
+hy_status hy_device_native(hy_model *m, size_t i, hy_native_handle *handle, hy_error *err)
+{
+    if (!m->backend->gpu) {
+        return hy__fail(err, HY_E_UNSUPPORTED, "backend %s runs on no GPU", m->backend->name);
+    }
+    return m->backend->gpu->native(m->backend_model, i, handle, err);
+}
+
 void hy_model_plan_free(const hy_model *m, char *text)
 {
     hy__free(&m->graph.env, text);

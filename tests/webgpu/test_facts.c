@@ -98,7 +98,41 @@ static void test_no_gpu(void **state)
     assert_false(hy_model_gpu_info(m, &info));
     assert_false(hy_model_gpu_counts(m, &counts));
     assert_int_equal(count_kernels(m, false, "", &with), 0);
+    hy_native_handle handle = {.size = sizeof handle};
+    assert_fails(hy_device_native(m, 0, &handle, &err), HY_E_UNSUPPORTED, &err, "no GPU");
     assert_fails(hy_model_gpu_read_speed(m, &speed, &err), HY_E_UNSUPPORTED, &err, "no GPU");
+    hy_model_destroy(m);
+}
+
+/* Handles are of one API and differ; a library without any says so. */
+static void test_native(void **state)
+{
+    (void)state;
+    webgpu_or_skip();
+    hy_model *m = webgpu_model(source_path(model_file), NULL, NULL);
+    hy_webgpu_info info = {.size = sizeof info};
+    assert_true(hy_model_gpu_info(m, &info));
+    hy_native_handle x[8];
+    hy_error err;
+    hy_status status = HY_OK;
+    size_t n = 0;
+    for (; status == HY_OK; n += status == HY_OK) {
+        assert_true(n < HY_COUNT(x));
+        x[n].size = sizeof x[n];
+        status = hy_device_native(m, n, &x[n], &err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        print_message("%s %p\n", x[i].kind, x[i].handle);
+        assert_string_equal(x[i].api, info.api);
+        assert_non_null(x[i].handle);
+        for (size_t k = 0; k < i; k++) {
+            assert_true(x[k].handle != x[i].handle && strcmp(x[k].kind, x[i].kind) != 0);
+        }
+    }
+    assert_int_equal(status, n > 0 ? HY_E_NOT_FOUND : HY_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, info.library));
+    const size_t wanted = strcmp(info.library, "Dawn") == 0 ? 3 : 0;
+    assert_true(n == wanted || strcmp(info.api, "Vulkan") != 0);
     hy_model_destroy(m);
 }
 
@@ -108,6 +142,7 @@ int main(void)
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_masked),
         cmocka_unit_test(test_no_gpu),
+        cmocka_unit_test(test_native),
     };
     return cmocka_run_group_tests(tests, webgpu_look, NULL);
 }

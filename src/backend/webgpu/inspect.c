@@ -10,7 +10,7 @@ const char *hy_webgpu_library_at(size_t i)
     return i < HY__GPU_N_NAMES ? hy__gpu_names[i] : NULL;
 }
 
-static const char *api_name(WGPUBackendType type)
+const char *hy__gpu_api_name(WGPUBackendType type)
 {
     switch (type) {
     case WGPUBackendType_Null:
@@ -45,7 +45,7 @@ static void describe(const hy__gpu *gpu, hy_webgpu_info *info)
     const hy__gpu_caps *const c = &gpu->caps;
     hy_webgpu_info full = {
         .size = info->size,
-        .api = api_name(c->backend),
+        .api = hy__gpu_api_name(c->backend),
         .kind = kind_name(c->type),
         .f16 = c->f16,
         .subgroups = c->subgroups,
@@ -156,9 +156,19 @@ static bool kernel_of(const void *model, uint32_t phase, bool many, uint32_t k, 
     return true;
 }
 
+static hy_status native_of(void *model, size_t i, hy_native_handle *handle, hy_error *err)
+{
+    hy__gpu_model *m = model;
+    hy__lock_take(m->lock);
+    const hy_status status = hy__gpu_native_handle(&m->gpu, i, handle, err);
+    hy__lock_leave(m->lock);
+    return status;
+}
+
 const hy__backend_gpu hy__gpu_facts = {.info = info_of,
                                        .counts = counts_of,
                                        .kernel = kernel_of,
+                                       .native = native_of,
                                        .measure_read = hy__gpu_measure_read};
 
 /* ---- the self-test */

@@ -382,6 +382,9 @@ hy_status hy__qmatmul_weights_copy(const struct hy_qmatmul_weights *from,
 /* ---- facts (inspect.c, read.c) */
 
 extern const hy__backend_gpu hy__gpu_facts;
+const char *hy__gpu_api_name(WGPUBackendType type); /* "Vulkan" */
+/* hy_device_native (native.c). */
+hy_status hy__gpu_native_handle(hy__gpu *gpu, size_t i, hy_native_handle *handle, hy_error *err);
 /* A dispatch as hy_model_gpu_kernel tells of it. */
 void hy__gpu_dispatch_text(const hy__gpu_model *m, const hy__gpu_dispatch *d, char *text,
                            size_t cap);
