@@ -43,10 +43,16 @@ static void add_offer(void *user, const hy_webgpu_offer *o)
 
 static void add_hatch(void *user, const hy_webgpu_hatch *h)
 {
-    json_array_append_new(json_object_get(user, "hatches"),
-                          json_pack("{s:s, s:s, s:s, s:o}", "name", h->name, "what", h->what,
-                                    "state", h->state, "why",
-                                    json_bytes(h->why, strlen(h->why))));
+    json_t *hatch = json_pack("{s:s, s:s, s:s, s:o}", "name", h->name, "what", h->what, "state",
+                              h->state, "why", json_bytes(h->why, strlen(h->why)));
+    if (h->rate > 0 && h->beside_rate > 0) {
+        json_object_update_new(
+            hatch, json_pack("{s:s, s:s, s:o, s:{s:s, s:o}, s:o}", "unit", h->unit, "of", h->of,
+                             "rate", json_number(h->rate), "beside", "of", h->beside, "rate",
+                             json_number(h->beside_rate), "gain",
+                             json_number(h->rate / h->beside_rate)));
+    }
+    json_array_append_new(json_object_get(user, "hatches"), hatch);
 }
 
 static json_t *measure(const options *o, const char *name, const char *folder)
@@ -250,6 +256,24 @@ static void print_offer(const json_t *o)
            instead, text_of(o, "native"));
 }
 
+/* What it gains, on a line of its own. */
+static void print_hatch(const json_t *h)
+{
+    const json_t *const beside = json_object_get(h, "beside");
+    char rate[40], other[40];
+    printf("    %-31s %-8s %s\n", text_of(h, "what"), text_of(h, "state"), text_of(h, "why"));
+    if (beside) {
+        printf("    %-31s %-8s gains %.3g x here: %s %s, %s %s\n", "", "",
+               json_number_value(json_object_get(h, "gain")),
+               rate_text(json_number_value(json_object_get(h, "rate")), text_of(h, "unit"), rate,
+                         sizeof rate),
+               text_of(h, "of"),
+               rate_text(json_number_value(json_object_get(beside, "rate")), text_of(h, "unit"),
+                         other, sizeof other),
+               text_of(beside, "of"));
+    }
+}
+
 static void print_measured(const json_t *m)
 {
     static const char *const facts[][2] = {
@@ -287,7 +311,7 @@ static void print_measured(const json_t *m)
     printf("  ways around WebGPU\n");
     json_array_foreach(json_object_get(m, "hatches"), i, x)
     {
-        printf("    %-31s %-8s %s\n", text_of(x, "what"), text_of(x, "state"), text_of(x, "why"));
+        print_hatch(x);
     }
 }
 

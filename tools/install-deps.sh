@@ -81,6 +81,8 @@ find_missing() {
         need libjansson-dev:arm64 foreign_package aarch64-linux-gnu jansson
         need git git --version
         need binutils nm --version
+        need glslang-tools glslangValidator --version
+        need spirv-tools spirv-val --version
         need "python3 python3-pip" python3 -m pip --version
         need "rustc-web cargo-web" naga_or_rust
     fi

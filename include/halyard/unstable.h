@@ -152,9 +152,14 @@ typedef struct hy_webgpu_hatch {
     size_t size;       /* of this structure */
     const char *name;  /* "spirv" */
     const char *what;  /* "SPIR-V modules" */
-    const char *state; /* "open": it was used and the result was right; "offered": the library lists
-                          it, and nothing here uses it; "closed" */
+    const char *state; /* "open": it was used and the result was right; "offered": the library has
+                          it, and it could not be used; "closed" */
     char why[600];     /* it is so, one sentence */
+    const char *unit;  /* of both rates: "B/s"; NULL: it has no rate */
+    const char *of;    /* what the rate is of: "from the host to a kernel" */
+    double rate;       /* 0: it is not open, or has no rate */
+    const char *beside; /* the ordinary way: "through the queue" */
+    double beside_rate; /* what it gains is rate over this */
 } hy_webgpu_hatch;
 
 typedef struct hy_webgpu_told {

@@ -779,6 +779,11 @@ static void check_measured(const json_t *m)
     {
         assert_true(json_string_length(json_object_get(x, "state")) > 0);
         assert_true(json_string_length(json_object_get(x, "why")) > 20);
+        const json_t *const gain = json_object_get(x, "gain"), *const beside =
+                                                                   json_object_get(x, "beside");
+        assert_true(!gain || (json_number_value(gain) > 0 &&
+                              strcmp(json_string_value(json_object_get(x, "state")), "open") == 0));
+        assert_int_equal(gain != NULL, json_is_number(json_object_get(beside, "rate")));
     }
 }
 

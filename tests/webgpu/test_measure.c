@@ -1,6 +1,6 @@
 /* test_measure.c: what is measured of a GPU: that every line of the table is right where the GPU
  * has what it needs, that what is masked is said to be, and that a kernel that computes something
- * else, or does not compile, is seen.
+ * else, or does not compile, is seen; and that ways around WebGPU are open where they work.
  *
  * Runs on each library of support/webgpu.h.  One thread. */
 #include "backend/webgpu/measure.h"
@@ -118,25 +118,61 @@ static void all_is_right(void **state)
     assert_true(strlen(h.facts.native) > 2);
 }
 
+/* A way that is open has rates, if it has any, and no other has. */
+static void check_hatch(const heard *h, const char *name, const char *state)
+{
+    const hy_webgpu_hatch *const x = hatch_of(h, name);
+    const bool open = strcmp(state, "open") == 0;
+    assert_string_equal(x->state, state);
+    assert_true(strlen(x->why) > 20);
+    assert_int_equal(x->rate > 0, open && x->unit);
+    assert_int_equal(x->beside_rate > 0, open && x->unit);
+}
+
+/* The libraries that are fetched list such memory for every GPU. */
 static void ways_around_are_told(void **state)
 {
     fixture *const f = fixture_of(state);
+    const bool wgpu = f->gpu.lib.flavour == HY__GPU_WGPU;
     heard h;
     hy_error err;
-    assert_ok(measure(f, "floor", &h, &err), &err);
+    assert_ok(measure(f, NULL, &h, &err), &err);
     assert_int_equal(h.n_hatches, 4);
-    for (size_t i = 0; i < h.n_hatches; i++) {
-        assert_true(strlen(h.hatches[i].why) > 20);
+    check_hatch(&h, "matrices", f->gpu.caps.matrix_k > 0 ? "open" : "closed");
+    check_hatch(&h, "mapped", "open");
+    assert_non_null(strstr(hatch_of(&h, "mapped")->why, wgpu ? "MappablePrimaryBuffers: "
+                                                            : "HostMappedPointer: "));
+    const char *const spirv = hatch_of(&h, "spirv")->state; /* depends on how Dawn was built */
+    check_hatch(&h, "spirv", wgpu ? "open" : spirv);
+    assert_true(strcmp(spirv, "open") == 0 ||
+                strstr(hatch_of(&h, "spirv")->why, "refuses them: ") != NULL);
+    if (f->gpu.caps.backend == WGPUBackendType_Vulkan) {
+        check_hatch(&h, "native", wgpu ? "closed" : "open");
+        assert_non_null(strstr(hatch_of(&h, "native")->why,
+                               wgpu ? "has no function that gives handles of Vulkan" : "VkDevice"));
     }
-    assert_string_equal(hatch_of(&h, "matrices")->state, "closed");
-    assert_string_equal(hatch_of(&h, "native")->state, "closed");
-    assert_true(strcmp(hatch_of(&h, "mapped")->state, "open") != 0);
-    const hy_webgpu_hatch *const spirv = hatch_of(&h, "spirv");
+    assert_ok(measure(f, "floor", &h, &err), &err);
+    check_hatch(&h, "matrices", "closed");
+    check_hatch(&h, "mapped", "closed");
+}
+
+/* What is given to the kernels is not what results are compared with. */
+static void wrong_ways_are_not_open(void **state)
+{
+    fixture *const f = fixture_of(state);
+    heard h = {.n_hatches = 0};
+    const hy__gpu_opts opts = {.lib = f->library, .folder = webgpu_folder()};
+    const hy_webgpu_told told = {.user = &h, .hatch = hear_hatch};
+    const hy_webgpu_offer missing = {.state = "missing"};
+    hy__gpu_hatch_fault = true;
+    hy__gpu_tell_hatches(&f->gpu, &opts, &missing, &missing, &told);
+    hy__gpu_hatch_fault = false;
+    assert_int_equal(h.n_hatches, 4);
+    check_hatch(&h, "mapped", "offered");
+    assert_non_null(strstr(hatch_of(&h, "mapped")->why, " is right, sum 0 of "));
+    check_hatch(&h, "spirv", "closed");
     if (f->gpu.lib.flavour == HY__GPU_WGPU) {
-        assert_string_equal(spirv->state, "open");
-    } else if (strcmp(spirv->state, "open") != 0) { /* which depends on how Dawn was built */
-        assert_string_equal(spirv->state, "closed");
-        assert_non_null(strstr(spirv->why, "refuses them: "));
+        assert_non_null(strstr(hatch_of(&h, "spirv")->why, " of row 0 where "));
     }
 }
 
@@ -222,6 +258,7 @@ static int group(const char *library)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(all_is_right, &f),
         cmocka_unit_test_prestate(ways_around_are_told, &f),
+        cmocka_unit_test_prestate(wrong_ways_are_not_open, &f),
         cmocka_unit_test_prestate(masks_are_kept, &f),
         cmocka_unit_test_prestate(faults_are_seen, &f),
         cmocka_unit_test_prestate(losses_cost_a_line, &f),

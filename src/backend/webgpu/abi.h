@@ -477,6 +477,7 @@ enum { HY__DAWN_F32 = 1, HY__DAWN_F16 = 2, HY__DAWN_I8 = 6 /* types of a configu
 enum {
     HY__DAWN_STYPE_CACHE = 0x00050007,     /* WGPUSType of hy__dawn_cache */
     HY__DAWN_STYPE_TOGGLES = 0x0005000a,   /* WGPUSType of hy__dawn_toggles */
+    HY__DAWN_STYPE_HOST_MEMORY = 0x00050012, /* WGPUSType of hy__dawn_host_memory */
     HY__DAWN_STYPE_MATRICES = 0x0005003b,  /* WGPUSType of hy__dawn_matrices */
     HY__DAWN_FEATURE_MATRICES = 0x00050034, /* WGPUFeatureName of subgroup matrices */
     HY__DAWN_FEATURE_HOST_MEMORY = 0x0005000f, /* ... of buffers in memory of the host (HostMappedPointer) */
@@ -503,6 +504,14 @@ typedef struct hy__dawn_toggles {
     size_t n_disabled;
     char const *const *disabled;
 } hy__dawn_toggles;
+
+/* Chained to buffers of Dawn: the host's memory that they are, and what is called when it is free again. */
+typedef struct hy__dawn_host_memory {
+    WGPUChainedStruct chain;
+    void *pointer;
+    void (*dispose)(void *userdata);
+    void *userdata;
+} hy__dawn_host_memory;
 
 /* Chained to devices of Dawn: where it keeps what it has compiled.  A load without room (value_bytes 0) asks for the
  * bytes; 0: there is nothing.  Dawn's own threads call both. */

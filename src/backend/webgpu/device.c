@@ -26,6 +26,8 @@ void hy__gpu_caps_mask(hy__gpu_caps *c, uint32_t mask)
     c->subgroups = c->subgroups && !floor && !(mask & HY__GPU_NO_SUBGROUPS);
     c->dot = c->dot && !floor && !(mask & HY__GPU_NO_DOT);
     c->timestamps = c->timestamps && !floor && !(mask & HY__GPU_NO_TIMESTAMPS);
+    c->mappable = c->mappable && !floor;
+    c->borrows = c->borrows && !floor;
     if (!c->subgroups) {
         c->subgroup_min = c->subgroup_max = 0;
     }
@@ -407,7 +409,13 @@ static void take_matrices(hy__gpu *gpu)
     }
 }
 
-static void take_features(hy__gpu *gpu)
+static WGPUFeatureName mappable_feature(const hy__gpu *gpu)
+{
+    return gpu->lib.flavour == HY__GPU_DAWN ? (WGPUFeatureName)HY__DAWN_FEATURE_MAPPABLE
+                                            : (WGPUFeatureName)HY__NATIVE_FEATURE_MAPPABLE;
+}
+
+static void take_features(hy__gpu *gpu, const hy__gpu_opts *opts)
 {
     WGPUSupportedFeatures f = {0};
     gpu->lib.AdapterGetFeatures(gpu->adapter, &f);
@@ -417,6 +425,9 @@ static void take_features(hy__gpu *gpu)
     if (has(&f, HY__DAWN_FEATURE_MATRICES)) {
         take_matrices(gpu);
     }
+    gpu->caps.mappable = opts->shared && has(&f, mappable_feature(gpu));
+    gpu->caps.borrows = opts->shared && gpu->lib.flavour == HY__GPU_DAWN &&
+                        has(&f, HY__DAWN_FEATURE_HOST_MEMORY);
     /* A language feature, not one of the adapter: both libraries have it, and emulate it where the
      * GPU does not. */
     gpu->caps.dot = true;
@@ -424,7 +435,7 @@ static void take_features(hy__gpu *gpu)
 }
 
 /* The features to ask for: those that kernels can use and no mask leaves out. */
-enum { MOST_FEATURES = 4 };
+enum { MOST_FEATURES = 6 };
 
 static size_t wanted_features(const hy__gpu *gpu, WGPUFeatureName wanted[MOST_FEATURES])
 {
@@ -440,6 +451,12 @@ static size_t wanted_features(const hy__gpu *gpu, WGPUFeatureName wanted[MOST_FE
     }
     if (gpu->caps.matrix_k > 0) {
         wanted[n++] = HY__DAWN_FEATURE_MATRICES;
+    }
+    if (gpu->caps.mappable) {
+        wanted[n++] = mappable_feature(gpu);
+    }
+    if (gpu->caps.borrows) {
+        wanted[n++] = HY__DAWN_FEATURE_HOST_MEMORY;
     }
     return n;
 }
@@ -480,13 +497,14 @@ static hy_status take_limits(hy__gpu *gpu, WGPULimits *limits, hy_error *err)
     return HY_OK;
 }
 
-static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chain, hy_error *err)
+static hy_status make_device(hy__gpu *gpu, const hy__gpu_opts *opts, hy__dawn_toggles *chain,
+                             hy_error *err)
 {
     WGPUFeatureName wanted[MOST_FEATURES];
     WGPULimits limits;
-    take_features(gpu);
+    take_features(gpu, opts);
     HY_TRY(take_limits(gpu, &limits, err));
-    hy__gpu_caps_mask(&gpu->caps, mask);
+    hy__gpu_caps_mask(&gpu->caps, opts->mask);
     const size_t n = wanted_features(gpu, wanted);
     request r = {0};
     hy__dawn_cache cache = dawn_cache(gpu);
@@ -497,7 +515,7 @@ static hy_status make_device(hy__gpu *gpu, uint32_t mask, hy__dawn_toggles *chai
         .requiredFeatureCount = n,
         .requiredFeatures = wanted,
         /* Without any the device has those of the floor, and sees to it that they are kept. */
-        .requiredLimits = mask & HY__GPU_FLOOR ? NULL : &limits,
+        .requiredLimits = opts->mask & HY__GPU_FLOOR ? NULL : &limits,
         .deviceLostCallbackInfo = {.mode = WGPUCallbackMode_AllowSpontaneous,
                                    .callback = on_lost,
                                    .userdata1 = gpu,
@@ -547,7 +565,7 @@ hy_status hy__gpu_open(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_env *env
         status = find_adapter(gpu, opts, &chain, err);
     }
     if (status == HY_OK) {
-        status = make_device(gpu, opts->mask, &chain, err);
+        status = make_device(gpu, opts, &chain, err);
     }
     if (status == HY_OK && gpu->caps.subgroups && gpu->caps.subgroup_max == 0) {
         status = hy__gpu_probe_subgroups(gpu, err);
@@ -596,8 +614,9 @@ void hy__gpu_close(hy__gpu *gpu)
 
 /* ---- memory */
 
-hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label,
-                         WGPUBuffer *out, hy_error *err)
+static hy_status make_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage,
+                             const char *label, hy__dawn_host_memory *memory, WGPUBuffer *out,
+                             hy_error *err)
 {
     char what[120];
     *out = NULL;
@@ -608,8 +627,10 @@ hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, co
         return hy__fail(err, HY_E_LIMIT, "%s: a buffer of this GPU holds at most %llu", what,
                         (unsigned long long)gpu->caps.max_buffer);
     }
-    const WGPUBufferDescriptor desc = {
-        .label = hy__gpu_text(label), .usage = usage, .size = HY_MAX(bytes, (uint64_t)4)};
+    const WGPUBufferDescriptor desc = {.nextInChain = memory ? &memory->chain : NULL,
+                                       .label = hy__gpu_text(label),
+                                       .usage = usage,
+                                       .size = HY_MAX(bytes, (uint64_t)4)};
     gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_Validation);
     gpu->lib.DevicePushErrorScope(gpu->device, WGPUErrorFilter_OutOfMemory);
     WGPUBuffer buffer = gpu->lib.DeviceCreateBuffer(gpu->device, &desc);
@@ -629,6 +650,23 @@ hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, co
     }
     *out = buffer;
     return HY_OK;
+}
+
+hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label,
+                         WGPUBuffer *out, hy_error *err)
+{
+    return make_buffer(gpu, bytes, usage, label, NULL, out, err);
+}
+
+hy_status hy__gpu_buffer_borrow(hy__gpu *gpu, void *memory, uint64_t bytes, WGPUBufferUsage usage,
+                                const char *label, WGPUBuffer *out, void (*done)(void *user),
+                                void *user, hy_error *err)
+{
+    hy__dawn_host_memory chain = {.chain = {.sType = HY__DAWN_STYPE_HOST_MEMORY},
+                                  .pointer = memory,
+                                  .dispose = done,
+                                  .userdata = user};
+    return make_buffer(gpu, bytes, usage, label, &chain, out, err);
 }
 
 void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer)

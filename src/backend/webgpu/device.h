@@ -36,6 +36,9 @@ typedef struct hy__gpu_caps {
     uint32_t storage_buffers;                              /* bindings of a kernel */
     uint32_t workgroup_bytes, invocations, max_workgroups; /* of a workgroup; per dimension */
     uint32_t storage_align, uniform_align;                 /* of offsets of bindings */
+    /* Buffers of kernels that the host maps too, and those in memory of the host's; false where the
+     * device was not asked for. */
+    bool mappable, borrows;
 } hy__gpu_caps;
 
 /* Takes away what the mask names. */
@@ -46,6 +49,7 @@ typedef struct hy__gpu_opts {
     uint32_t mask;            /* of what must not be used although the adapter has it */
     const char *cache;        /* folder for compiled kernels (cache.h), or NULL */
     bool hardware;            /* a GPU that is made of software is none; none is HY_E_NOT_FOUND */
+    bool shared;              /* memory that host and GPU share is wanted, where there is such */
 } hy__gpu_opts;
 
 /* What tests let go wrong, once: the how-manieth submit or buffer from now on; 0: none. */
@@ -106,6 +110,13 @@ void hy__gpu_keep_text(char *to, size_t cap, WGPUStringView text);
  * gpu->full. */
 hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, const char *label,
                          WGPUBuffer *out, hy_error *err);
+/* A buffer that is `memory` of the host's, of a device that borrows; memory and bytes: multiples of
+ * HY__GPU_BORROW_ALIGN.  The memory is the library's until it calls `done`, on any thread, some
+ * time behind hy__gpu_buffer_free or hy__gpu_close; also where this fails. */
+enum { HY__GPU_BORROW_ALIGN = 65536 };
+hy_status hy__gpu_buffer_borrow(hy__gpu *gpu, void *memory, uint64_t bytes, WGPUBufferUsage usage,
+                                const char *label, WGPUBuffer *out, void (*done)(void *user),
+                                void *user, hy_error *err);
 void hy__gpu_buffer_free(hy__gpu *gpu, WGPUBuffer buffer); /* NULL is fine */
 /* Asks for the beginning of a buffer with MapWrite; gives it, once the device no longer reads from
  * it, for writing until BufferUnmap.  The mapping stays where it is until the device is closed,

@@ -26,6 +26,15 @@ hy__gpu_native hy__gpu_native_of(const hy__gpu_caps *caps);
 bool hy__gpu_offer_at(uint32_t i, const char **name);
 hy_status hy__gpu_try_offer(hy__gpu *gpu, uint32_t i, hy_webgpu_offer *offer, hy_error *err);
 
+/* Tries the ways around WebGPU, with what the table has found of matrix units and packed dot
+ * products, and tells of each.  opts: with which the device was opened. */
+void hy__gpu_tell_hatches(hy__gpu *gpu, const hy__gpu_opts *opts, const hy_webgpu_offer *units,
+                          const hy_webgpu_offer *dot, const hy_webgpu_told *told);
+
+/* For tests, while no other thread measures: what ways around WebGPU are given differs from what
+ * their results are compared with. */
+extern bool hy__gpu_hatch_fault;
+
 /* For tests, while no other thread measures: lines, as bits, whose kernels compute something else,
  * or do not compile. */
 typedef struct hy__gpu_measure_faults {

@@ -98,10 +98,12 @@ static void make_group(hy__gpu_trial *t)
 hy_status hy__gpu_trial_open(hy__gpu_trial *t, const char *label, hy_error *err)
 {
     t->numbers = t->numbers || t->texture;
-    HY_TRY(hy__gpu_buffer(
-        t->gpu, t->bytes,
-        WGPUBufferUsage_Storage | WGPUBufferUsage_CopySrc | WGPUBufferUsage_CopyDst, label,
-        &t->buffer, err));
+    if (!t->buffer) {
+        HY_TRY(hy__gpu_buffer(
+            t->gpu, t->bytes,
+            WGPUBufferUsage_Storage | WGPUBufferUsage_CopySrc | WGPUBufferUsage_CopyDst, label,
+            &t->buffer, err));
+    }
     if (t->numbers) {
         HY_TRY(hy__gpu_buffer(t->gpu, 16, WGPUBufferUsage_Uniform | WGPUBufferUsage_CopyDst, label,
                               &t->uniform, err));

@@ -29,8 +29,8 @@ typedef struct hy__gpu_trial {
 /* Red, green, blue and alpha. */
 void hy__gpu_texel(uint32_t x, uint32_t y, uint8_t texel[4]);
 
-/* `t` begins with gpu, bytes, numbers and texture set, and zeros.  Closing a half-open one is fine.
- */
+/* `t` begins with gpu, bytes, numbers and texture set, and zeros; a buffer that is set is used, and
+ * freed with the rest.  Closing a half-open one is fine. */
 hy_status hy__gpu_trial_open(hy__gpu_trial *t, const char *label, hy_error *err);
 void hy__gpu_trial_close(hy__gpu_trial *t);
 

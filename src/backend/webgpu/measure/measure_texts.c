@@ -34,3 +34,9 @@ const char hy__measure_stage[] = {
 const char hy__measure_matrix[] = {
 #include "matrix.wgsl.inc"
 };
+const char hy__measure_mapped[] = {
+#include "mapped.wgsl.inc"
+};
+const char hy__measure_matvec[] = {
+#include "matvec.wgsl.inc"
+};

@@ -15,5 +15,7 @@ extern const char hy__measure_atomics[];
 extern const char hy__measure_texture[];
 extern const char hy__measure_stage[];
 extern const char hy__measure_matrix[];
+extern const char hy__measure_mapped[];
+extern const char hy__measure_matvec[];
 
 #endif
