@@ -15,7 +15,7 @@
 enum {
     EACH = 8,       /* invocations of a row */
     MOST_ROWS = 32, /* of a workgroup, one for each of its groups of invocations */
-    MOST_DEEP = 64, /* and four for each */
+    MOST_DEEP = 128, /* and four for each */
     DEEP = 4,
     MOST_KEYS = 32, /* of a block */
     FEW = 32,       /* tokens whose positions are divided */
@@ -379,16 +379,19 @@ static void choose_shape(flash *f, bool one)
     f->tokens = one ? 1 : f->rows / f->shared;
 }
 
-/* With several rows for each invocation: fewer rows rather than fewer keys, which each of them meets.
- * False: there is no room for a group of heads. */
+/* With several rows for each invocation: a processor may take a single workgroup of so much memory,
+ * so many rows matter more than many keys.  False: there is no room for a group of heads. */
 static bool choose_deep_shape(flash *f)
 {
     const uint32_t bytes = f->m->gpu.caps.workgroup_bytes;
     f->deep = DEEP;
     f->keys = MOST_KEYS;
     for (f->rows = MOST_DEEP; memory_of(f) > bytes && f->keys > EACH;) {
-        if (f->rows > MOST_DEEP / 2) {
+        if (f->keys > 2 * EACH) {
+            f->keys /= 2;
+        } else if (f->rows > MOST_DEEP / 4) {
             f->rows /= 2;
+            f->keys = MOST_KEYS;
         } else {
             f->keys /= 2;
         }

@@ -616,8 +616,8 @@ static bool tile_of(const maker *mk, const piece *p, const job *j, uint32_t firs
     t->rows = SIDE * t->each * t->n;
     /* Blocks take two vec4 of codes and one of factors, quads one. */
     const uint32_t unit = 16 * (t->rows + TILE_COLUMNS) * (in_codes(t->in) ? 3 : 1);
-    t->units = in_codes(t->in) ? 2 : 8;
-    while (t->units > (in_codes(t->in) ? 1u : 2u) && t->units * unit > bytes) {
+    t->units = in_codes(t->in) ? 1 : 8;
+    while (t->units > 2 && t->units * unit > bytes) {
         t->units /= 2;
     }
     return before % MOST_TOGETHER == 0;
