@@ -34,6 +34,7 @@ ARCHITECTURES = [
     "tests/golden/qwen2/qwen2.gguf",
 ]
 FUSIONS = ["", "all", "norm,shift"]
+FORMS = ["no-codes", "no-planes", "no-lanes"]  # plain ways of multiplying, where every operation is alone
 PARTS = "src/backend/webgpu/kernels/"
 FLOOR_BUFFERS = 8
 
@@ -88,6 +89,11 @@ def collect(program, model, made, texts):
         for options in [["--adapter", "all"], ["--adapter", "all", "--gpu-mask", "no-dot"]]:
             run(*plan, *options)
             texts.add_folder(folder, " ".join([name] + options))
+        for form in FORMS:
+            for adapter in ["floor", "subgroups-32"]:
+                options = ["--no-fuse", "all", "--gpu-mask", form, "--adapter", adapter]
+                run(*plan, *options)
+                texts.add_folder(folder, " ".join([name] + options))
         for fusion in [] if made else FUSIONS:
             options = ["--no-fuse", fusion] if fusion else []
             for adapter in [["--backend", "null"]] + ([["--adapter", "all"]] if fusion else []):

@@ -151,16 +151,6 @@ static void pack_Q6_K(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__
     }
 }
 
-static void pack_F32(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
-{
-    memcpy(planes[0], row, (size_t)n * 4);
-}
-
-static void pack_F16(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES])
-{
-    memcpy(planes[0], row, (size_t)n * 2);
-}
-
 /* ---- the list */
 
 /* X(type, codes, halves, offset, vec4 and words of a raw block, bytes of the planes for 256
@@ -177,12 +167,22 @@ static void pack_F16(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__G
     X(F32, false, false, false, 1, 4, 1024, 0, 0)                                                  \
     X(F16, false, false, false, 1, 4, 512, 0, 0)                                                   \
     X(BF16, false, false, false, 1, 4, 512, 0, 0)
-#define pack_BF16 pack_F16
+#define pack_F32 NULL
+#define pack_F16 NULL
+#define pack_BF16 NULL
 
 static const hy__gpu_format formats[] = {
-#define FORMAT(name, codes, halves, offset, vecs, words, p0, p1, p2)                               \
-    {HY_TYPE_##name, #name, hy__kernel_format_##name, codes,        halves, offset,                \
-     vecs,           words, {p0, p1, p2},             pack_##name},
+#define FORMAT(name_, codes_, halves_, offset_, vecs, words, p0, p1, p2)                           \
+    {.type = HY_TYPE_##name_,                                                                      \
+     .name = #name_,                                                                               \
+     .wgsl = hy__kernel_format_##name_,                                                            \
+     .codes = codes_,                                                                              \
+     .halves = halves_,                                                                            \
+     .offset = offset_,                                                                            \
+     .raw_vecs = vecs,                                                                             \
+     .raw_words = words,                                                                           \
+     .planes = {p0, p1, p2},                                                                       \
+     .pack = pack_##name_},
     FORMATS(FORMAT)
 #undef FORMAT
 };
@@ -192,16 +192,68 @@ const hy__gpu_format *hy__gpu_format_at(size_t i)
     return i < HY_COUNT(formats) ? &formats[i] : NULL;
 }
 
-const hy__gpu_format *hy__gpu_format_of(hy_type type)
+/* X(type, elements of a block and of a group that has one scale) */
+#define RAW_FORMATS(X)                                                                             \
+    X(Q4_0, 32, 32)                                                                                \
+    X(Q4_1, 32, 32)                                                                                \
+    X(Q5_0, 32, 32)                                                                                \
+    X(Q5_1, 32, 32)                                                                                \
+    X(Q8_0, 32, 32)                                                                                \
+    X(Q2_K, 256, 16)                                                                               \
+    X(Q3_K, 256, 16)                                                                               \
+    X(Q4_K, 256, 32)                                                                               \
+    X(Q5_K, 256, 32)                                                                               \
+    X(Q6_K, 256, 16)                                                                               \
+    X(IQ4_NL, 32, 32)                                                                              \
+    X(IQ4_XS, 256, 32)                                                                             \
+    X(MXFP4, 32, 32)                                                                               \
+    X(TQ1_0, 256, 256)                                                                             \
+    X(TQ2_0, 256, 256)                                                                             \
+    X(Q2_0, 64, 64)                                                                                \
+    X(F32, 32, 32)                                                                                 \
+    X(F16, 32, 32)                                                                                 \
+    X(BF16, 32, 32)
+
+/* Bytes for 256 elements. */
+enum {
+#define BYTES_OF_256(name, id, elems, bytes, codec) BYTES_##name = 256 / elems * bytes,
+    HY_TYPE_LIST(BYTES_OF_256)
+#undef BYTES_OF_256
+};
+
+static const hy__gpu_format raw_formats[] = {
+#define RAW_FORMAT(name_, elements_, group_)                                                       \
+    {.type = HY_TYPE_##name_,                                                                      \
+     .name = "raw_" #name_,                                                                        \
+     .wgsl = hy__kernel_raw_##name_,                                                               \
+     .planes = {BYTES_##name_},                                                                    \
+     .elements = elements_,                                                                        \
+     .group = group_},
+    RAW_FORMATS(RAW_FORMAT)
+#undef RAW_FORMAT
+};
+
+/* Those of other types are decoded to F16. */
+static const hy__gpu_format *find(const hy__gpu_format *list, size_t n, hy_type type)
 {
     const hy__gpu_format *decoded = NULL;
-    for (size_t i = 0; i < HY_COUNT(formats); i++) {
-        if (formats[i].type == type) {
-            return &formats[i];
+    for (size_t i = 0; i < n; i++) {
+        if (list[i].type == type) {
+            return &list[i];
         }
-        decoded = formats[i].type == HY_TYPE_F16 ? &formats[i] : decoded;
+        decoded = list[i].type == HY_TYPE_F16 ? &list[i] : decoded;
     }
     return decoded;
+}
+
+const hy__gpu_format *hy__gpu_format_of(hy_type type)
+{
+    return find(formats, HY_COUNT(formats), type);
+}
+
+const hy__gpu_format *hy__gpu_raw_of(hy_type type)
+{
+    return find(raw_formats, HY_COUNT(raw_formats), type);
 }
 
 static uint64_t padded(uint32_t n)
@@ -249,7 +301,9 @@ hy_status hy__gpu_pack(const hy__gpu_format *f, hy_type type, const uint8_t *row
         to += hy__gpu_plane_bytes(f, n, m, k);
     }
     for (uint32_t r = 0; r < n_rows; r++, rows += row_bytes) {
-        if (f->type == type) {
+        if (f->type == type && !f->pack) {
+            memcpy(planes[0], rows, row_bytes);
+        } else if (f->type == type) {
             f->pack(rows, n, planes);
         } else {
             HY_TRY(decode_row(type, rows, n, planes[0], scratch, err));

@@ -10,8 +10,11 @@
  * bits, with a and c for each half of the block; activations are quantized to 8 bits in blocks of
  * 32 (q8.wgsl), so that a product is one of integers.  Formats without codes multiply in f32.
  *
- * To add one: an entry in the list of formats.c with its packing function, and a file
- * kernels/format_NAME.wgsl.  Pure functions, for any thread. */
+ * Raw formats keep blocks as they lie in the file, in a single plane; rows of F32, F16 and BF16 are
+ * padded to 32 elements, which count as a block.  Only the plain kernels (text_f32.c) read them.
+ *
+ * To add one: an entry in a list of formats.c, with its packing function if it is not raw, and a
+ * file kernels/format_NAME.wgsl or raw_NAME.wgsl.  Pure functions, for any thread. */
 #ifndef HY_BACKEND_WEBGPU_FORMATS_H
 #define HY_BACKEND_WEBGPU_FORMATS_H
 
@@ -28,20 +31,25 @@ typedef struct hy__gpu_format {
      *     fn raw_NAME(at: vec4<u32>, i: u32) -> array<vec4<u32>, R>, what is read of the block;
      *     fn unpack_NAME(i: u32, raw: array<vec4<u32>, R>) -> Block
      * without: fn four_of_NAME(raw: vec4<u32>, k: u32) -> vec4<f32>, elements 4 k to 4 k + 3 of a
-     * vec4 of `weights` (k = 0 where it holds four). */
+     * vec4 of `weights` (k = 0 where it holds four).  Raw: see kernels/raw.wgsl. */
     const char *wgsl;
     bool codes;
     bool halves;                     /* a or c differ between the halves of a block */
     bool offset;                     /* c is not zero */
     uint32_t raw_vecs, raw_words;    /* vec4<u32> of a raw block; words of them that are used */
     uint32_t planes[HY__GPU_PLANES]; /* bytes for 256 elements; 0: no such plane */
+    /* Of raw formats, else 0: elements of a block, and of a group of them that has one scale. */
+    uint32_t elements, group;
     /* One row of n elements, a multiple of 32 or of the type's block if that is larger; planes[k]:
-     * where the row begins in plane k. */
+     * where the row begins in plane k.  NULL: the bytes of the file are those of plane 0. */
     void (*pack)(const uint8_t *row, uint32_t n, uint8_t *const planes[HY__GPU_PLANES]);
 } hy__gpu_format;
 
 /* Of a type that can be decoded; types without a format of their own are decoded to F16. */
 const hy__gpu_format *hy__gpu_format_of(hy_type type);
+/* The raw format in the same way: types whose elements are looked up in large tables are decoded to
+ * F16. */
+const hy__gpu_format *hy__gpu_raw_of(hy_type type);
 /* Number i = 0.. of the list, NULL behind it. */
 const hy__gpu_format *hy__gpu_format_at(size_t i);
 

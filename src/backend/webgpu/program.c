@@ -257,8 +257,21 @@ void hy__gpu_begin(hy__gpu_writer *wr, hy__wgsl *w, uint32_t lanes)
 
 void hy__gpu_write_format(hy__wgsl *w, const hy__gpu_format *f, bool *block)
 {
-    hy__wgsl_use(w, HY__BUFFER_weights);
     hy__wgsl_use(w, HY__BUFFER_words);
+    if (f->elements > 0) {
+        const char *type = f->name + strlen("raw_");
+        hy__wgsl_text_append(w, hy__kernel_raw);
+        hy__wgsl_text_append(w, f->wgsl);
+        hy__wgsl_put(w,
+                     "fn four_%s(at: vec4<u32>, i: u32, k: u32) -> vec4<f32> {\n"
+                     "    let block = 16u * at.x + i / %uu * %uu;\n"
+                     "    let four = i %% %uu * 8u + k;\n    let f = scale_%s(block, four / %uu);\n"
+                     "    return f.x * codes_%s(block, four) - f.y;\n}\n",
+                     f->name, f->elements / 32, f->planes[0] * f->elements / 256, f->elements / 32,
+                     type, f->group / 4, type);
+        return;
+    }
+    hy__wgsl_use(w, HY__BUFFER_weights);
     if (f->codes && !*block) {
         *block = true;
         hy__wgsl_text_append(w, hy__kernel_block);
@@ -398,7 +411,7 @@ static hy_status find_q8(hy__gpu_model *m, hy_error *err)
         return HY_E_NOMEM;
     }
     memset(m->q8_place, 0xff, m->g->n_values * sizeof *m->q8_place);
-    if (!(m->use & HY__GPU_USE_QUANTIZE)) {
+    if (!(m->use & HY__GPU_USE_QUANTIZE) || m->form != HY__GPU_FORM_BEST) {
         return HY_OK;
     }
     for (uint32_t i = 0; i + 1 < m->f->n_phases; i++) {
@@ -640,7 +653,7 @@ static hy_status write_phase(hy__gpu_writer *wr)
 {
     switch (wr->p->kind) {
     case HY__PHASE_MATMUL:
-        return hy__gpu_write_matmul(wr);
+        return wr->m->form == HY__GPU_FORM_BEST ? hy__gpu_write_matmul(wr) : hy__gpu_write_f32(wr);
     case HY__PHASE_EMBED:
         HY_TRY(hy__gpu_write_embed(wr));
         return hy__gpu_write_tree(wr, true);
@@ -702,7 +715,7 @@ static hy_status write_pair(hy__gpu_model *m, uint32_t phase, bool single, bool 
                             hy_error *err)
 {
     *done = false;
-    if (!single || phase + 1 >= m->f->n_phases ||
+    if (!single || m->form != HY__GPU_FORM_BEST || phase + 1 >= m->f->n_phases ||
         m->f->phases[phase].kind != HY__PHASE_MATMUL ||
         m->f->phases[phase + 1].kind != HY__PHASE_WKV7) {
         return HY_OK;

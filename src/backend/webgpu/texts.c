@@ -139,6 +139,7 @@ hy_status hy_model_webgpu_kernels(const hy_model *m, const char *adapter, const 
                          .gpu = {.env = m->graph.env}};
     teller t = {.m = &gpu, .fn = fn, .user = user};
     HY_TRY(adapter_find(adapter, mask, &gpu.gpu, err));
+    gpu.form = hy__gpu_form_of(&gpu.gpu.mask);
     gpu.use = hy__gpu_possible(&gpu.gpu);
     hy_status status = hy__gpu_prepare(&gpu, err);
     if (status == HY_OK) {

@@ -44,6 +44,16 @@ hy_status hy__gpu_mask_parse(const char *names, uint32_t *mask, hy_error *err)
     return HY_OK;
 }
 
+hy__gpu_form hy__gpu_form_of(uint32_t *mask)
+{
+    const uint32_t given = *mask;
+    *mask &= ~(uint32_t)(HY__GPU_NO_CODES | HY__GPU_NO_PLANES | HY__GPU_NO_LANES);
+    return given & HY__GPU_NO_LANES    ? HY__GPU_FORM_NAIVE
+           : given & HY__GPU_NO_PLANES ? HY__GPU_FORM_RAW
+           : given & HY__GPU_NO_CODES  ? HY__GPU_FORM_F32
+                                       : HY__GPU_FORM_BEST;
+}
+
 /* ---- variants */
 
 static const struct plain {

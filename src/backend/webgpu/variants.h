@@ -21,6 +21,16 @@ enum {
 #include "variants.inc"
     HY__GPU_FLOOR = 1 << HY__GPU_N_FAMILIES
 };
+/* How matrices are multiplied: each way lacks what a family more stands for than the one before it.
+ * The ways but the first need every operation to be a phase (text_f32.c). */
+typedef enum hy__gpu_form {
+    HY__GPU_FORM_BEST,  /* activations are brought into 8 bits where weights are codes */
+    HY__GPU_FORM_F32,   /* without codes: activations and products in f32 */
+    HY__GPU_FORM_RAW,   /* without planes: blocks as in the file */
+    HY__GPU_FORM_NAIVE  /* without lanes: an invocation multiplies a row */
+} hy__gpu_form;
+/* Takes the families of forms out of a mask. */
+hy__gpu_form hy__gpu_form_of(uint32_t *mask);
 /* Names divided by commas; NULL: none.  HY_E_NOT_FOUND lists the names. */
 hy_status hy__gpu_mask_parse(const char *names, uint32_t *mask, hy_error *err);
 

@@ -130,6 +130,7 @@ static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy
                         .cache = opts->kernel_cache,
                         .hardware = opts->hardware};
     HY_TRY(hy__gpu_mask_parse(opts->gpu_mask, &gpu.mask, err));
+    m->form = hy__gpu_form_of(&gpu.mask);
     HY_TRY(hy__gpu_open(&m->gpu, &gpu, &m->env, err));
     m->mask = gpu.mask;
     m->mapped = opts->mapped;

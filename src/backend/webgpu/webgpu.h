@@ -135,6 +135,7 @@ typedef struct hy__gpu_model {
     bool mapped;        /* the same */
     uint64_t generation; /* devices that it had before */
     hy__gpu_use use;     /* variants that kernels may use: what the self-test has left */
+    hy__gpu_form form;   /* of matrices; its families are not in `mask` */
     /* From here on: what is made for a device, and again for the next one. */
     hy__gpu gpu;
     hy__gpu_matrix *matrices; /* [n_values] */
@@ -212,7 +213,7 @@ hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
 
-/* ---- texts (text_matmul.c, text_gemm.c, text_heads.c, text_walk.c, text_flash.c): they add
+/* ---- texts (text_matmul.c, text_gemm.c, text_f32.c, text_heads.c, text_walk.c, text_flash.c): they add
  * dispatches to a program */
 
 /* A kernel that is being made for a phase. */
@@ -231,6 +232,8 @@ typedef struct hy__gpu_writer {
 } hy__gpu_writer;
 
 hy_status hy__gpu_write_matmul(hy__gpu_writer *wr);
+/* In the other forms than the best one (text_f32.c). */
+hy_status hy__gpu_write_f32(hy__gpu_writer *wr);
 hy_status hy__gpu_write_embed(hy__gpu_writer *wr);
 hy_status hy__gpu_write_wkv7(hy__gpu_writer *wr);
 /* WKV-7 of one token by lanes of subgroups, together with the phase of matrices `before` it, or

@@ -17,7 +17,7 @@ static void describe(const hy__gpu_model *m, hy__gpu_matrix *x, const hy__value 
 {
     const hy_type_info *t = hy_type_find((uint32_t)v->tensor->type);
     x->type = v->tensor->type;
-    x->format = hy__gpu_format_of(x->type);
+    x->format = m->form >= HY__GPU_FORM_RAW ? hy__gpu_raw_of(x->type) : hy__gpu_format_of(x->type);
     if (x->format->codes && !(m->use & hy__gpu_use_format(x->format))) {
         x->format = hy__gpu_format_of(HY_TYPE_F16);
     }
