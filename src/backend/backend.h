@@ -55,6 +55,7 @@ typedef struct hy__step_args {
 typedef struct hy__backend_gpu {
     void (*info)(const void *model, hy_webgpu_info *info);
     void (*counts)(const void *model, hy_gpu_counts *counts);
+    bool (*draws)(const void *model); /* whether ahead_begin may work; NULL: it may */
     bool (*kernel)(const void *model, uint32_t phase, bool many, uint32_t k, char *text,
                    size_t cap);
     hy_status (*native)(void *model, size_t i, hy_native_handle *handle, hy_error *err);

@@ -178,7 +178,9 @@ hy_status hy_model_plan_kernel(const hy_model *m, uint32_t i, hy_plan_role role,
 
 bool hy_model_draws_ahead(const hy_model *m)
 {
-    return m->backend->ahead_begin != NULL;
+    const hy__backend *const b = m->backend;
+    const bool asked = b->gpu && b->gpu->draws;
+    return b->ahead_begin && (!asked || b->gpu->draws(m->backend_model));
 }
 
 /* ---- GPUs */

@@ -165,8 +165,15 @@ static hy_status native_of(void *model, size_t i, hy_native_handle *handle, hy_e
     return status;
 }
 
+static bool draws(const void *model)
+{
+    const hy__gpu_model *m = model;
+    return m->use & HY__GPU_USE_DRAWS;
+}
+
 const hy__backend_gpu hy__gpu_facts = {.info = info_of,
                                        .counts = counts_of,
+                                       .draws = draws,
                                        .kernel = kernel_of,
                                        .native = native_of,
                                        .measure_read = hy__gpu_measure_read};
