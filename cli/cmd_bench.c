@@ -7,6 +7,7 @@
 #include "bandwidth.h"
 #include "gguf_facts.h"
 #include "greedy.h"
+#include "ladder.h"
 #include "profile.h"
 #include "scores.h"
 #include "term.h"
@@ -51,13 +52,6 @@ static const char *test_name(const test *t, char *buf, size_t cap)
     return buf;
 }
 
-/* The same tokens in every run: a linear congruential sequence over the vocabulary. */
-static hy_token next_id(uint64_t *state, uint32_t n_vocab)
-{
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (hy_token)((*state >> 33) % n_vocab);
-}
-
 /* One run of a test; *ns is its time. */
 static hy_status run_once(engine *e, const test *t, const hy_sampler *greedy, hy_token *ids,
                           double *ns, hy_error *err)
@@ -65,7 +59,7 @@ static hy_status run_once(engine *e, const test *t, const hy_sampler *greedy, hy
     const uint32_t n = t->n_prompt ? t->n_prompt : t->n_gen;
     uint64_t state = 1;
     for (uint32_t i = 0; i < n; i++) {
-        ids[i] = next_id(&state, e->info.n_vocab);
+        ids[i] = greedy_arbitrary(&state, e->info.n_vocab);
     }
     hy_session_reset(e->session);
     hy_status status = HY_OK;
@@ -699,6 +693,12 @@ static int measure(bench *b)
 
 int cmd_bench(const options *o)
 {
+    if (OPT(o, BENCH_LADDER)->on) {
+        return ladder_run(o);
+    }
+    if (OPT(o, BENCH_SVG)->s) {
+        return cli_usage(o, "--svg needs --ladder");
+    }
     bench b;
     memset(&b, 0, sizeof b);
     b.reps = (uint32_t)OPT(o, BENCH_REPS)->i;

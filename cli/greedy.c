@@ -5,6 +5,12 @@
 #include "scores.h"
 #include "term.h"
 
+hy_token greedy_arbitrary(uint64_t *state, uint32_t n_vocab)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (hy_token)((*state >> 33) % n_vocab);
+}
+
 hy_status greedy_evaluate(hy_session *s, const hy_token *ids, size_t n, hy_error *err)
 {
     hy_status status = hy_session_append(s, ids, n, err);

@@ -4,6 +4,8 @@
 
 #include "generate.h"
 
+/* The same tokens in every run: a linear congruential sequence over the vocabulary. */
+hy_token greedy_arbitrary(uint64_t *state, uint32_t n_vocab);
 /* Appends the tokens and evaluates all that is pending. */
 hy_status greedy_evaluate(hy_session *s, const hy_token *ids, size_t n, hy_error *err);
 /* Evaluates n tokens, each the sampler's choice behind those before it but ids[0]; they are put to

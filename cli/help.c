@@ -34,7 +34,10 @@ static const char *const details[CMD_COUNT] = {
     [CMD_BENCH] = "Measures prompt tests (pp) and generation tests (tg) and prints tokens per "
                   "second beside the bytes that a token needs, the bandwidth this makes, and its "
                   "share of the read bandwidth of this machine, measured in the same run with the "
-                  "same threads.",
+                  "same threads. With --ladder it measures one generation test on the backend webgpu, "
+                  "rung by rung from a naive port to what the other tests measure, and a native "
+                  "backend if there is one; says how much each adds, and how many of its tokens "
+                  "another backend chooses too.",
     [CMD_QUANTIZE] = "Reads the model IN and writes OUT with the tensor types of the mix TYPE. "
                      "Never overwrites IN; OUT appears under its name only when it is complete.",
     [CMD_DOCTOR] =
