@@ -120,6 +120,44 @@ HY_API HY_CHECK hy_status hy_webgpu_selftest(const char *library, const char *fo
                                              const hy_env *env, hy_webgpu_each each, void *user,
                                              hy_error *err);
 
+/* What one thing that kernels do is worth on a GPU, or what a number of theirs would be: the time of
+ * a step as it is by default, and with this changed. */
+typedef struct hy_webgpu_gain {
+    size_t size;       /* of this structure */
+    const char *name;  /* "dot-Q4_K", or "lanes/2": half of a number */
+    const char *what;  /* "packed dot products with Q4_K" */
+    const char *where; /* what was timed: "a token of Llama"; "": nothing */
+    const char *state; /* "kept" as it is by default; "changed": left out, or the number is the other
+                          one; "wrong": the other way computes something else; "unused": none of
+                          what was timed does it; "untimed": there was no time */
+    double ns;         /* by default; 0: not timed */
+    double other_ns;   /* without it, or with the other number */
+} hy_webgpu_gain;
+typedef void (*hy_webgpu_gain_fn)(void *user, const hy_webgpu_gain *gain);
+
+/* What the tuner found. */
+typedef struct hy_webgpu_tuning {
+    size_t size;     /* set by the caller */
+    bool made;       /* it has run on this GPU, with this driver, library and version */
+    char when[32];   /* as hy_webgpu_tune was told */
+    double seconds;  /* that it took */
+    char path[1200]; /* of the file that keeps it; "": none */
+} hy_webgpu_tuning;
+/* Opens a device as hy_webgpu_probe does, times kernels on it that the self-test found right, and
+ * chooses the fastest for all models that are loaded with the folder kernel_cache from now on,
+ * unless their mask has "no-tuned".  Tells of everything that was timed.  when: one word that is kept
+ * with the choice, such as the date.  Takes up to 20 s where the self-test has run before.
+ * HY_E_UNSUPPORTED as for hy_webgpu_selftest; HY_E_IO: the choice cannot be kept. */
+HY_API HY_CHECK hy_status hy_webgpu_tune(const char *library, const char *folder, const char *mask,
+                                         const char *kernel_cache, const hy_env *env,
+                                         const char *when, hy_webgpu_tuning *tuning,
+                                         hy_webgpu_gain_fn each, void *user, hy_error *err);
+/* The same of what was kept before; nothing is timed. */
+HY_API HY_CHECK hy_status hy_webgpu_tuned(const char *library, const char *folder, const char *mask,
+                                          const char *kernel_cache, const hy_env *env,
+                                          hy_webgpu_tuning *tuning, hy_webgpu_gain_fn each,
+                                          void *user, hy_error *err);
+
 /* What a GPU does through WebGPU, found by running kernels on it. */
 typedef struct hy_webgpu_facts {
     size_t size; /* set by the caller */

@@ -41,7 +41,7 @@ static hy_status test(fixture *f, uint64_t units, const char *cache_dir, hy_erro
 {
     const uint64_t begin = f->env.clock_ns(f->env.user);
     const hy_status status =
-        hy__gpu_selftest(&f->gpu, &f->opts, units, cache_dir, &f->verdict, err);
+        hy__gpu_selftest(&f->gpu, &f->opts, NULL, units, cache_dir, &f->verdict, err);
     print_message("%.2f s\n", (double)(f->env.clock_ns(f->env.user) - begin) * 1e-9);
     return status;
 }
@@ -115,7 +115,7 @@ static hy_status look_up(fixture *f, uint64_t units, const char *folder, hy_erro
 {
     const char *lib = f->opts.lib;
     f->opts.lib = "/nowhere/lib.so";
-    const hy_status status = hy__gpu_selftest(&f->gpu, &f->opts, units, folder, &f->verdict, err);
+    const hy_status status = hy__gpu_selftest(&f->gpu, &f->opts, NULL, units, folder, &f->verdict, err);
     f->opts.lib = lib;
     return status;
 }

@@ -3,7 +3,7 @@
  * Nothing is kept between calls; any thread. */
 #include <stdio.h>
 
-#include "selftest.h"
+#include "tune.h"
 
 const char *hy_webgpu_library_at(size_t i)
 {
@@ -211,7 +211,7 @@ hy_status hy_webgpu_selftest(const char *library, const char *folder, const char
     hy__gpu_verdict *v = hy__calloc(&own, 1, sizeof *v, err);
     hy_status status = v ? HY_OK : HY_E_NOMEM;
     if (status == HY_OK) {
-        status = hy__gpu_selftest(&gpu, &opts, hy__gpu_units_of(NULL), kernel_cache, v, err);
+        status = hy__gpu_selftest(&gpu, &opts, NULL, hy__gpu_units_of(NULL), kernel_cache, v, err);
     }
     if (status == HY_OK) {
         tell(v, opts.mask, each, user);
@@ -219,4 +219,101 @@ hy_status hy_webgpu_selftest(const char *library, const char *folder, const char
     hy__free(&own, v);
     hy__gpu_close(&gpu);
     return status;
+}
+
+/* ---- the tuner */
+
+static void tell_choice(const hy__gpu_choice *c, hy_webgpu_gain_fn each, void *user)
+{
+    static const char *const where[] = {
+#define HY__GPU_PLACE(id, name, what) what,
+        HY__GPU_PLACES(HY__GPU_PLACE)
+#undef HY__GPU_PLACE
+    };
+    for (uint32_t i = 0; i < c->n_gains; i++) {
+        const hy__gpu_gain *gain = &c->gains[i];
+        hy__gpu_option o;
+        if (hy__gpu_option_at(gain->option, &o)) {
+            const hy_webgpu_gain out = {.size = sizeof out,
+                                        .name = o.name,
+                                        .what = o.what,
+                                        .where = where[gain->place],
+                                        .state = hy__gpu_outcome_names[gain->outcome],
+                                        .ns = gain->ns,
+                                        .other_ns = gain->other_ns};
+            each(user, &out);
+        }
+    }
+}
+
+/* All kernels are tested first, which is not the tuner's time. */
+static hy_status run_tuner(const hy__gpu *gpu, const hy__gpu_opts *opts, const char *folder,
+                           hy__gpu_choice *c, hy_error *err)
+{
+    hy__gpu_verdict *v = hy__calloc(&gpu->env, 1, sizeof *v, err);
+    if (!v) {
+        return HY_E_NOMEM;
+    }
+    const hy_status status =
+        hy__gpu_selftest(gpu, opts, NULL, hy__gpu_units_of(NULL), folder, v, err);
+    const hy__gpu_use passed = v->possible & ~v->dropped;
+    hy__free(&gpu->env, v);
+    return status == HY_OK ? hy__gpu_tune(gpu, opts, passed, c, err) : status;
+}
+
+/* With `when` it is made and kept, without it looked up. */
+static hy_status tuner(const char *library, const char *folder, const char *mask,
+                       const char *kernel_cache, const hy_env *env, const char *when,
+                       hy_webgpu_tuning *tuning, hy_webgpu_gain_fn each, void *user, hy_error *err)
+{
+    hy_env own;
+    hy__gpu gpu;
+    hy__gpu_opts opts = {.lib = library, .folder = folder, .cache = kernel_cache};
+    hy_webgpu_tuning full = {.size = tuning->size};
+    uint64_t name, key;
+    hy__env_resolve(&own, env);
+    HY_TRY(hy__gpu_mask_parse(mask, &opts.mask, err));
+    HY_TRY(hy__gpu_open(&gpu, &opts, &own, err));
+    const bool keeps = kernel_cache && !hy__gpu_is_injected();
+    hy__gpu_choice *c = hy__calloc(&own, 1, sizeof *c, err);
+    hy_status status = c ? HY_OK : HY_E_NOMEM;
+    hy__gpu_key(&gpu, &name, &key);
+    if (status == HY_OK && when) {
+        snprintf(c->when, sizeof c->when, "%.*s", (int)strcspn(when, " \n"), when);
+        status = run_tuner(&gpu, &opts, kernel_cache, c, err);
+        if (status == HY_OK && keeps) {
+            status = hy__gpu_choice_save(&own, kernel_cache, name, key, c, err);
+        }
+    } else if (status == HY_OK && keeps) {
+        hy__gpu_choice_load(&own, kernel_cache, name, key, c);
+    }
+    if (status == HY_OK) {
+        full.made = c->made;
+        full.seconds = c->seconds;
+        memcpy(full.when, c->when, sizeof full.when);
+        if (keeps && c->made) {
+            hy__gpu_choice_path(full.path, sizeof full.path, kernel_cache, name);
+        }
+        memcpy(tuning, &full, HY_MIN(tuning->size, sizeof full));
+        tell_choice(c, each, user);
+    }
+    hy__free(&own, c);
+    hy__gpu_close(&gpu);
+    return status;
+}
+
+hy_status hy_webgpu_tune(const char *library, const char *folder, const char *mask,
+                         const char *kernel_cache, const hy_env *env, const char *when,
+                         hy_webgpu_tuning *tuning, hy_webgpu_gain_fn each, void *user,
+                         hy_error *err)
+{
+    return tuner(library, folder, mask, kernel_cache, env, when ? when : "", tuning, each, user,
+                 err);
+}
+
+hy_status hy_webgpu_tuned(const char *library, const char *folder, const char *mask,
+                          const char *kernel_cache, const hy_env *env, hy_webgpu_tuning *tuning,
+                          hy_webgpu_gain_fn each, void *user, hy_error *err)
+{
+    return tuner(library, folder, mask, kernel_cache, env, NULL, tuning, each, user, err);
 }

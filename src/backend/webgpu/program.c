@@ -401,9 +401,18 @@ static void choose_slots(hy__gpu_model *m)
     }
 }
 
+static void free_q8(hy__gpu_model *m)
+{
+    hy__free(&m->env, m->q8_wanted);
+    hy__free(&m->env, m->q8_place);
+    hy__free(&m->env, m->q8_slots);
+}
+
 /* Results that only the next phase reads, and only so. */
 static hy_status find_q8(hy__gpu_model *m, hy_error *err)
 {
+    free_q8(m); /* of an earlier program */
+    m->q8_vecs = 0;
     m->q8_wanted = hy__calloc(&m->env, m->g->n_values, sizeof *m->q8_wanted, err);
     m->q8_place = hy__calloc(&m->env, m->g->n_values, sizeof *m->q8_place, err);
     m->q8_slots = hy__calloc(&m->env, m->f->n_phases, sizeof *m->q8_slots, err);
@@ -725,22 +734,31 @@ static hy_status write_pair(hy__gpu_model *m, uint32_t phase, bool single, bool 
     return hy__gpu_write_wkv7_lanes(&wr, &before, done);
 }
 
-hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
+static hy_status write_phases(hy__gpu_model *m, bool single, hy_error *err)
 {
-    HY_TRY(find_q8(m, err));
-    for (int single = 0; single < 2; single++) {
-        for (uint32_t i = 0; i < m->f->n_phases; i++) {
-            bool done;
-            HY_TRY(write_pair(m, i, single, &done, err));
-            if (done) {
-                i++;
-                continue;
-            }
-            hy__gpu_writer wr = writer_of(m, i, single, err);
-            HY_TRY(write_phase(&wr));
+    for (uint32_t i = 0; i < m->f->n_phases; i++) {
+        bool done;
+        HY_TRY(write_pair(m, i, single, &done, err));
+        if (done) {
+            i++;
+            continue;
         }
+        hy__gpu_writer wr = writer_of(m, i, single, err);
+        HY_TRY(write_phase(&wr));
     }
     return HY_OK;
+}
+
+hy_status hy__gpu_program_make_half(hy__gpu_model *m, bool single, hy_error *err)
+{
+    HY_TRY(find_q8(m, err));
+    return write_phases(m, single, err);
+}
+
+hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err)
+{
+    HY_TRY(hy__gpu_program_make_half(m, false, err));
+    return hy__gpu_program_make_half(m, true, err);
 }
 
 hy_status hy__gpu_program_make_phase(hy__gpu_model *m, uint32_t phase, hy_error *err)
@@ -790,11 +808,13 @@ static hy_status start_pipelines(hy__gpu_model *m, hy_error *err)
         return HY_E_NOMEM;
     }
     uint32_t n = 0;
-    for (; n < m->n_entries; n++) {
-        hy__gpu_entry *e = &m->entries[n];
+    for (uint32_t i = 0; i < m->n_entries; i++) {
+        hy__gpu_entry *e = &m->entries[i];
         const hy__gpu_kernel *k = &m->kernels[e->kernel];
-        m->jobs[n] = (hy__gpu_job){
-            .module = k->module, .layout = k->layout, .entry = e->name, .out = &e->pipeline};
+        if (!e->pipeline) {
+            m->jobs[n++] = (hy__gpu_job){
+                .module = k->module, .layout = k->layout, .entry = e->name, .out = &e->pipeline};
+        }
     }
     if (sampler) {
         HY_TRY(hy__gpu_sample_jobs(&m->gpu, &m->sample_kernels, m->jobs, &n, err));
@@ -808,6 +828,9 @@ hy_status hy__gpu_program_modules(hy__gpu_model *m, hy_error *err)
     for (uint32_t i = 0; i < m->n_kernels; i++) {
         hy__gpu_kernel *k = &m->kernels[i];
         char label[32];
+        if (k->module) {
+            continue; /* from an earlier call */
+        }
         snprintf(label, sizeof label, "kernel %u", i);
         HY_TRY(hy__gpu_module(&m->gpu, k->text.data, k->text.len,
                               hy__gpu_kernel_uses(k), label, &k->module, err));
@@ -841,12 +864,13 @@ hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *o
     return hy__gpu_compile_end(&m->compiling, w.progress ? go_on : NULL, &w, err);
 }
 
-static void finish_dispatches(hy__gpu_model *m, hy__gpu_program *p)
+void hy__gpu_program_free(hy__gpu_model *m, hy__gpu_program *p)
 {
     for (uint32_t i = 0; i < p->n; i++) {
         hy__free(&m->env, p->dispatches[i].places);
     }
     hy__free(&m->env, p->dispatches);
+    *p = (hy__gpu_program){0};
 }
 
 void hy__gpu_program_finish(hy__gpu_model *m)
@@ -871,12 +895,10 @@ void hy__gpu_program_finish(hy__gpu_model *m)
         }
         hy__buf_finish(&m->env, &k->text);
     }
-    hy__free(&m->env, m->q8_wanted);
-    hy__free(&m->env, m->q8_place);
-    hy__free(&m->env, m->q8_slots);
+    free_q8(m);
     hy__free(&m->env, m->entries);
     hy__free(&m->env, m->kernels);
     hy__free(&m->env, m->jobs);
-    finish_dispatches(m, &m->decode);
-    finish_dispatches(m, &m->prefill);
+    hy__gpu_program_free(m, &m->decode);
+    hy__gpu_program_free(m, &m->prefill);
 }

@@ -10,6 +10,7 @@
 typedef struct tester {
     const hy__gpu *gpu; /* of the model that wants to know */
     const hy__gpu_opts *opts;
+    hy__gpu_tuning tuning;
     hy__gpu_verdict *v;
     hy__gpu_model bench; /* its device is the test's own, and stays where it is */
     bool open;
@@ -81,6 +82,7 @@ static hy_status write_texts(tester *s, const hy__gpu_tiny *t, hy__gpu_use use, 
     m->x = &t->exprs;
     m->p = &t->plan;
     m->use = use;
+    m->tuning = s->tuning;
     m->gpu.caps = s->gpu->caps;
     hy__gpu_choose(m);
     m->few_columns = HY__GPU_UNIT_COLUMNS;
@@ -468,15 +470,16 @@ static void tester_destroy(tester *s)
     }
 }
 
-static hy_status tester_create(const hy__gpu *gpu, const hy__gpu_opts *opts, hy__gpu_verdict *v,
-                               tester **out, hy_error *err)
+static hy_status tester_create(const hy__gpu *gpu, const hy__gpu_opts *opts,
+                               const hy__gpu_tuning *tuning, hy__gpu_verdict *v, tester **out,
+                               hy_error *err)
 {
     tester *s = hy__calloc(&gpu->env, 1, sizeof *s, err);
     *out = s;
     if (!s) {
         return HY_E_NOMEM;
     }
-    *s = (tester){.gpu = gpu, .opts = opts, .v = v, .env = gpu->env};
+    *s = (tester){.gpu = gpu, .opts = opts, .tuning = *tuning, .v = v, .env = gpu->env};
     s->bench.env = gpu->env;
     s->bench.lock = hy__lock_create(&gpu->env, err);
     return s->bench.lock ? HY_OK : HY_E_NOMEM;
@@ -488,6 +491,7 @@ enum { MOST_TESTERS = 8 };
 typedef struct crew {
     const hy__gpu *gpu;
     const hy__gpu_opts *opts;
+    const hy__gpu_tuning *tuning;
     hy__gpu_verdict *v; /* read only */
     uint64_t units;
     atomic_uint next;
@@ -500,7 +504,7 @@ static void crew_work(void *arg)
     tester *s;
     hy__gpu_unit u;
     hy_error why;
-    hy_status status = tester_create(c->gpu, c->opts, c->v, &s, NULL);
+    hy_status status = tester_create(c->gpu, c->opts, c->tuning, c->v, &s, NULL);
     for (uint32_t i; status == HY_OK && hy__gpu_unit_at(i = atomic_fetch_add(&c->next, 1), &u);) {
         if (c->units >> i & 1 && run_unit(s, i, c->v->possible & ~c->v->dropped, &why) == HY_OK) {
             atomic_fetch_or(&c->passed, UINT64_C(1) << i);
@@ -514,7 +518,11 @@ static void crew_work(void *arg)
 static void run_together(tester *s, uint64_t units)
 {
     const hy_env *env = &s->env;
-    crew c = {.gpu = s->gpu, .opts = s->opts, .v = s->v, .units = units & ~s->v->passed};
+    crew c = {.gpu = s->gpu,
+              .opts = s->opts,
+              .tuning = &s->tuning,
+              .v = s->v,
+              .units = units & ~s->v->passed};
     void *threads[MOST_TESTERS];
     uint32_t n = 0, n_units = 0;
     for (uint32_t i = 0; i < 64; i++) {
@@ -538,21 +546,32 @@ static void run_together(tester *s, uint64_t units)
 
 /* ---- the test */
 
+void hy__gpu_key(const hy__gpu *gpu, uint64_t *name, uint64_t *key)
+{
+    const hy__gpu_caps *c = &gpu->caps;
+    const uint32_t mask = gpu->mask & ~(uint32_t)HY__GPU_NO_TUNED;
+    const hy_env *env = &gpu->env;
+    void *file;
+    uint64_t bytes = 0, crc = hy__crc64(c->identity, c->library, strlen(c->library));
+    crc = hy__crc64(crc, gpu->lib.path, strlen(gpu->lib.path));
+    *name = hy__crc64(crc, &mask, sizeof mask);
+    /* Dawn tells no version. */
+    if (env->file_open(env->user, gpu->lib.path, HY_FILE_READ, &file, &bytes, NULL) == HY_OK) {
+        (void)env->file_close(env->user, file, NULL);
+    }
+    crc = hy__crc64(*name, &bytes, sizeof bytes);
+    *key = hy__crc64(crc, hy_version(), strlen(hy_version()));
+}
+
 /* Of everything that the results depend on but the numbers of units. */
 static hy_status make_key(tester *s, uint64_t *name, uint64_t *key, hy_error *err)
 {
-    const hy__gpu_caps *c = &s->gpu->caps;
-    void *file;
-    uint64_t bytes = 0, crc = hy__crc64(c->identity, c->library, strlen(c->library));
-    crc = hy__crc64(crc, s->gpu->lib.path, strlen(s->gpu->lib.path));
-    *name = hy__crc64(crc, &s->gpu->mask, sizeof s->gpu->mask);
-    /* Dawn tells no version. */
-    if (s->env.file_open(s->env.user, s->gpu->lib.path, HY_FILE_READ, &file, &bytes, NULL) ==
-        HY_OK) {
-        (void)s->env.file_close(s->env.user, file, NULL);
+    uint64_t crc;
+    hy__gpu_key(s->gpu, name, &crc);
+    if (hy__gpu_tunes(&s->tuning)) {
+        *name = hy__crc64(*name, &s->tuning.without, sizeof s->tuning.without);
+        *name = hy__crc64(*name, s->tuning.numbers, sizeof s->tuning.numbers);
     }
-    crc = hy__crc64(*name, &bytes, sizeof bytes);
-    crc = hy__crc64(crc, hy_version(), strlen(hy_version()));
     crc = hy__crc64(crc, &s->v->possible, sizeof s->v->possible);
     size_t len;
     const char *sampler = hy__gpu_sample_text(&len);
@@ -593,17 +612,20 @@ static void warn(const tester *s, uint64_t units)
     }
 }
 
-hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts, uint64_t units,
-                           const char *folder, hy__gpu_verdict *v, hy_error *err)
+hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts,
+                           const hy__gpu_tuning *tuning, uint64_t units, const char *folder,
+                           hy__gpu_verdict *v, hy_error *err)
 {
+    static const hy__gpu_tuning none = {0};
     uint64_t name = 0, key = 0;
     bool ran = false;
     const bool injected = hy__gpu_is_injected(), keeps = folder && !injected;
     hy__gpu_opts own = *opts;
     tester *s;
     own.hardware = false; /* the adapter has been taken */
-    *v = (hy__gpu_verdict){.possible = hy__gpu_possible(gpu)};
-    hy_status status = tester_create(gpu, &own, v, &s, err);
+    tuning = tuning ? tuning : &none;
+    *v = (hy__gpu_verdict){.possible = hy__gpu_possible(gpu) & ~tuning->without};
+    hy_status status = tester_create(gpu, &own, tuning, v, &s, err);
     if (status == HY_OK && keeps) {
         status = make_key(s, &name, &key, err);
         if (status == HY_OK) {

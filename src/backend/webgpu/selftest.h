@@ -16,7 +16,7 @@
 enum { HY__GPU_MOST_WHY = 400 };
 
 typedef struct hy__gpu_verdict {
-    hy__gpu_use possible; /* what the device has and no mask takes away */
+    hy__gpu_use possible; /* what the device has, and neither mask nor tuner takes away */
     hy__gpu_use dropped;  /* of those: found wrong */
     uint64_t passed;      /* units, as bits */
     char why[HY__GPU_MOST_VARIANTS][HY__GPU_MOST_WHY]; /* of those that were dropped */
@@ -24,10 +24,14 @@ typedef struct hy__gpu_verdict {
 
 /* Variants that the device has and no mask takes away; not yet tested. */
 hy__gpu_use hy__gpu_possible(const hy__gpu *gpu);
-/* opts: those that gpu was opened with.  units: as of hy__gpu_units_of.  folder: the folder, or
+/* What results of a GPU are kept under: the name of their file, of adapter, driver, library and
+ * mask; the key also of versions. */
+void hy__gpu_key(const hy__gpu *gpu, uint64_t *name, uint64_t *key);
+/* opts: those that gpu was opened with.  tuning: what the tuner changed, or NULL.  units: as of hy__gpu_units_of.  folder: the folder, or
  * NULL.  HY_E_UNSUPPORTED: a unit is wrong without any variant. */
-hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts, uint64_t units,
-                           const char *folder, hy__gpu_verdict *v, hy_error *err);
+hy_status hy__gpu_selftest(const hy__gpu *gpu, const hy__gpu_opts *opts,
+                           const hy__gpu_tuning *tuning, uint64_t units, const char *folder,
+                           hy__gpu_verdict *v, hy_error *err);
 
 /* ---- results in a file (verdicts.c) */
 

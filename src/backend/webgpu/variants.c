@@ -125,6 +125,15 @@ bool hy__gpu_variant_at(uint32_t i, hy__gpu_variant *v)
     return false;
 }
 
+bool hy__gpu_tunes(const hy__gpu_tuning *t)
+{
+    bool any = t->without != 0;
+    for (size_t i = 0; i < HY__GPU_N_NUMBERS; i++) {
+        any = any || t->numbers[i] != 0;
+    }
+    return any;
+}
+
 /* ---- faults */
 
 static hy__gpu_use injected_wrong, injected_broken;

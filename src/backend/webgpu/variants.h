@@ -51,6 +51,20 @@ enum {
 hy__gpu_use hy__gpu_use_dot(const hy__gpu_format *f);
 hy__gpu_use hy__gpu_use_format(const hy__gpu_format *f);
 
+/* What the tuner changes: variants that are left out, and numbers that are not those of
+ * hy__gpu_choose; 0: as there. */
+enum {
+#define HY_GPU_NUMBER(id, name, field, what, a, b, c) HY__GPU_NUMBER_##id,
+#include "variants.inc"
+    HY__GPU_N_NUMBERS
+};
+typedef struct hy__gpu_tuning {
+    hy__gpu_use without;
+    uint32_t numbers[HY__GPU_N_NUMBERS];
+} hy__gpu_tuning;
+/* Whether it changes anything. */
+bool hy__gpu_tunes(const hy__gpu_tuning *t);
+
 typedef struct hy__gpu_variant {
     char name[32];
     char what[80];       /* "packed dot products with Q4_K" */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "halyard/types.h"
-#include "selftest.h"
+#include "tune.h"
 
 /* ---- life */
 
@@ -77,6 +77,10 @@ void hy__gpu_choose(hy__gpu_model *m)
     for (uint32_t i = 0; i < HY__GPU_TILE_SIZES; i++) {
         m->tile_columns[i] = UINT32_MAX; /* as the GPU is kept busy */
     }
+#define HY_GPU_NUMBER(id, name, field, what, a, b, c)                                              \
+    m->field = m->tuning.numbers[HY__GPU_NUMBER_##id] ? m->tuning.numbers[HY__GPU_NUMBER_##id]     \
+                                                      : m->field;
+#include "variants.inc"
     if (!(m->use & HY__GPU_USE_BINDINGS)) {
         m->gpu.caps.max_binding = HY_MIN(m->gpu.caps.max_binding, (uint64_t)HY__GPU_FLOOR_BINDING);
     }
@@ -97,6 +101,29 @@ hy_status hy__gpu_prepare(hy__gpu_model *m, hy_error *err)
     return hy__gpu_program_make(m, err);
 }
 
+/* With what the tuner chose before, which is forgotten if the GPU computes wrong with it. */
+static hy_status test_tuned(hy__gpu_model *m, const hy__gpu_opts *gpu, const char *folder,
+                            hy__gpu_verdict *v, hy_error *err)
+{
+    const uint64_t units = hy__gpu_units_of(m->g);
+    uint64_t name, key;
+    hy__gpu_choice *c = hy__calloc(&m->env, 1, sizeof *c, err);
+    if (!c) {
+        return HY_E_NOMEM;
+    }
+    hy__gpu_key(&m->gpu, &name, &key);
+    hy__gpu_choice_load(&m->env, folder, name, key, c);
+    m->tuning = c->tuning;
+    hy_status status = hy__gpu_selftest(&m->gpu, gpu, &m->tuning, units, folder, v, err);
+    if (status == HY_E_UNSUPPORTED && hy__gpu_tunes(&m->tuning)) {
+        m->tuning = c->tuning = (hy__gpu_tuning){0};
+        (void)hy__gpu_choice_save(&m->env, folder, name, key, c, NULL);
+        status = hy__gpu_selftest(&m->gpu, gpu, NULL, units, folder, v, err);
+    }
+    hy__free(&m->env, c);
+    return status;
+}
+
 static hy_status select_variants(hy__gpu_model *m, const hy__gpu_opts *gpu, const char *folder,
                                  hy_error *err)
 {
@@ -104,7 +131,10 @@ static hy_status select_variants(hy__gpu_model *m, const hy__gpu_opts *gpu, cons
     if (!v) {
         return HY_E_NOMEM;
     }
-    const hy_status status = hy__gpu_selftest(&m->gpu, gpu, hy__gpu_units_of(m->g), folder, v, err);
+    const bool tuned = folder && !(m->gpu.mask & HY__GPU_NO_TUNED);
+    const hy_status status =
+        tuned ? test_tuned(m, gpu, folder, v, err)
+              : hy__gpu_selftest(&m->gpu, gpu, NULL, hy__gpu_units_of(m->g), folder, v, err);
     m->use = v->possible & ~v->dropped;
     hy__free(&m->env, v);
     return status;

@@ -134,8 +134,9 @@ typedef struct hy__gpu_model {
     char *kernel_cache; /* as in hy__backend_model_opts, or NULL */
     bool mapped;        /* the same */
     uint64_t generation; /* devices that it had before */
-    hy__gpu_use use;     /* variants that kernels may use: what the self-test has left */
+    hy__gpu_use use;     /* variants that kernels may use: what self-test and tuner have left */
     hy__gpu_form form;   /* of matrices; its families are not in `mask` */
+    hy__gpu_tuning tuning; /* only its numbers are looked at */
     /* From here on: what is made for a device, and again for the next one. */
     hy__gpu gpu;
     hy__gpu_matrix *matrices; /* [n_values] */
@@ -181,8 +182,8 @@ hy_status hy__gpu_advise(hy__gpu *gpu, hy_status status, hy_error *err, const ch
     HY_PRINTF(4, 5);
 /* Bytes of GPU memory that the model takes. */
 uint64_t hy__gpu_memory_bytes(const hy__gpu_model *m);
-/* Decides how the work is divided, from the device, `use` and the plan; lowers limits of the device
- * that are not to be used. */
+/* Decides how the work is divided, from the device, `use`, the plan, and the numbers of `tuning`;
+ * lowers limits of the device that are not to be used. */
 void hy__gpu_choose(hy__gpu_model *m);
 /* Everything that depends on the model and on what the GPU can do (gpu.caps), and on no device:
  * where matrices lie, and the programs. */
@@ -205,13 +206,17 @@ void hy__gpu_weights_finish(hy__gpu_model *m);
  * compile.h for what may be done meanwhile); and waiting until they are.  The jobs are freed with
  * the model. */
 hy_status hy__gpu_program_make(hy__gpu_model *m, hy_error *err);
+/* For steps of one token alone, or of many. */
+hy_status hy__gpu_program_make_half(hy__gpu_model *m, bool single, hy_error *err);
 /* Of a single phase, for any number of columns, to m->prefill: for who has no model, but a phase. */
 hy_status hy__gpu_program_make_phase(hy__gpu_model *m, uint32_t phase, hy_error *err);
-/* The modules and layouts of all kernels. */
+/* The modules and layouts of all kernels that have none. */
 hy_status hy__gpu_program_modules(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
+/* The dispatches alone. */
+void hy__gpu_program_free(hy__gpu_model *m, hy__gpu_program *p);
 
 /* ---- texts (text_matmul.c, text_gemm.c, text_f32.c, text_heads.c, text_walk.c, text_flash.c): they add
  * dispatches to a program */

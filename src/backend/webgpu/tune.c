@@ -1,0 +1,871 @@
+/* tune.c: the choice among ways of computing by time: see tune.h. */
+#include "tune.h"
+
+#include <stdio.h>
+
+#include "layers.h"
+#include "trial.h"
+
+hy__gpu_tune_test hy__gpu_tune_tested;
+
+/* ---- what can be changed */
+
+static const struct number {
+    const char *name, *what;
+    uint32_t quarters[3];
+} numbers[] = {
+#define HY_GPU_NUMBER(id, name, field, what, a, b, c) {name, what, {a, b, c}},
+#include "variants.inc"
+};
+
+const char *const hy__gpu_number_names[] = {
+#define HY_GPU_NUMBER(id, name, field, what, a, b, c) name,
+#include "variants.inc"
+};
+
+const char *const hy__gpu_place_names[] = {
+#define HY__GPU_PLACE(id, name, what) name,
+    HY__GPU_PLACES(HY__GPU_PLACE)
+#undef HY__GPU_PLACE
+};
+
+const char *const hy__gpu_outcome_names[] = {
+#define HY__GPU_OUTCOME(id, name) name,
+    HY__GPU_OUTCOMES(HY__GPU_OUTCOME)
+#undef HY__GPU_OUTCOME
+};
+
+/* What a format that is read as it lies and large bindings are worth is memory, not time. */
+static bool is_timed(uint32_t variant)
+{
+    return variant < HY__GPU_N_PLAIN ? variant != HY__GPU_VARIANT_BINDINGS
+                                     : (variant - HY__GPU_N_PLAIN) % 2 == 0;
+}
+
+static bool number_option(uint32_t i, hy__gpu_option *o)
+{
+    const uint32_t k = i / 3, quarters = k < HY__GPU_N_NUMBERS ? numbers[k].quarters[i % 3] : 0;
+    if (quarters == 0) {
+        return false;
+    }
+    *o = (hy__gpu_option){.number = k, .quarters = quarters};
+    const bool less = quarters < 4;
+    const uint32_t factor = less ? 4 / quarters : quarters / 4;
+    snprintf(o->name, sizeof o->name, "%s%c%u", numbers[k].name, less ? '/' : '*', factor);
+    snprintf(o->what, sizeof o->what, "%s: %s%u of them", numbers[k].what, less ? "1/" : "", factor);
+    if (!less) {
+        snprintf(o->what, sizeof o->what, "%s: %u times as many", numbers[k].what, factor);
+    }
+    return true;
+}
+
+bool hy__gpu_option_at(uint32_t i, hy__gpu_option *o)
+{
+    hy__gpu_variant v;
+    for (uint32_t k = 0; hy__gpu_variant_at(k, &v); k++) {
+        if (is_timed(k) && i-- == 0) {
+            *o = (hy__gpu_option){.without = (hy__gpu_use)1 << k};
+            snprintf(o->name, sizeof o->name, "%s", v.name);
+            snprintf(o->what, sizeof o->what, "%s", v.what);
+            return true;
+        }
+    }
+    for (uint32_t k = 0; k < 3 * HY__GPU_N_NUMBERS; k++) {
+        if (number_option(k, o) && i-- == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the tuner */
+
+/* Of all gains of an option: shares of the time. */
+typedef struct score {
+    uint32_t n;
+    double sum, best, worst;
+    bool wrong, skipped;
+} score;
+
+/* Options, and behind them all that was chosen, together. */
+enum { TOGETHER = HY__GPU_MOST_OPTIONS, N_SCORES };
+
+typedef struct tuner {
+    const hy__gpu *gpu;
+    const hy__gpu_opts *opts;
+    hy_env env;
+    hy__gpu_use passed;
+    uint64_t begin, deadline, compile_deadline;
+    bool software;
+    uint32_t numbers[HY__GPU_N_NUMBERS]; /* of hy__gpu_choose */
+    hy__gpu_choice *c;
+    score scores[N_SCORES];
+} tuner;
+
+#define MS(n) ((uint64_t)(n)*1000000)
+/* Shares by which an option must be faster somewhere, and may be slower nowhere. */
+static const double clear = 0.03, slower = 0.01;
+
+static bool is_late(const tuner *t)
+{
+    return t->env.clock_ns(t->env.user) >= t->deadline;
+}
+
+static uint32_t value_of(const tuner *t, const hy__gpu_option *o)
+{
+    return HY_MAX(t->numbers[o->number] * o->quarters / 4, 1u);
+}
+
+static void add_gain(tuner *t, uint32_t option, uint32_t place, uint32_t outcome, double ns,
+                     double other_ns)
+{
+    hy__gpu_choice *c = t->c;
+    score *s = &t->scores[option];
+    const double gain = ns > 0 ? 1 - other_ns / ns : 0;
+    s->wrong = s->wrong || outcome == HY__GPU_WRONG;
+    if (outcome == HY__GPU_KEPT) {
+        s->best = s->n == 0 ? gain : HY_MAX(s->best, gain);
+        s->worst = s->n == 0 ? gain : HY_MIN(s->worst, gain);
+        s->sum += gain;
+        s->n++;
+    }
+    if (option < HY__GPU_MOST_OPTIONS && c->n_gains < HY__GPU_MOST_GAINS) {
+        c->gains[c->n_gains++] = (hy__gpu_gain){option, place, outcome, ns, other_ns};
+    }
+}
+
+/* ---- a stage: a model on a device of its own, computed in several ways */
+
+typedef struct way {
+    uint32_t option;
+    hy__gpu_tuning tuning;
+    hy__gpu_program decode, prefill;
+    uint32_t q8_vecs, code_vecs;
+    uint64_t scratch_vecs;
+    bool differs[2]; /* from the first way, in steps of one token and of many */
+    void *session;
+} way;
+
+typedef struct stage {
+    tuner *t;
+    hy__gpu_layer_sizes sizes;
+    const hy__gpu_format *format; /* or NULL: all options */
+    uint32_t places[2];           /* of steps of one token and of many */
+    uint32_t many;                /* tokens of those; 0: they are not timed */
+    hy__gpu_layers layers;
+    hy__gpu_model m;
+    hy__gpu_caps caps; /* with all that passed */
+    double one_ns;     /* of a token, where that was timed */
+    way ways[HY__GPU_MOST_OPTIONS + 1]; /* the first one: all that passed */
+    uint32_t n_ways;
+    float *logits; /* [2][PLAYED][n_vocab] */
+} stage;
+
+enum { PLAYED = 2, CONTEXT = 512, POS = 256 /* of the tokens that are timed */ };
+
+static void keep_program(const hy__gpu_model *m, way *w)
+{
+    w->decode = m->decode;
+    w->prefill = m->prefill;
+    w->q8_vecs = m->q8_vecs;
+    w->code_vecs = m->code_vecs;
+    w->scratch_vecs = m->scratch_vecs;
+}
+
+static void select_way(hy__gpu_model *m, const way *w)
+{
+    m->decode = w->decode;
+    m->prefill = w->prefill;
+    m->q8_vecs = w->q8_vecs;
+    m->code_vecs = w->code_vecs;
+    m->scratch_vecs = w->scratch_vecs;
+}
+
+/* The texts of its steps of one token or of many; those that other ways have too are shared. */
+static hy_status write_way(stage *s, way *w, bool many, hy_error *err)
+{
+    hy__gpu_model *m = &s->m;
+    select_way(m, w);
+    m->tuning = w->tuning;
+    m->use = s->t->passed & ~w->tuning.without;
+    m->gpu.caps = s->caps;
+    hy__gpu_choose(m);
+    const hy_status status = hy__gpu_program_make_half(m, !many, err);
+    keep_program(m, w);
+    select_way(m, &(way){0});
+    m->gpu.caps = s->caps;
+    m->use = s->t->passed & ~(hy__gpu_use)HY__GPU_USE_DRAWS;
+    return status;
+}
+
+static bool same_program(const hy__gpu_program *a, const hy__gpu_program *b)
+{
+    bool same = a->n == b->n;
+    for (uint32_t i = 0; same && i < a->n; i++) {
+        const hy__gpu_dispatch *x = &a->dispatches[i], *y = &b->dispatches[i];
+        same = x->entry == y->entry && x->groups == y->groups && x->cols_each == y->cols_each &&
+               x->least_cols == y->least_cols && x->most_cols == y->most_cols &&
+               x->least_pos == y->least_pos && x->most_pos == y->most_pos;
+    }
+    return same;
+}
+
+/* Whether the stage is the place for an option. */
+static bool concerns(const stage *s, const hy__gpu_option *o)
+{
+    const hy__gpu_use plain = ((hy__gpu_use)1 << HY__GPU_N_PLAIN) - 1;
+    const hy__gpu_use dots = hy__gpu_use_dot(hy__gpu_format_of(s->sizes.type)) |
+                             hy__gpu_use_dot(hy__gpu_format_of(s->sizes.better));
+    if (o->without & ~s->t->passed || o->without == HY__GPU_USE_DRAWS) {
+        return false;
+    }
+    return s->format ? (o->without & dots) != 0 : !(o->without & ~plain & ~dots);
+}
+
+static void add_way(stage *s, uint32_t option, const hy__gpu_tuning *tuning)
+{
+    s->ways[s->n_ways++] = (way){.option = option, .tuning = *tuning};
+}
+
+/* tuning: the only one beside the first, or NULL: all options. */
+static void list_ways(stage *s, const hy__gpu_tuning *tuning)
+{
+    const hy__gpu_tuning none = {0};
+    hy__gpu_option o;
+    add_way(s, TOGETHER, &none);
+    if (tuning) {
+        add_way(s, TOGETHER, tuning);
+    }
+    for (uint32_t i = 0; !tuning && hy__gpu_option_at(i, &o); i++) {
+        hy__gpu_tuning one = {.without = o.without};
+        if (!o.without) {
+            one.numbers[o.number] = value_of(s->t, &o);
+        }
+        if (concerns(s, &o)) {
+            add_way(s, i, &one);
+        }
+    }
+}
+
+static bool still_time(void *user, uint64_t done, uint64_t all)
+{
+    (void)done;
+    (void)all;
+    const tuner *t = user;
+    return t->env.clock_ns(t->env.user) < t->compile_deadline;
+}
+
+/* The model, and what hy__gpu_choose makes of its device. */
+static hy_status prepare(stage *s, const hy__gpu_tuning *tuning, hy_error *err)
+{
+    hy__gpu_model *m = &s->m;
+    HY_TRY(hy__gpu_layers_make(&s->layers, &s->sizes, &s->t->env, err));
+    m->g = &s->layers.graph;
+    m->f = &s->layers.fusion;
+    m->x = &s->layers.exprs;
+    m->p = &s->layers.plan;
+    m->use = s->t->passed;
+    hy__gpu_choose(m);
+#define HY_GPU_NUMBER(id, name, field, what, a, b, c)                                              \
+    s->t->numbers[HY__GPU_NUMBER_##id] = m->field;
+#include "variants.inc"
+    s->caps = m->gpu.caps;
+    list_ways(s, tuning);
+    HY_TRY(hy__gpu_weights_place(m, err));
+    return hy__gpu_weights_make(m, err);
+}
+
+/* Writes the ways' texts and compiles as many as there is time for. */
+static hy_status compile(stage *s, bool many, hy_error *err)
+{
+    tuner *t = s->t;
+    hy__gpu_model *m = &s->m;
+    const hy__backend_model_opts load = {0};
+    const hy__backend_model_opts wait = {.progress = still_time, .progress_user = t};
+    const uint64_t now = t->env.clock_ns(t->env.user);
+    t->compile_deadline = now + (t->deadline - HY_MIN(now, t->deadline)) / 5 * 3;
+    for (uint32_t i = 0; i < s->n_ways; i++) {
+        way *w = &s->ways[i];
+        HY_TRY(write_way(s, w, many, err));
+        w->differs[many] = many ? !same_program(&w->prefill, &s->ways[0].prefill)
+                                : !same_program(&w->decode, &s->ways[0].decode);
+    }
+    if (hy__gpu_tune_tested.idle) {
+        return HY_OK;
+    }
+    HY_TRY(hy__gpu_program_compile(m, err));
+    if (!many) {
+        HY_TRY(hy__gpu_weights_load(m, &load, err));
+    }
+    const hy_status status = hy__gpu_program_wait(m, &wait, err);
+    return status == HY_E_CANCELLED ? HY_OK : status;
+}
+
+static bool is_compiled(const stage *s, const hy__gpu_program *p)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < p->n && !hy__gpu_tune_tested.idle; i++) {
+        all = all && s->m.entries[p->dispatches[i].entry].pipeline;
+    }
+    return all;
+}
+
+static bool is_ready(const stage *s, const way *w, bool many)
+{
+    return !is_late(s->t) && is_compiled(s, many ? &w->prefill : &w->decode);
+}
+
+static hy_status open_session(stage *s, way *w, hy_error *err)
+{
+    const hy__backend *b = &hy__backend_webgpu;
+    const hy__backend_opts opts = {.n_ctx = CONTEXT,
+                                   .n_batch = HY_MAX(s->many, 1u),
+                                   .n_threads = 1,
+                                   .cache_k = b->cache_types[0],
+                                   .cache_v = b->cache_types[0]};
+    select_way(&s->m, w);
+    return hy__gpu_tune_tested.idle ? HY_OK
+                                    : hy__gpu_session_create(&s->m, &opts, &w->session, err);
+}
+
+static void close_session(way *w)
+{
+    hy__gpu_session_destroy(w->session);
+    w->session = NULL;
+}
+
+/* ---- whether results are the same */
+
+/* Two tokens, one after the other, or many. */
+static hy_status play(stage *s, way *w, bool many, float *logits, hy_error *err)
+{
+    const atomic_bool never = false;
+    hy_token *tokens = hy__calloc(&s->t->env, (size_t)s->many + 1, sizeof *tokens, err);
+    hy_status status = tokens ? HY_OK : HY_E_NOMEM;
+    select_way(&s->m, w);
+    for (uint32_t k = 0; k < (many ? 1 : PLAYED) && w->session && status == HY_OK; k++) {
+        const hy__step_args args = {.tokens = tokens,
+                                    .n = many ? s->many : 1,
+                                    .n_out = 1,
+                                    .pos = k,
+                                    .logits = logits + (size_t)k * s->sizes.n_vocab,
+                                    .cancel = &never};
+        for (uint32_t i = 0; i < args.n; i++) {
+            tokens[i] = (hy_token)((k + i) * 37 % s->sizes.n_vocab);
+        }
+        status = hy__gpu_step(w->session, &args, err);
+        hy__gpu_commit(w->session);
+    }
+    hy__free(&s->t->env, tokens);
+    return status;
+}
+
+/* Ways round differently, but a wrong one computes something else. */
+static bool are_alike(const float *a, const float *b, size_t n)
+{
+    double size = 0, error = 0;
+    for (size_t i = 0; i < n; i++) {
+        size += (double)a[i] * (double)a[i];
+        error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    }
+    return error <= size * 0.01;
+}
+
+static hy_status check_way(stage *s, way *w, bool many, bool *right, hy_error *err)
+{
+    const size_t n = s->sizes.n_vocab;
+    float *own = s->logits + PLAYED * n;
+    HY_TRY(play(s, w, many, own, err));
+    *right = true;
+    for (size_t k = 0; k < (many ? 1 : PLAYED); k++) {
+        *right = *right && are_alike(s->logits + k * n, own + k * n, n);
+    }
+    return HY_OK;
+}
+
+/* ---- time */
+
+/* Nanoseconds of a step of n tokens, from `times` in one submission. */
+static hy_status time_steps(stage *s, way *w, uint32_t n, uint32_t times, double *ns, hy_error *err)
+{
+    hy__gpu *gpu = &s->m.gpu;
+    const hy__gpu_lib *lib = &gpu->lib;
+    hy__gpu_session *session = w->session;
+    const hy__step_args args = {.n = n, .n_out = 1, .pos = n == 1 ? POS : 0};
+    const uint32_t words[4] = {n, 1, (uint32_t)args.pos, 0};
+    if (hy__gpu_tune_tested.ns) {
+        *ns = hy__gpu_tune_tested.ns(&w->tuning, n);
+        if (hy__gpu_tune_tested.idle) {
+            return HY_OK;
+        }
+    }
+    select_way(&s->m, w);
+    HY_TRY(hy__gpu_check(gpu, err));
+    lib->QueueWriteBuffer(gpu->queue, session->step, 0, words, sizeof words);
+    WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
+    WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
+    for (uint32_t i = 0; i < times; i++) {
+        hy__gpu_encode(session, &args, 0, n == 1 ? s->m.decode.n : s->m.prefill.n, pass);
+        hy__gpu_commit(session);
+    }
+    lib->ComputePassEncoderEnd(pass);
+    lib->ComputePassEncoderRelease(pass);
+    HY_TRY(hy__gpu_submit(gpu, encoder, err));
+    const uint64_t begin = gpu->env.clock_ns(gpu->env.user);
+    HY_TRY(hy__gpu_finish(gpu, err));
+    if (!hy__gpu_tune_tested.ns) {
+        *ns = (double)(gpu->env.clock_ns(gpu->env.user) - begin) / times;
+    }
+    return HY_OK;
+}
+
+/* The medians of a step as it is and in another way, in turns; ratio: median and upper quartile of
+ * those of the pairs, which changes of the GPU's clock do not move. */
+static hy_status time_pairs(stage *s, way *w, uint32_t n, uint32_t pairs, double ns[2],
+                            double ratio[2], hy_error *err)
+{
+    enum { MOST = 16 };
+    const double wanted = 5e6, enough = 5e8; /* ns of a submission, of all */
+    double times[2][MOST], ratios[MOST];
+    way *const both[2] = {&s->ways[0], w};
+    double once = 0, spent = 0;
+    HY_TRY(time_steps(s, w, n, 1, &once, err));
+    HY_TRY(time_steps(s, &s->ways[0], n, 1, &once, err));
+    const double fit = wanted / HY_MAX(once, 1.0);
+    const uint32_t count = fit < 1 ? 1 : fit > 32 ? 32 : (uint32_t)fit;
+    uint32_t done = 0;
+    for (; done < pairs && !(done > 2 && (spent > enough || is_late(s->t))); done++) {
+        for (uint32_t k = 0; k < 2; k++) {
+            const uint32_t which = (k + done) % 2; /* neither is always behind the other */
+            HY_TRY(time_steps(s, both[which], n, count, &times[which][done], err));
+        }
+        ratios[done] = times[1][done] / HY_MAX(times[0][done], 1.0);
+        spent += count * (times[0][done] + times[1][done]);
+    }
+    ns[0] = hy__gpu_median(times[0], done);
+    ns[1] = hy__gpu_median(times[1], done);
+    ratio[0] = hy__gpu_median(ratios, done);
+    ratio[1] = ratios[done * 3 / 4];
+    return HY_OK;
+}
+
+/* What is faster must be so twice, the second time in three of four pairs: the smaller gain counts. */
+static hy_status time_way(stage *s, way *w, bool many, hy_error *err)
+{
+    enum { FIRST = 5, AGAIN = 11 };
+    const uint32_t columns = w->tuning.numbers[HY__GPU_NUMBER_COLUMNS];
+    const bool together = w->option == TOGETHER;
+    double ns[2], first[2], again[2];
+    uint32_t n = many ? s->many : 1;
+    if (many && columns > 0 && !together) {
+        /* Only steps between the two numbers differ. */
+        n = HY_MIN((columns + s->t->numbers[HY__GPU_NUMBER_COLUMNS]) / 2, s->many);
+    }
+    HY_TRY(time_pairs(s, w, n, FIRST, ns, first, err));
+    double ratio = first[0];
+    if (ratio < 1 - clear / 2 || together) {
+        HY_TRY(time_pairs(s, w, n, AGAIN, ns, again, err));
+        ratio = HY_MAX(ratio, again[together ? 0 : 1]);
+    }
+    s->one_ns = many ? s->one_ns : ns[0];
+    add_gain(s->t, w->option, s->places[many], HY__GPU_KEPT, ns[0], ratio * ns[0]);
+    return HY_OK;
+}
+
+static hy_status try_way(stage *s, way *w, bool many, hy_error *err)
+{
+    bool right = false;
+    HY_TRY(open_session(s, w, err));
+    HY_TRY(check_way(s, w, many, &right, err));
+    if (right) {
+        HY_TRY(time_way(s, w, many, err));
+    } else {
+        add_gain(s->t, w->option, s->places[many], HY__GPU_WRONG, 0, 0);
+    }
+    close_session(w);
+    return HY_OK;
+}
+
+/* ---- tokens that are drawn */
+
+enum { DRAWN = 16 };
+
+/* Nanoseconds of a token of a text, drawn on the GPU or not. */
+static hy_status time_text(stage *s, const hy_sampler *sampler, bool on_gpu, double *ns,
+                           hy_error *err)
+{
+    const hy_env *env = &s->t->env;
+    const atomic_bool never = false;
+    void *session = s->ways[0].session;
+    hy_token tokens[DRAWN + 1] = {1};
+    float mu = 0;
+    const uint64_t begin = env->clock_ns(env->user);
+    const hy__gpu_tuning tuning = {.without = on_gpu ? 0 : HY__GPU_USE_DRAWS};
+    if (hy__gpu_tune_tested.ns) {
+        *ns = hy__gpu_tune_tested.ns(&tuning, 1);
+        return HY_OK;
+    }
+    if (on_gpu) {
+        HY_TRY(hy__gpu_ahead_begin(session, sampler, 1, tokens, 1, err));
+        HY_TRY(hy__gpu_ahead_submit(session, DRAWN, err));
+        HY_TRY(hy__gpu_ahead_collect(session, tokens + 1, err));
+    }
+    for (uint32_t i = 0; i < DRAWN && !on_gpu; i++) {
+        const hy__step_args args = {.tokens = &tokens[i],
+                                    .n = 1,
+                                    .n_out = 1,
+                                    .pos = i,
+                                    .logits = s->logits,
+                                    .cancel = &never};
+        HY_TRY(hy__gpu_step(session, &args, err));
+        hy__gpu_commit(session);
+        HY_TRY(hy_sampler_pick(sampler, s->logits, s->sizes.n_vocab, tokens, i + 1, i + 1, &mu,
+                               &tokens[i + 1], err));
+    }
+    *ns = (double)(env->clock_ns(env->user) - begin) / DRAWN;
+    return HY_OK;
+}
+
+static hy_status time_draws(stage *s, uint32_t option, const hy_sampler *sampler, hy_error *err)
+{
+    enum { ROUNDS = 2, PAIRS = 5 };
+    double ns[2][PAIRS], ratios[PAIRS], ratio = 0, once = 0;
+    select_way(&s->m, &s->ways[0]);
+    s->m.use = s->t->passed;
+    HY_TRY(time_text(s, sampler, true, &once, err)); /* kernels are compiled now */
+    for (uint32_t k = 0; k < ROUNDS; k++) {
+        if (k > 0 && is_late(s->t)) {
+            s->t->scores[option].skipped = true;
+            return HY_OK;
+        }
+        for (uint32_t i = 0; i < PAIRS; i++) {
+            HY_TRY(time_text(s, sampler, true, &ns[0][i], err));
+            HY_TRY(time_text(s, sampler, false, &ns[1][i], err));
+            ratios[i] = ns[1][i] / HY_MAX(ns[0][i], 1.0);
+        }
+        ratio = HY_MAX(ratio, hy__gpu_median(ratios, PAIRS));
+    }
+    once = hy__gpu_median(ns[0], PAIRS);
+    add_gain(s->t, option, HY__GPU_AT_RWKV_TEXT, HY__GPU_KEPT, once, ratio * once);
+    return HY_OK;
+}
+
+/* Software compiles the sampler too slowly. */
+static hy_status try_draws(stage *s, hy_error *err)
+{
+    const hy_sampler_opts opts = {.size = sizeof opts,
+                                  .seed = 1,
+                                  .top_k = 40,
+                                  .top_p = 0.95f,
+                                  .temperature = 0.8f};
+    hy_sampler *sampler = NULL;
+    hy__gpu_option o;
+    uint32_t i = 0;
+    while (hy__gpu_option_at(i, &o) && o.without != HY__GPU_USE_DRAWS) {
+        i++;
+    }
+    s->t->deadline += MS(500);
+    if (!(s->t->passed & HY__GPU_USE_DRAWS) || is_late(s->t) || s->many == 0) {
+        s->t->scores[i].skipped = true;
+        return HY_OK;
+    }
+    HY_TRY(hy_sampler_create(&opts, NULL, &s->t->env, &sampler, err));
+    hy_status status = open_session(s, &s->ways[0], err);
+    status = status == HY_OK ? time_draws(s, i, sampler, err) : status;
+    hy_sampler_destroy(sampler);
+    return status;
+}
+
+/* ---- all of a stage */
+
+static hy_status try_ways(stage *s, bool many, hy_error *err)
+{
+    const bool ready = is_ready(s, &s->ways[0], many);
+    if (ready) {
+        HY_TRY(open_session(s, &s->ways[0], err));
+        HY_TRY(play(s, &s->ways[0], many, s->logits, err));
+    }
+    for (uint32_t i = 1; i < s->n_ways; i++) {
+        way *w = &s->ways[i];
+        if (w->differs[many] && !(ready && is_ready(s, w, many))) {
+            s->t->scores[w->option].skipped = true;
+        } else if (w->differs[many]) {
+            HY_TRY(try_way(s, w, many, err));
+        }
+    }
+    close_session(&s->ways[0]);
+    return HY_OK;
+}
+
+/* ends: nanoseconds from the beginning until steps of one token and of many must be done. */
+static hy_status try_all(stage *s, const uint64_t ends[2], hy_error *err)
+{
+    tuner *t = s->t;
+    const size_t n = 2 * PLAYED * (size_t)s->sizes.n_vocab;
+    s->logits = hy__calloc(&t->env, n, sizeof *s->logits, err);
+    if (!s->logits) {
+        return HY_E_NOMEM;
+    }
+    const double slow = 20e6; /* ns of a token: systems reset a GPU that is busy for long */
+    for (int many = 0; many < (s->many > 0 ? 2 : 1); many++) {
+        s->many = s->one_ns > slow ? HY_MIN(s->many, 64u) : s->many;
+        t->deadline = t->begin + ends[s->many > 0 ? many : 1];
+        HY_TRY(compile(s, many, err));
+        HY_TRY(try_ways(s, many, err));
+    }
+    return HY_OK;
+}
+
+static void close_stage(stage *s)
+{
+    hy__gpu_model *m = &s->m;
+    for (uint32_t i = 0; i < HY_COUNT(s->ways); i++) {
+        close_session(&s->ways[i]);
+        hy__gpu_program_free(m, &s->ways[i].decode);
+        hy__gpu_program_free(m, &s->ways[i].prefill);
+    }
+    select_way(m, &(way){0});
+    hy__gpu_program_finish(m);
+    if (m->g) {
+        hy__gpu_weights_finish(m);
+    }
+    hy__gpu_close(&m->gpu);
+    hy__gpu_layers_finish(&s->layers);
+    hy__free(&s->t->env, s->logits);
+}
+
+/* ---- stages */
+
+/* What is timed, and until when: steps of one token, and of many. */
+#define FORMATS_NS MS(15000)
+#define TOGETHER_NS MS(18000)
+typedef struct place {
+    bool rwkv;
+    const hy__gpu_format *format; /* or NULL: a mixture */
+    uint64_t ends[2];
+} place;
+static const place plain_places[] = {{true, NULL, {MS(4000), MS(7000)}},
+                                     {false, NULL, {MS(10500), MS(13000)}}};
+
+/* Bytes that no cache of a GPU holds a third of. */
+static const uint64_t cold_bytes = UINT64_C(3) * 128 << 20;
+
+static hy__gpu_layer_sizes sizes_of(const tuner *t, bool rwkv, const hy__gpu_format *format)
+{
+    hy__gpu_layer_sizes s = {.arch = rwkv ? "rwkv7" : "llama",
+                             .n_embd = rwkv || format ? 2048 : 4096,
+                             .n_ff = rwkv || format ? 8192 : 14336,
+                             .n_vocab = rwkv ? 65536 : 4096,
+                             .head = rwkv || format ? 64 : 128,
+                             .n_head_kv = 8,
+                             .type = format ? format->type : HY_TYPE_Q4_K,
+                             .better = format ? format->type : HY_TYPE_Q6_K};
+    if (t->software) {
+        s.n_embd = 256;
+        s.n_ff = 768;
+        s.n_vocab = 512;
+        s.head = 64;
+        s.n_head_kv = 2;
+    }
+    s.n_layer = 2;
+    if (!t->software) {
+        const uint64_t layer = hy__gpu_layer_bytes(&s);
+        s.n_layer = (uint32_t)HY_MAX((cold_bytes + layer - 1) / layer, (uint64_t)2);
+    }
+    return s;
+}
+
+/* tuning: as for list_ways. */
+static hy_status run_once(tuner *t, const place *p, uint32_t less, const hy__gpu_tuning *tuning,
+                          hy_error *err)
+{
+    stage *s = hy__calloc(&t->env, 1, sizeof *s, err);
+    if (!s) {
+        return HY_E_NOMEM;
+    }
+    s->t = t;
+    s->m.env = t->env;
+    s->format = p->format;
+    s->sizes = sizes_of(t, p->rwkv, p->format);
+    s->sizes.n_layer = HY_MAX(s->sizes.n_layer >> less, 2u);
+    s->many = t->software ? hy__gpu_tune_tested.many : 256;
+    s->places[0] = p->rwkv     ? HY__GPU_AT_RWKV_ONE
+                   : p->format ? HY__GPU_AT_FORMAT_ONE
+                               : HY__GPU_AT_LLAMA_ONE;
+    s->places[1] = s->places[0] + 1;
+    hy_status status = hy__gpu_open(&s->m.gpu, t->opts, &t->env, err);
+    if (status == HY_OK) {
+        status = prepare(s, tuning, err);
+    }
+    status = status == HY_OK ? try_all(s, p->ends, err) : status;
+    status = status == HY_OK && !tuning && p->rwkv ? try_draws(s, err) : status;
+    close_stage(s);
+    hy__free(&t->env, s);
+    return status;
+}
+
+/* With fewer layers where memory is short.  False: it was not timed at all. */
+static bool run_stage(tuner *t, const place *p, const hy__gpu_tuning *tuning)
+{
+    hy_error why;
+    hy_status status = HY_E_NOMEM;
+    t->deadline = t->begin + p->ends[0];
+    for (uint32_t less = 0; less < 3 && status == HY_E_NOMEM && !is_late(t); less++) {
+        status = run_once(t, p, less, tuning, &why);
+        if (status != HY_OK && status != HY_E_NOMEM) {
+            hy__message(&t->env, HY_LOG_WARN, "tuning, %s%s%s: %s", p->rwkv ? "RWKV-7" : "Llama",
+                        p->format ? " in " : "", p->format ? p->format->name : "", why.text);
+        }
+    }
+    return status == HY_OK;
+}
+
+/* Marks what a stage did not come to. */
+static void skip_options(tuner *t, hy__gpu_use dots)
+{
+    hy__gpu_option o;
+    for (uint32_t i = 0; hy__gpu_option_at(i, &o); i++) {
+        t->scores[i].skipped = t->scores[i].skipped || !dots || (o.without & dots);
+    }
+}
+
+static void run_stages(tuner *t)
+{
+    for (size_t i = 0; i < HY_COUNT(plain_places); i++) {
+        if (!run_stage(t, &plain_places[i], NULL)) {
+            skip_options(t, 0);
+        }
+    }
+    /* The last ones in the list are those that models have most. */
+    size_t n = 0;
+    while (hy__gpu_format_at(n)) {
+        n++;
+    }
+    while (n-- > 0) {
+        const hy__gpu_format *f = hy__gpu_format_at(n);
+        const hy__gpu_use dot = hy__gpu_use_dot(f);
+        const place p = {false, f, {FORMATS_NS, FORMATS_NS}};
+        if (f->type != HY_TYPE_Q4_K && f->type != HY_TYPE_Q6_K && dot & t->passed &&
+            !run_stage(t, &p, NULL)) {
+            skip_options(t, dot);
+        }
+    }
+}
+
+/* ---- the choice */
+
+static bool is_better(const score *s)
+{
+    return s->n > 0 && !s->wrong && s->best >= clear && s->worst > -slower;
+}
+
+static void change(const tuner *t, const hy__gpu_option *o, hy__gpu_tuning *tuning)
+{
+    tuning->without |= o->without;
+    if (!o->without) {
+        tuning->numbers[o->number] = value_of(t, o);
+    }
+}
+
+/* All options that are clearly better, of each number the best one; or the best one alone. */
+static void choose(const tuner *t, bool alone, hy__gpu_tuning *tuning)
+{
+    double best = 0, of_number[HY__GPU_N_NUMBERS] = {0};
+    hy__gpu_option o;
+    *tuning = (hy__gpu_tuning){0};
+    for (uint32_t i = 0; hy__gpu_option_at(i, &o); i++) {
+        const score *s = &t->scores[i];
+        double *least = alone ? &best : o.without ? NULL : &of_number[o.number];
+        if (!is_better(s) || (least && s->sum / s->n <= *least)) {
+            continue;
+        }
+        if (least) {
+            *least = s->sum / s->n;
+        }
+        if (alone) {
+            *tuning = (hy__gpu_tuning){0};
+        }
+        change(t, &o, tuning);
+    }
+}
+
+/* Whether it is right, and nowhere slower than what is done without it. */
+static bool holds(tuner *t, const hy__gpu_tuning *tuning)
+{
+    bool done = true;
+    score *s = &t->scores[TOGETHER];
+    *s = (score){0};
+    for (size_t i = 0; i < HY_COUNT(plain_places); i++) {
+        const place p = {plain_places[i].rwkv, NULL, {TOGETHER_NS, TOGETHER_NS}};
+        done = done && run_stage(t, &p, tuning);
+    }
+    /* None: no kernel of these models has changed, only those of a format. */
+    return done && !s->wrong && !s->skipped && (s->n == 0 || (s->sum > 0 && s->worst > -slower));
+}
+
+static void decide(tuner *t)
+{
+    hy__gpu_tuning all, one, *const tries[] = {&all, &one};
+    choose(t, false, &all);
+    choose(t, true, &one);
+    const bool same = all.without == one.without &&
+                      memcmp(all.numbers, one.numbers, sizeof all.numbers) == 0;
+    const size_t n = same ? 1 : HY_COUNT(tries);
+    for (size_t i = 0; i < n && hy__gpu_tunes(tries[i]); i++) {
+        if (holds(t, tries[i])) {
+            t->c->tuning = *tries[i];
+            return;
+        }
+    }
+}
+
+/* What was not timed is told too, and what was changed. */
+static void finish_gains(tuner *t)
+{
+    hy__gpu_choice *c = t->c;
+    hy__gpu_option o;
+    for (uint32_t i = 0; hy__gpu_option_at(i, &o); i++) {
+        const bool changed = o.without ? (o.without & c->tuning.without) != 0
+                                       : c->tuning.numbers[o.number] == value_of(t, &o);
+        const uint32_t before = c->n_gains;
+        bool told = false;
+        for (uint32_t k = 0; k < before; k++) {
+            hy__gpu_gain *gain = &c->gains[k];
+            told = told || gain->option == i;
+            if (gain->option == i && changed && gain->outcome == HY__GPU_KEPT) {
+                gain->outcome = HY__GPU_CHANGED;
+            }
+        }
+        if (!told && !(o.without & ~t->passed)) {
+            add_gain(t, i, HY__GPU_AT_NOWHERE,
+                     t->scores[i].skipped ? HY__GPU_UNTIMED : HY__GPU_UNUSED, 0, 0);
+        }
+    }
+}
+
+hy_status hy__gpu_tune(const hy__gpu *gpu, const hy__gpu_opts *opts, hy__gpu_use passed,
+                       hy__gpu_choice *c, hy_error *err)
+{
+    hy__gpu_opts own = *opts;
+    own.hardware = false; /* the adapter has been taken */
+    tuner *t = hy__calloc(&gpu->env, 1, sizeof *t, err);
+    if (!t) {
+        return HY_E_NOMEM;
+    }
+    *t = (tuner){.gpu = gpu,
+                 .opts = &own,
+                 .env = gpu->env,
+                 .begin = gpu->env.clock_ns(gpu->env.user),
+                 .passed = passed,
+                 .software = gpu->caps.type == WGPUAdapterType_CPU,
+                 .c = c};
+    c->made = true;
+    c->tuning = (hy__gpu_tuning){0};
+    c->n_gains = 0;
+    run_stages(t);
+    decide(t);
+    finish_gains(t);
+    c->seconds = (double)(t->env.clock_ns(t->env.user) - t->begin) * 1e-9;
+    hy__free(&gpu->env, t);
+    return HY_OK;
+}
