@@ -51,6 +51,12 @@ int cli_input_text(const options *o, bool use_stdin, bool force, text *t, bool *
 /* Where compiled kernels are kept: the option, or a folder of the user's caches; NULL: nowhere. */
 const char *cli_kernel_cache(const options *o, char *buf, size_t cap);
 
+/* What `tune` found with a library before, or finds now (run); NULL: nothing, err says why.
+ * {"made", "when", "seconds", "path", "gains": [...]}. */
+json_t *cli_tuning(const options *o, const char *library, bool run, hy_error *err);
+/* In lines of `doctor`; table: with all that was timed. */
+void cli_print_tuning(const json_t *tuning, bool table);
+
 /* The model file of -m or the first positional argument; CLI_USAGE if there is none. */
 int cli_model_path(const options *o, const char **path);
 

@@ -13,6 +13,7 @@ typedef struct finding {
     hy_webgpu_info info;
     json_t *variants; /* what the self-test found; NULL: it could not be done, err says why */
     hy_error err;
+    json_t *tuned;    /* what the tuner chose before; NULL: nobody can know, for the same reason */
     json_t *measured; /* with --measure; one that could not be done has only "reason" */
 } finding;
 
@@ -90,6 +91,8 @@ static hy_status examine(const options *o, const char *name, finding *f)
                                f->variants, &f->err) != HY_OK) {
             json_decref(f->variants);
             f->variants = NULL;
+        } else {
+            f->tuned = cli_tuning(o, name, false, &f->err);
         }
     }
     if (f->works && OPT(o, MEASURE)->on) {
@@ -130,14 +133,14 @@ static json_t *finding_json(const finding *f)
         (json_int_t)i->max_workgroups, "storage_alignment_bytes",
         (json_int_t)i->storage_alignment_bytes, "uniform_alignment_bytes",
         (json_int_t)i->uniform_alignment_bytes);
-    return json_pack("{s:s, s:b, s:o*, s:o*, s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:b, s:b, s:o, s:o*}",
+    return json_pack("{s:s, s:b, s:o*, s:o*, s:s, s:o, s:o, s:s, s:s, s:b, s:o, s:b, s:b, s:o, s:o*, s:o*}",
                      "name", f->name, "works", 1, "variants", f->variants, "selftest",
                      f->variants ? NULL : json_bytes(f->err.text, strlen(f->err.text)), "library",
                      i->library, "path", json_bytes(i->path, strlen(i->path)), "adapter",
                      json_bytes(i->adapter, strlen(i->adapter)), "api", i->api, "kind", i->kind,
                      "f16", (int)i->f16, "subgroups", subgroups, "packed_dot", (int)i->packed_dot,
-                     "timestamps", (int)i->timestamps, "limits", limits, "measured",
-                     f->measured);
+                     "timestamps", (int)i->timestamps, "limits", limits, "tuned",
+                     f->tuned, "measured", f->measured);
 }
 
 static int print_json(const options *o, const finding *list, size_t n)
@@ -333,6 +336,10 @@ static void print_finding(const finding *f)
            i->workgroup_invocations, bytes_text(i->workgroup_bytes, shared, sizeof shared));
     print_variants(f);
     json_decref(f->variants);
+    if (f->tuned) {
+        cli_print_tuning(f->tuned, f->measured != NULL);
+        json_decref(f->tuned);
+    }
     if (f->measured) {
         print_measured(f->measured);
         json_decref(f->measured);

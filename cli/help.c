@@ -45,6 +45,11 @@ static const char *const details[CMD_COUNT] = {
         "GPU that it finds, what that can do, and which ways of computing passed "
         "the self-test, failed it, are missing or masked; or one sentence that "
         "says why it cannot be used. With --webgpu-lib a library that cannot be used is an error.",
+    [CMD_TUNE] =
+        "For each WebGPU library that works: times steps of made-up models with each way of "
+        "computing that passed the self-test and without it, shows what each is worth on this GPU, "
+        "and keeps what is faster beside the results of the self-test. Models that are loaded later "
+        "use it, unless --gpu-mask has no-tuned. Takes up to 20 s for a GPU whose self-test has run.",
     [CMD_COMPLETION] =
         "For example: halyard completion bash > ~/.local/share/bash-completion/completions/halyard",
 };

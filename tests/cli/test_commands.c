@@ -816,6 +816,7 @@ static void check_library(const json_t *found)
     assert_true(json_integer_value(json_object_get(limits, "storage_buffers")) >= 8);
     assert_true(json_is_boolean(json_object_get(found, "f16")));
     check_measured(json_object_get(found, "measured"));
+    assert_true(json_is_boolean(json_object_get(json_object_get(found, "tuned"), "made")));
 }
 
 static void test_doctor(void **state)
@@ -870,6 +871,24 @@ static void test_doctor_of_missing_libraries(void **state)
     ran_free(&r);
 }
 
+/* What it chooses is a matter of tests/webgpu. */
+static void test_tune_without_a_gpu(void **state)
+{
+    (void)state;
+    ran r = run(NULL, "tune", "--webgpu-lib", "/nowhere/libwebgpu.so");
+    expect_code(r, 1);
+    assert_int_equal(r.out_len, 0);
+    expect_has(r.err, "no WebGPU library: /nowhere/libwebgpu.so (");
+    ran_free(&r);
+    r = run(NULL, "tune", "--gpu-mask", "no-tuned,no-such");
+    expect_code(r, 2);
+    expect_has(r.err, "there is no GPU mask \"no-such\"; these are: no-subgroups, ");
+    ran_free(&r);
+    r = run(NULL, "tune", "--measure");
+    expect_code(r, 2);
+    ran_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -892,6 +911,7 @@ int main(void)
         cmocka_unit_test(test_quantize),
         cmocka_unit_test(test_doctor),
         cmocka_unit_test(test_doctor_of_missing_libraries),
+        cmocka_unit_test(test_tune_without_a_gpu),
     };
     return cmocka_run_group_tests_name("cli_commands", tests, NULL, NULL);
 }
