@@ -188,6 +188,7 @@ hy_status hy__gpu_work_time(hy__gpu *gpu, hy__gpu_record record, void *user, uin
 {
     enum { SAMPLES = 5 };
     const double wanted_ns = 10e6, enough_ns = 200e6; /* of a long submission, of all samples */
+    const double awake_ns = 50e6;                     /* of work before them */
     hy__gpu_times once = {0}, more = {0};
     double samples[SAMPLES], spent = 0;
     size_t n_samples = 0;
@@ -195,6 +196,10 @@ hy_status hy__gpu_work_time(hy__gpu *gpu, hy__gpu_record record, void *user, uin
     HY_TRY(hy__gpu_work_run(gpu, record, user, 1, &once, err));
     const double fit = wanted_ns / HY_MAX(once.rest, 1.0);
     const uint32_t n = fit < 1 ? 1 : fit > most ? most : (uint32_t)fit;
+    /* A GPU that had nothing to do has lowered its clock. */
+    for (double awake = once.rest; awake < awake_ns; awake += HY_MAX(more.rest, 1e6)) {
+        HY_TRY(hy__gpu_work_run(gpu, record, user, 1 + n, &more, err));
+    }
     while (n_samples < SAMPLES && (n_samples == 0 || spent < enough_ns)) {
         HY_TRY(hy__gpu_work_run(gpu, record, user, 1, &once, err));
         HY_TRY(hy__gpu_work_run(gpu, record, user, 1 + n, &more, err));

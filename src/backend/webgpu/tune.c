@@ -35,11 +35,13 @@ const char *const hy__gpu_outcome_names[] = {
 #undef HY__GPU_OUTCOME
 };
 
-/* What a format that is read as it lies and large bindings are worth is memory, not time. */
+/* What a format that is read as it lies and large bindings are worth is memory, not time; what
+ * tokens that are drawn on the GPU are worth depends on the sampler and on the text. */
 static bool is_timed(uint32_t variant)
 {
-    return variant < HY__GPU_N_PLAIN ? variant != HY__GPU_VARIANT_BINDINGS
-                                     : (variant - HY__GPU_N_PLAIN) % 2 == 0;
+    return variant < HY__GPU_N_PLAIN
+               ? variant != HY__GPU_VARIANT_BINDINGS && variant != HY__GPU_VARIANT_DRAWS
+               : (variant - HY__GPU_N_PLAIN) % 2 == 0;
 }
 
 static bool number_option(uint32_t i, hy__gpu_option *o)
@@ -216,7 +218,7 @@ static bool concerns(const stage *s, const hy__gpu_option *o)
     const hy__gpu_use plain = ((hy__gpu_use)1 << HY__GPU_N_PLAIN) - 1;
     const hy__gpu_use dots = hy__gpu_use_dot(hy__gpu_format_of(s->sizes.type)) |
                              hy__gpu_use_dot(hy__gpu_format_of(s->sizes.better));
-    if (o->without & ~s->t->passed || o->without == HY__GPU_USE_DRAWS) {
+    if (o->without & ~s->t->passed) {
         return false;
     }
     return s->format ? (o->without & dots) != 0 : !(o->without & ~plain & ~dots);
@@ -486,96 +488,6 @@ static hy_status try_way(stage *s, way *w, bool many, hy_error *err)
     return HY_OK;
 }
 
-/* ---- tokens that are drawn */
-
-enum { DRAWN = 16 };
-
-/* Nanoseconds of a token of a text, drawn on the GPU or not. */
-static hy_status time_text(stage *s, const hy_sampler *sampler, bool on_gpu, double *ns,
-                           hy_error *err)
-{
-    const hy_env *env = &s->t->env;
-    const atomic_bool never = false;
-    void *session = s->ways[0].session;
-    hy_token tokens[DRAWN + 1] = {1};
-    float mu = 0;
-    const uint64_t begin = env->clock_ns(env->user);
-    const hy__gpu_tuning tuning = {.without = on_gpu ? 0 : HY__GPU_USE_DRAWS};
-    if (hy__gpu_tune_tested.ns) {
-        *ns = hy__gpu_tune_tested.ns(&tuning, 1);
-        return HY_OK;
-    }
-    if (on_gpu) {
-        HY_TRY(hy__gpu_ahead_begin(session, sampler, 1, tokens, 1, err));
-        HY_TRY(hy__gpu_ahead_submit(session, DRAWN, err));
-        HY_TRY(hy__gpu_ahead_collect(session, tokens + 1, err));
-    }
-    for (uint32_t i = 0; i < DRAWN && !on_gpu; i++) {
-        const hy__step_args args = {.tokens = &tokens[i],
-                                    .n = 1,
-                                    .n_out = 1,
-                                    .pos = i,
-                                    .logits = s->logits,
-                                    .cancel = &never};
-        HY_TRY(hy__gpu_step(session, &args, err));
-        hy__gpu_commit(session);
-        HY_TRY(hy_sampler_pick(sampler, s->logits, s->sizes.n_vocab, tokens, i + 1, i + 1, &mu,
-                               &tokens[i + 1], err));
-    }
-    *ns = (double)(env->clock_ns(env->user) - begin) / DRAWN;
-    return HY_OK;
-}
-
-static hy_status time_draws(stage *s, uint32_t option, const hy_sampler *sampler, hy_error *err)
-{
-    enum { ROUNDS = 2, PAIRS = 5 };
-    double ns[2][PAIRS], ratios[PAIRS], ratio = 0, once = 0;
-    select_way(&s->m, &s->ways[0]);
-    s->m.use = s->t->passed;
-    HY_TRY(time_text(s, sampler, true, &once, err)); /* kernels are compiled now */
-    for (uint32_t k = 0; k < ROUNDS; k++) {
-        if (k > 0 && is_late(s->t)) {
-            s->t->scores[option].skipped = true;
-            return HY_OK;
-        }
-        for (uint32_t i = 0; i < PAIRS; i++) {
-            HY_TRY(time_text(s, sampler, true, &ns[0][i], err));
-            HY_TRY(time_text(s, sampler, false, &ns[1][i], err));
-            ratios[i] = ns[1][i] / HY_MAX(ns[0][i], 1.0);
-        }
-        ratio = HY_MAX(ratio, hy__gpu_median(ratios, PAIRS));
-    }
-    once = hy__gpu_median(ns[0], PAIRS);
-    add_gain(s->t, option, HY__GPU_AT_RWKV_TEXT, HY__GPU_KEPT, once, ratio * once);
-    return HY_OK;
-}
-
-/* Software compiles the sampler too slowly. */
-static hy_status try_draws(stage *s, hy_error *err)
-{
-    const hy_sampler_opts opts = {.size = sizeof opts,
-                                  .seed = 1,
-                                  .top_k = 40,
-                                  .top_p = 0.95f,
-                                  .temperature = 0.8f};
-    hy_sampler *sampler = NULL;
-    hy__gpu_option o;
-    uint32_t i = 0;
-    while (hy__gpu_option_at(i, &o) && o.without != HY__GPU_USE_DRAWS) {
-        i++;
-    }
-    s->t->deadline += MS(500);
-    if (!(s->t->passed & HY__GPU_USE_DRAWS) || is_late(s->t) || s->many == 0) {
-        s->t->scores[i].skipped = true;
-        return HY_OK;
-    }
-    HY_TRY(hy_sampler_create(&opts, NULL, &s->t->env, &sampler, err));
-    hy_status status = open_session(s, &s->ways[0], err);
-    status = status == HY_OK ? time_draws(s, i, sampler, err) : status;
-    hy_sampler_destroy(sampler);
-    return status;
-}
-
 /* ---- all of a stage */
 
 static hy_status try_ways(stage *s, bool many, hy_error *err)
@@ -698,7 +610,6 @@ static hy_status run_once(tuner *t, const place *p, uint32_t less, const hy__gpu
         status = prepare(s, tuning, err);
     }
     status = status == HY_OK ? try_all(s, p->ends, err) : status;
-    status = status == HY_OK && !tuning && p->rwkv ? try_draws(s, err) : status;
     close_stage(s);
     hy__free(&t->env, s);
     return status;

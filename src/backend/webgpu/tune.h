@@ -26,7 +26,6 @@ bool hy__gpu_option_at(uint32_t i, hy__gpu_option *o);
 #define HY__GPU_PLACES(X)                                                                          \
     X(RWKV_ONE, "rwkv7-token", "a token of RWKV-7")                                                \
     X(RWKV_MANY, "rwkv7-prompt", "a prompt of RWKV-7")                                             \
-    X(RWKV_TEXT, "rwkv7-text", "a text of RWKV-7")                                                 \
     X(LLAMA_ONE, "llama-token", "a token of Llama")                                                \
     X(LLAMA_MANY, "llama-prompt", "a prompt of Llama")                                             \
     X(FORMAT_ONE, "format-token", "a token of Llama in that format")                               \
