@@ -146,15 +146,21 @@ static int measure(ladder *l, engine *e, rung *r)
     return code;
 }
 
+enum { MOST_MASK = 150 /* bytes of --gpu-mask */ };
+
 static int climb(ladder *l, rung *r)
 {
     const char *given = OPT(l->o, GPU_MASK)->s;
-    char mask[300];
+    char mask[MOST_MASK + 150];
     options asked = *l->o;
     engine e;
     memset(&e, 0, sizeof e);
-    snprintf(mask, sizeof mask, "%.150s%s%s", given ? given : "",
+    snprintf(mask, sizeof mask, "%s%s%s", given ? given : "",
              given && *given && r->mask && *r->mask ? "," : "", r->mask ? r->mask : "");
+    if (!is_native(r)) { /* a choice of `tune` would be found by some of the rungs only */
+        const size_t n = strlen(mask);
+        snprintf(mask + n, sizeof mask - n, "%sno-tuned", n > 0 ? "," : "");
+    }
     OPT(&asked, GPU_MASK)->s = *mask ? mask : NULL;
     OPT(&asked, BACKEND)->s = is_native(r) ? r->name : "webgpu";
     if (r->alone) {
@@ -394,9 +400,10 @@ static int print_json(const ladder *l)
         json_array_append_new(list, rung_json(l, &l->rungs[i]));
     }
     json_t *root = json_pack(
-        "{s:o, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:o, s:s, s:o, s:f, s:f, s:o}",
+        "{s:o, s:s, s:s, s:s, s:o, s:s, s:I, s:I, s:f, s:o, s:s, s:o, s:f, s:f, s:o}",
         "model_filename", json_bytes(path, strlen(path)), "model_type", l->model, "build_version",
-        hy_version(), "gpu_library", l->gpu.library, "gpu_info", l->gpu.adapter, "gpu_api",
+        hy_version(), "gpu_library", l->gpu.library, "gpu_info",
+        json_bytes(l->gpu.adapter, strlen(l->gpu.adapter)), "gpu_api",
         l->gpu.api ? l->gpu.api : "", "n_gen", (json_int_t)l->n_gen, "repetitions",
         (json_int_t)l->reps, "bytes_per_token", l->bytes, "read_gb_per_second",
         number_or_null(l->read / 1e9), "check_backend", l->check, "total",
@@ -428,6 +435,7 @@ static int write_chart(const ladder *l, FILE *out)
 static int look_at_options(const options *o)
 {
     const char *backend = OPT(o, BACKEND)->s, *path = OPT(o, MODEL)->s, *svg = OPT(o, BENCH_SVG)->s;
+    const char *check = OPT(o, BENCH_CHECK)->s, *mask = OPT(o, GPU_MASK)->s;
     if (backend && strcmp(backend, "webgpu") != 0) {
         return cli_usage(o, "--ladder is of the backend webgpu, not of %s", backend);
     }
@@ -439,6 +447,23 @@ static int look_at_options(const options *o)
     }
     if (OPT(o, BENCH_GEN)->n != 1 || OPT(o, BENCH_GEN)->ints[0] < 2) {
         return cli_usage(o, "--ladder wants one number of --n-gen, 2 or more");
+    }
+    if (mask && (strstr(mask, "no-codes") || strstr(mask, "no-planes") || strstr(mask, "no-lanes"))) {
+        return cli_usage(o, "--ladder goes without the masks no-codes, no-planes and no-lanes: they "
+                            "are its first rungs");
+    }
+    if (mask && strlen(mask) > MOST_MASK) {
+        return cli_usage(o, "--gpu-mask is longer than %d bytes", MOST_MASK);
+    }
+    size_t known = 0;
+    while (check && hy_backend_at(known) && strcmp(hy_backend_at(known), check) != 0) {
+        known++;
+    }
+    if (check && !hy_backend_at(known)) {
+        return cli_usage(o, "--check: there is no backend \"%s\"", check);
+    }
+    if (check && hy_backend_absent_reason(check)) {
+        return cli_fail(o, "--check %s: %s", check, hy_backend_absent_reason(check));
     }
     if (path && svg && term_same_file(path, svg)) {
         return cli_fail(o, "%s is the model's own file; it would be lost", svg);

@@ -29,11 +29,15 @@ typedef struct hy_model_opts {
                                NULL: the first that is found */
     const char *webgpu_dir; /* folder where it is looked for before the system's places, or NULL */
     const char *gpu_mask;   /* what is to be taken as missing although the GPU has it, divided by
-                               commas: no-subgroups, no-f16, no-dot, no-timestamps, no-fours,
-                               no-shared, no-bindings, no-formats, no-draws, floor; or NULL */
+                               commas: no-subgroups, no-f16, no-dot, no-matrices, no-timestamps,
+                               no-fours, no-invocations, no-shared, no-bindings, no-formats,
+                               no-draws, no-tuned (what hy_webgpu_tune chose), floor, and where
+                               no_fuse is "all" no-codes, no-planes, no-lanes (matrices in f32, as
+                               they lie in the file, by one invocation a row); or NULL */
     const char *kernel_cache; /* folder where compiled kernels of the WebGPU backend are kept, and
-                                 how its self-test ended on this GPU; it is made if it is missing;
-                                 NULL: nothing is kept */
+                                 how its self-test ended on this GPU, and where a choice of
+                                 hy_webgpu_tune is looked for; it is made if it is missing; NULL:
+                                 nothing is kept */
 } hy_model_opts;
 
 /* Loads and verifies a GGUF model.  Errors: those of hy_gguf_open and hy_tokenizer_create;

@@ -1,6 +1,6 @@
 /* test_ladder.c [TEST]: the plain ways of multiplying that the ladder of `halyard bench` compares:
- * matrices of every type in each of them against exact logits, and that kernels are what the rungs
- * say.  One thread. */
+ * matrices of every type in each of them against exact logits; what their kernels are is looked at
+ * by tests/cli/test_ladder.c.  One thread. */
 #include "support/tiny_models.h"
 #include "support/webgpu.h"
 

@@ -112,7 +112,8 @@ hy_status hy__gpu_buffer(hy__gpu *gpu, uint64_t bytes, WGPUBufferUsage usage, co
                          WGPUBuffer *out, hy_error *err);
 /* A buffer that is `memory` of the host's, of a device that borrows; memory and bytes: multiples of
  * HY__GPU_BORROW_ALIGN.  The memory is the library's until it calls `done`, on any thread, some
- * time behind hy__gpu_buffer_free or hy__gpu_close; also where this fails. */
+ * time behind hy__gpu_buffer_free or hy__gpu_close.  Where this fails it may never call it, and the
+ * memory has to stay. */
 enum { HY__GPU_BORROW_ALIGN = 65536 };
 hy_status hy__gpu_buffer_borrow(hy__gpu *gpu, void *memory, uint64_t bytes, WGPUBufferUsage usage,
                                 const char *label, WGPUBuffer *out, void (*done)(void *user),

@@ -217,6 +217,8 @@ static void try_spirv(hy__gpu *gpu, hy_webgpu_hatch *h)
                        "no more"
                      : "a product with a matrix was right");
     } else {
+        h->state = taken ? "offered" : "closed";
+        h->rate = 0;
         snprintf(h->why, sizeof h->why, "%s%s", taken ? "one was taken, but: " : "", err.text);
     }
 }

@@ -89,6 +89,7 @@ static hy_status write_texts(tester *s, const hy__gpu_tiny *t, hy__gpu_use use, 
     for (uint32_t i = 0; i < HY__GPU_TILE_SIZES; i++) {
         m->tile_columns[i] = m->few_columns + i * HY__GPU_UNIT_SIZES;
     }
+    m->only_columns = t->n_many;
     m->undivided = hy__gpu_tiny_tokens(t) - 2; /* of all tokens the last one divides its cache */
     HY_TRY(hy__gpu_weights_place(m, err));
     return hy__gpu_program_make(m, err);

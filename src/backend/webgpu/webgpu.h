@@ -98,12 +98,18 @@ typedef struct hy__gpu_dispatch {
     uint32_t attention;      /* node whose caches it uses, or UINT32_MAX */
 } hy__gpu_dispatch;
 
+/* Whether the dispatch is for steps of so many columns. */
+static inline bool hy__gpu_takes(const hy__gpu_dispatch *d, uint32_t cols)
+{
+    return cols >= d->least_cols && (d->most_cols == 0 || cols <= d->most_cols);
+}
+
 /* Workgroups in y where a step of so many columns ends at position `pos`; 0: the dispatch is not for
  * such a step. */
 static inline uint32_t hy__gpu_columns(const hy__gpu_dispatch *d, uint32_t cols, uint64_t pos)
 {
-    if (cols == 0 || cols < d->least_cols || (d->most_cols > 0 && cols > d->most_cols) ||
-        pos < d->least_pos || (d->most_pos > 0 && pos > d->most_pos)) {
+    if (cols == 0 || !hy__gpu_takes(d, cols) || pos < d->least_pos ||
+        (d->most_pos > 0 && pos > d->most_pos)) {
         return 0;
     }
     return d->cols_each ? (cols + d->cols_each - 1) / d->cols_each : 1;
@@ -156,6 +162,8 @@ typedef struct hy__gpu_model {
     hy__gpu_sample_kernels sample_kernels;
     hy__gpu_job *jobs; /* of `compiling`, and of the last one */
     hy__gpu_compile compiling;
+    uint32_t n_first_jobs; /* of `jobs`: those for steps of one token and of a few */
+    uint32_t only_columns; /* of steps of many tokens: all others need no kernels; 0: any */
     uint32_t workers;   /* invocations that run at once, roughly */
     uint32_t lanes;     /* of a workgroup that multiplies with one column */
     bool wide;          /* kernels of one token read vectors and states by fours */
@@ -214,6 +222,9 @@ hy_status hy__gpu_program_make_phase(hy__gpu_model *m, uint32_t phase, hy_error 
 hy_status hy__gpu_program_modules(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
+/* The same for steps of one token and of a few; others wait for what they need (exec.c). */
+hy_status hy__gpu_program_wait_few(hy__gpu_model *m, const hy__backend_model_opts *opts,
+                                   hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
 /* The dispatches alone. */
 void hy__gpu_program_free(hy__gpu_model *m, hy__gpu_program *p);
