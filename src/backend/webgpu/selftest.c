@@ -17,6 +17,8 @@ typedef struct tester {
     hy_env env;
 } tester;
 
+static const hy__gpu_use by_matrices = HY__GPU_USE_MATRICES | HY__GPU_USE_MATRIX_ATTENTION;
+
 hy__gpu_use hy__gpu_possible(const hy__gpu *gpu)
 {
     const hy__gpu_caps *c = &gpu->caps;
@@ -38,7 +40,7 @@ hy__gpu_use hy__gpu_possible(const hy__gpu *gpu)
     }
     if (c->matrix_k == 0 || c->subgroup_min != HY__GPU_MATRIX_LANES ||
         c->subgroup_max != HY__GPU_MATRIX_LANES) {
-        use &= ~(hy__gpu_use)HY__GPU_USE_MATRICES;
+        use &= ~by_matrices;
     }
     if (c->invocations <= HY__GPU_FLOOR_INVOCATIONS) {
         use &= ~(hy__gpu_use)HY__GPU_USE_INVOCATIONS;
@@ -328,7 +330,7 @@ static hy_status run_unit(tester *s, uint32_t i, hy__gpu_use use, hy_error *err)
         status = use & HY__GPU_USE_DRAWS ? run_draws(s, err) : HY_OK;
     } else if (hy__gpu_unit_at(i, &u) && (u.needs & ~use) == 0) {
         /* What is done by matrices has units of its own, and is tested without them too. */
-        status = run_model(s, i, use & (u.uses | ~(hy__gpu_use)HY__GPU_USE_MATRICES), err);
+        status = run_model(s, i, use & (u.uses | ~by_matrices), err);
     }
     /* After an error a device is of no use. */
     const hy_status after = hy__gpu_check(&s->bench.gpu, status == HY_OK ? err : NULL);

@@ -65,7 +65,7 @@ static bool begin(attend *a, const hy__gpu_writer *wr)
                   .shared = p->n_head / p->n_head_kv};
     a->dim = a->nk / p->n_head_kv;
     a->dim_v = a->nv / p->n_head_kv;
-    return wr->m->use & HY__GPU_USE_MATRICES && a->dim % 16 == 0 && a->dim_v % KEYS == 0 &&
+    return wr->m->use & HY__GPU_USE_MATRIX_ATTENTION && a->dim % 16 == 0 && a->dim_v % KEYS == 0 &&
            a->dim <= MOST_DIM && a->dim_v <= MOST_DIM && ROWS % c->matrix_m == 0 &&
            KEYS % c->matrix_n == 0 && KEYS % c->matrix_k == 0 && c->matrix_n % 8 == 0 &&
            c->matrix_k % 8 == 0 && a->dim % c->matrix_k == 0 && (divide(a, 8) || divide(a, 4));

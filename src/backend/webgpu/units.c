@@ -11,7 +11,8 @@
 bool hy__gpu_unit_at(uint32_t i, hy__gpu_unit *u)
 {
     static const hy__gpu_unit plain[] = {
-#define HY__GPU_UNIT(id, name, uses) {name, uses, (uses)&HY__GPU_USE_MATRICES, NULL, true},
+#define HY__GPU_UNIT(id, name, uses)                                                               \
+    {name, uses, (uses) & (HY__GPU_USE_MATRICES | HY__GPU_USE_MATRIX_ATTENTION), NULL, true},
         HY__GPU_UNITS(HY__GPU_UNIT)
 #undef HY__GPU_UNIT
     };
@@ -398,22 +399,24 @@ static hy__id add_rising(maker *mk, uint32_t n)
     return id;
 }
 
-enum { DIM = 32, HEADS = 4, KV = 2 };
-
-/* More positions than a workgroup looks at in one turn; keys and values that caches of f16 keep
- * as they are. */
-static hy__id attend(maker *mk, hy__id q, hy__id keys, float scale)
+/* Keys are n numbers, of all heads; they and values are what caches of f16 keep as it is. */
+static hy__id attend(maker *mk, hy__id q, hy__id keys, uint32_t n, const hy__params *heads)
 {
-    const hy__params heads = {.n_head = HEADS, .n_head_kv = KV, .scale = scale};
     const hy__id tokens = mk->t->graph.tokens;
     const hy__id k = op2(mk, HY__OP_EMBED, keys, tokens);
-    const hy__id v = op2(mk, HY__OP_EMBED, add_table(mk, DIM * KV, 1, true), tokens);
-    return op(mk, HY__OP_ATTENTION, &heads,
-              (const hy__id[]){q, k, v, state(mk, DIM * KV, true), state(mk, DIM * KV, true)});
+    const hy__id v = op2(mk, HY__OP_EMBED, add_table(mk, n, 1, true), tokens);
+    return op(mk, HY__OP_ATTENTION, heads,
+              (const hy__id[]){q, k, v, state(mk, n, true), state(mk, n, true)});
 }
 
+/* More positions than a workgroup looks at in one turn. */
 static hy__id make_attention(maker *mk, bool codes)
 {
+    enum { DIM = 32, HEADS = 4, KV = 2 };
+    const hy__params heads = {.n_head = HEADS, .n_head_kv = KV, .scale = 0.17677669f};
+    mk->t->n_many = 40;
+    mk->t->n_steps = 7;
+    mk->t->n_single = 3;
     const hy__params rope = {.group = DIM, .n_rot = DIM, .scale = 1, .half_split = true};
     const hy__params norm = {.group = DIM, .eps = 1e-5f};
     const hy__id f = keep(mk, hy__graph_add_const(&mk->t->graph, "angles", DIM / 2, mk->err));
@@ -424,17 +427,23 @@ static hy__id make_attention(maker *mk, bool codes)
         op(mk, HY__OP_RMS_NORM, &norm,
            (const hy__id[]){embed(mk, DIM * HEADS, 1), add_numbers(mk, DIM, 1, 0.5f, 1.5f)});
     const hy__id q = op(mk, HY__OP_ROPE, &rope, (const hy__id[]){q0, f});
-    const hy__id y = attend(mk, q, add_table(mk, DIM * KV, 1, true), 0.17677669f);
+    const hy__id y = attend(mk, q, add_table(mk, DIM * KV, 1, true), DIM * KV, &heads);
     return op1(mk, HY__OP_SELECT, codes ? in_codes(mk, DIM * HEADS, y) : y);
 }
 
-/* Queries that f16 holds as well, and scores that surpass earlier ones by far. */
+/* Queries that f16 holds as well, and scores that surpass earlier ones by far; two workgroups of
+ * tokens, whose rows three heads for one of keys do not fill. */
 static hy__id make_rising_attention(maker *mk)
 {
+    enum { DIM = 64, HEADS = 6, KV = 2 };
+    const hy__params heads = {.n_head = HEADS, .n_head_kv = KV, .scale = 0.25f};
+    mk->t->n_many = 80;
+    mk->t->n_steps = 3;
+    mk->t->n_single = 3;
     mk->t->n_rows = mk->t->n_many * mk->t->n_steps;
     mk->t->relative = 0x1p-9;
     const hy__id q = op2(mk, HY__OP_EMBED, add_table(mk, DIM * HEADS, 1, true), mk->t->graph.tokens);
-    return op1(mk, HY__OP_SELECT, attend(mk, q, add_rising(mk, DIM * KV), 0.25f));
+    return op1(mk, HY__OP_SELECT, attend(mk, q, add_rising(mk, DIM * KV), DIM * KV, &heads));
 }
 
 /* The inputs alone take 1544 vec4, which is more than 16 KiB. */
@@ -525,13 +534,9 @@ static hy__id make_unit(maker *mk, uint32_t i)
         return make_wkv7(mk, true);
     case HY__GPU_UNIT_ATTENTION:
     case HY__GPU_UNIT_ATTENTION_CODES:
+        return make_attention(mk, i == HY__GPU_UNIT_ATTENTION_CODES);
     case HY__GPU_UNIT_ATTENTION_MATRICES:
-        mk->t->n_many = 40;
-        mk->t->n_steps = 7;
-        mk->t->n_single = 3;
-        return i == HY__GPU_UNIT_ATTENTION_MATRICES
-                   ? make_rising_attention(mk)
-                   : make_attention(mk, i == HY__GPU_UNIT_ATTENTION_CODES);
+        return make_rising_attention(mk);
     case HY__GPU_UNIT_CODES:
         return make_codes(mk);
     case HY__GPU_UNIT_MATRICES:

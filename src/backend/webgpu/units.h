@@ -10,8 +10,8 @@
 
 #include "webgpu.h"
 
-/* Columns from which on subgroups multiply matrices in the self-test, and after how many more their
- * tiles have the next size. */
+/* Most columns in the self-test that subgroups do not multiply as matrices, and after how many more
+ * their tiles have the next size. */
 enum { HY__GPU_UNIT_COLUMNS = 30, HY__GPU_UNIT_SIZES = 20 };
 
 /* X(ID, name, variants that its kernels may use).  All but the last two may also use the variants
@@ -26,7 +26,7 @@ enum { HY__GPU_UNIT_COLUMNS = 30, HY__GPU_UNIT_SIZES = 20 };
       HY__GPU_USE_FOURS | HY__GPU_USE_RECURRENCE | HY__GPU_USE_INVOCATIONS | HY__GPU_USE_QUANTIZE) \
     X(ATTENTION, "attention", HY__GPU_USE_ATTENTION)                                               \
     X(ATTENTION_CODES, "attention in 8 bits", HY__GPU_USE_ATTENTION | HY__GPU_USE_QUANTIZE)        \
-    X(ATTENTION_MATRICES, "attention by matrices", HY__GPU_USE_MATRICES)                           \
+    X(ATTENTION_MATRICES, "attention by matrices", HY__GPU_USE_MATRIX_ATTENTION)                   \
     X(MATRICES, "small tiles of matrices", HY__GPU_USE_MATRICES)                                   \
     X(MATRICES_LARGE, "large tiles of matrices", HY__GPU_USE_MATRICES)                             \
     X(MATRICES_WIDE, "wide tiles of matrices", HY__GPU_USE_MATRICES)                               \

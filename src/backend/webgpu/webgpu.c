@@ -101,7 +101,19 @@ hy_status hy__gpu_prepare(hy__gpu_model *m, hy_error *err)
     return hy__gpu_program_make(m, err);
 }
 
-/* With what the tuner chose before, which is forgotten if the GPU computes wrong with it. */
+/* The choice is forgotten, and said to be wrong. */
+static void forget(hy__gpu_model *m, hy__gpu_choice *c, const char *folder, uint64_t name,
+                   uint64_t key)
+{
+    m->tuning = c->tuning = (hy__gpu_tuning){0};
+    for (uint32_t i = 0; i < c->n_gains; i++) {
+        hy__gpu_gain *g = &c->gains[i];
+        g->outcome = g->outcome == HY__GPU_CHANGED ? HY__GPU_WRONG : g->outcome;
+    }
+    (void)hy__gpu_choice_save(&m->env, folder, name, key, c, NULL);
+}
+
+/* With what the tuner chose before, which is forgotten if the GPU computes more wrong with it. */
 static hy_status test_tuned(hy__gpu_model *m, const hy__gpu_opts *gpu, const char *folder,
                             hy__gpu_verdict *v, hy_error *err)
 {
@@ -115,10 +127,15 @@ static hy_status test_tuned(hy__gpu_model *m, const hy__gpu_opts *gpu, const cha
     hy__gpu_choice_load(&m->env, folder, name, key, c);
     m->tuning = c->tuning;
     hy_status status = hy__gpu_selftest(&m->gpu, gpu, &m->tuning, units, folder, v, err);
-    if (status == HY_E_UNSUPPORTED && hy__gpu_tunes(&m->tuning)) {
-        m->tuning = c->tuning = (hy__gpu_tuning){0};
-        (void)hy__gpu_choice_save(&m->env, folder, name, key, c, NULL);
+    if (hy__gpu_tunes(&m->tuning) &&
+        (status == HY_E_UNSUPPORTED || (status == HY_OK && v->dropped))) {
+        const hy__gpu_use dropped = status == HY_OK ? v->dropped : ~(hy__gpu_use)0;
         status = hy__gpu_selftest(&m->gpu, gpu, NULL, units, folder, v, err);
+        if (status != HY_OK || dropped & ~v->dropped) {
+            forget(m, c, folder, name, key);
+        } else {
+            v->possible &= ~m->tuning.without;
+        }
     }
     hy__free(&m->env, c);
     return status;
@@ -179,7 +196,7 @@ static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy
 
 hy_status hy__gpu_model_revive(hy__gpu_model *m, hy_error *err)
 {
-    if (!m->gpu.lost) {
+    if (!m->gpu.lost || !m->lib_path[0]) { /* who tests or tunes has no model to remake */
         return hy__gpu_check(&m->gpu, err);
     }
     hy_error why = {HY_OK, ""};
