@@ -35,41 +35,29 @@ static void begin_dawn(hy__gpu_compile *c)
     }
 }
 
-/* Waits for a job that has begun. */
-static hy_status wait_job(hy__gpu_compile *c, hy__gpu_job *j, bool (*go_on)(void *user), void *user,
-                          hy_error *err)
+static hy_status wait_dawn(hy__gpu_compile *c, bool (*go_on)(void *user), void *user, hy_error *err)
 {
     enum { PATIENCE = 50 * 1000 * 1000 }; /* ns between questions */
     hy__gpu *const gpu = c->gpu;
     hy_status status = HY_OK;
-    while (!j->done) {
-        const bool ask = go_on && status == HY_OK;
-        WGPUFutureWaitInfo info = {.future = j->future};
-        const WGPUWaitStatus answer = gpu->lib.InstanceWaitAny(
-            gpu->instance, 1, &info, ask ? (uint64_t)PATIENCE : UINT64_MAX);
-        if (ask && !go_on(user)) {
-            status = hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
+    for (uint32_t i = 0; i < c->next; i++) {
+        hy__gpu_job *j = &c->jobs[i];
+        while (!j->done) {
+            const bool ask = go_on && status == HY_OK;
+            WGPUFutureWaitInfo info = {.future = j->future};
+            const WGPUWaitStatus answer = gpu->lib.InstanceWaitAny(
+                gpu->instance, 1, &info, ask ? (uint64_t)PATIENCE : UINT64_MAX);
+            if (ask && !go_on(user)) {
+                status = hy__fail(err, HY_E_CANCELLED, "loading was cancelled");
+            }
+            if (answer != WGPUWaitStatus_Success && answer != WGPUWaitStatus_TimedOut) {
+                return hy__fail(err, HY_E_INTERNAL, "%s: the WebGPU library does not answer",
+                                j->entry);
+            }
         }
-        if (answer != WGPUWaitStatus_Success && answer != WGPUWaitStatus_TimedOut) {
-            return hy__fail(err, HY_E_INTERNAL, "%s: the WebGPU library does not answer", j->entry);
+        if (status == HY_OK && !gpu->lost && j->status != WGPUCreatePipelineAsyncStatus_Success) {
+            status = hy__fail(err, HY_E_INTERNAL, "%s: %s", j->entry, j->message);
         }
-    }
-    if (status == HY_OK && !gpu->lost && j->status != WGPUCreatePipelineAsyncStatus_Success) {
-        status = hy__fail(err, HY_E_INTERNAL, "%s: %s", j->entry, j->message);
-    }
-    return status;
-}
-
-/* For the first n; after an error only for those that have begun. */
-static hy_status wait_dawn(hy__gpu_compile *c, uint32_t n, bool (*go_on)(void *user), void *user,
-                           hy_error *err)
-{
-    hy_status status = HY_OK;
-    for (uint32_t i = 0; i < HY_MIN(n, c->next); i++) {
-        const bool ask = status == HY_OK;
-        const hy_status one =
-            wait_job(c, &c->jobs[i], ask ? go_on : NULL, user, ask ? err : NULL);
-        status = ask ? one : status;
         if (status == HY_OK) {
             begin_dawn(c);
         }
@@ -160,32 +148,6 @@ void hy__gpu_compile_poll(hy__gpu_compile *c)
     }
 }
 
-hy_status hy__gpu_compile_first(hy__gpu_compile *c, uint32_t n, bool (*go_on)(void *user),
-                                void *user, hy_error *err)
-{
-    if (!c->gpu || n >= c->n_jobs || !c->gpu->lib.DeviceCreateComputePipelineAsync) {
-        return hy__gpu_compile_end(c, go_on, user, err);
-    }
-    const hy_status status = wait_dawn(c, n, go_on, user, err);
-    return status == HY_OK ? hy__gpu_check(c->gpu, err) : status;
-}
-
-hy_status hy__gpu_compile_need(hy__gpu_compile *c, const WGPUComputePipeline *out, hy_error *err)
-{
-    uint32_t i = 0;
-    while (i < c->n_jobs && c->jobs[i].out != out) {
-        i++;
-    }
-    return c->gpu ? hy__gpu_compile_first(c, i + 1, NULL, NULL, err) : HY_OK;
-}
-
-void hy__gpu_compile_drop(hy__gpu_compile *c)
-{
-    if (c->gpu && c->gpu->lib.DeviceCreateComputePipelineAsync) {
-        c->n_jobs = c->next;
-    }
-}
-
 hy_status hy__gpu_compile_end(hy__gpu_compile *c, bool (*go_on)(void *user), void *user,
                               hy_error *err)
 {
@@ -194,7 +156,7 @@ hy_status hy__gpu_compile_end(hy__gpu_compile *c, bool (*go_on)(void *user), voi
         return HY_OK;
     }
     const hy_status status = gpu->lib.DeviceCreateComputePipelineAsync
-                                 ? wait_dawn(c, c->n_jobs, go_on, user, err)
+                                 ? wait_dawn(c, go_on, user, err)
                                  : wait_threads(c, go_on, user, err);
     c->gpu = NULL;
     return status == HY_OK ? hy__gpu_check(gpu, err) : status;

@@ -45,13 +45,6 @@ typedef struct hy__gpu_compile {
 void hy__gpu_compile_begin(hy__gpu_compile *c, hy__gpu *gpu, hy__gpu_job *jobs, uint32_t n);
 /* Now and then between the two: those that are finished make room for others. */
 void hy__gpu_compile_poll(hy__gpu_compile *c);
-/* Waits for the first n of them, so that steps can begin; or for the one of `out`. Only where the
- * library compiles on threads of its own: else for all of them. */
-hy_status hy__gpu_compile_first(hy__gpu_compile *c, uint32_t n, bool (*go_on)(void *user),
-                                void *user, hy_error *err);
-hy_status hy__gpu_compile_need(hy__gpu_compile *c, const WGPUComputePipeline *out, hy_error *err);
-/* What has not begun never will. */
-void hy__gpu_compile_drop(hy__gpu_compile *c);
 /* Waits for all of them, and has them in *out, to be released by their owner also after a failure,
  * whose first one is returned.  go_on is asked now and then (NULL: it is not); false ends the
  * waiting, as soon as what has begun is finished, with HY_E_CANCELLED.  Nothing if nothing is under

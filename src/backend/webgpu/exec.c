@@ -49,20 +49,6 @@ static void write_tokens(hy__gpu_session *s, const hy__step_args *args)
     }
 }
 
-/* Of steps of many tokens kernels may still be compiled. */
-static hy_status wait_for_kernels(hy__gpu_model *m, const hy__gpu_program *p,
-                                  const hy__step_args *args, hy_error *err)
-{
-    hy__gpu_compile_poll(&m->compiling);
-    for (uint32_t i = 0; i < p->n && m->compiling.gpu; i++) {
-        const WGPUComputePipeline *pipeline = &m->entries[p->dispatches[i].entry].pipeline;
-        if (!*pipeline && columns_of(&p->dispatches[i], args) > 0) {
-            HY_TRY(hy__gpu_compile_need(&m->compiling, pipeline, err));
-        }
-    }
-    return HY_OK;
-}
-
 /* ---- times of phases */
 
 /* The dispatches behind `first` that belong to its phase end here. */
@@ -195,7 +181,6 @@ hy_status hy__gpu_step(void *session, const hy__step_args *args, hy_error *err)
     if (args->profile) {
         HY_TRY(prepare_times(s, err));
     }
-    HY_TRY(wait_for_kernels(s->model, program_of(s, args), args, err));
     const hy_env *env = &s->model->env;
     const uint64_t begin = env->clock_ns(env->user);
     const uint32_t words[4] = {args->n, args->n_out, (uint32_t)args->pos, 0};

@@ -795,35 +795,19 @@ static hy_status make_layout(hy__gpu_model *m, hy__gpu_kernel *k, hy_error *err)
     return hy__gpu_check(&m->gpu, err);
 }
 
-/* When a kernel is wanted. */
-typedef enum wanted { NEVER, LATER, FIRST } wanted;
-
-/* First are steps of one token and of a few. */
-static wanted when_wanted(const hy__gpu_model *m, uint32_t entry)
+/* Whether a step runs it: there may be kernels of other programs too, in the tuner. */
+static bool is_wanted(const hy__gpu_model *m, uint32_t entry)
 {
-    wanted when = NEVER;
-    for (uint32_t i = 0; i < m->decode.n && when < FIRST; i++) {
-        when = m->decode.dispatches[i].entry == entry ? FIRST : when;
+    bool wanted = false;
+    for (uint32_t i = 0; i < m->decode.n && !wanted; i++) {
+        wanted = m->decode.dispatches[i].entry == entry;
     }
-    for (uint32_t i = 0; i < m->prefill.n && when < FIRST; i++) {
+    for (uint32_t i = 0; i < m->prefill.n && !wanted; i++) {
         const hy__gpu_dispatch *d = &m->prefill.dispatches[i];
-        if (d->entry == entry && (m->only_columns == 0 || hy__gpu_takes(d, m->only_columns))) {
-            when = d->least_cols <= m->few_columns ? FIRST : LATER;
-        }
+        wanted = d->entry == entry &&
+                 (m->only_columns == 0 || hy__gpu_takes(d, m->only_columns));
     }
-    return when;
-}
-
-static void add_jobs(hy__gpu_model *m, wanted when, uint32_t *n)
-{
-    for (uint32_t i = 0; i < m->n_entries; i++) {
-        hy__gpu_entry *e = &m->entries[i];
-        const hy__gpu_kernel *k = &m->kernels[e->kernel];
-        if (!e->pipeline && when_wanted(m, i) == when) {
-            m->jobs[(*n)++] = (hy__gpu_job){
-                .module = k->module, .layout = k->layout, .entry = e->name, .out = &e->pipeline};
-        }
-    }
+    return wanted;
 }
 
 /* The sampler's kernels are wanted right after the first step, and are among the largest.  A
@@ -839,12 +823,17 @@ static hy_status start_pipelines(hy__gpu_model *m, hy_error *err)
         return HY_E_NOMEM;
     }
     uint32_t n = 0;
-    add_jobs(m, FIRST, &n);
+    for (uint32_t i = 0; i < m->n_entries; i++) {
+        hy__gpu_entry *e = &m->entries[i];
+        const hy__gpu_kernel *k = &m->kernels[e->kernel];
+        if (!e->pipeline && is_wanted(m, i)) {
+            m->jobs[n++] = (hy__gpu_job){
+                .module = k->module, .layout = k->layout, .entry = e->name, .out = &e->pipeline};
+        }
+    }
     if (sampler) {
         HY_TRY(hy__gpu_sample_jobs(&m->gpu, &m->sample_kernels, m->jobs, &n, err));
     }
-    m->n_first_jobs = n;
-    add_jobs(m, LATER, &n);
     hy__gpu_compile_begin(&m->compiling, &m->gpu, m->jobs, n);
     return HY_OK;
 }
@@ -890,14 +879,6 @@ hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *o
     return hy__gpu_compile_end(&m->compiling, w.progress ? go_on : NULL, &w, err);
 }
 
-hy_status hy__gpu_program_wait_few(hy__gpu_model *m, const hy__backend_model_opts *opts,
-                                   hy_error *err)
-{
-    waiting w = {opts->progress, opts->progress_user, hy__gpu_weights_bytes(m)};
-    return hy__gpu_compile_first(&m->compiling, m->n_first_jobs, w.progress ? go_on : NULL, &w,
-                                 err);
-}
-
 void hy__gpu_program_free(hy__gpu_model *m, hy__gpu_program *p)
 {
     for (uint32_t i = 0; i < p->n; i++) {
@@ -910,7 +891,6 @@ void hy__gpu_program_free(hy__gpu_model *m, hy__gpu_program *p)
 void hy__gpu_program_finish(hy__gpu_model *m)
 {
     const hy__gpu_lib *lib = &m->gpu.lib;
-    hy__gpu_compile_drop(&m->compiling);
     (void)hy__gpu_compile_end(&m->compiling, NULL, NULL, NULL);
     for (uint32_t i = 0; i < m->n_entries; i++) {
         if (m->entries[i].pipeline) {

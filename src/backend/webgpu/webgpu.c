@@ -167,7 +167,7 @@ static hy_status make(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_e
                           (unsigned long long)hy__gpu_memory_bytes(m)));
     HY_TRY(hy__gpu_program_compile(m, err));
     HY_TRY(hy__gpu_weights_load(m, opts, err));
-    return hy__gpu_program_wait_few(m, opts, err);
+    return hy__gpu_program_wait(m, opts, err);
 }
 
 static hy_status create(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err)

@@ -162,7 +162,6 @@ typedef struct hy__gpu_model {
     hy__gpu_sample_kernels sample_kernels;
     hy__gpu_job *jobs; /* of `compiling`, and of the last one */
     hy__gpu_compile compiling;
-    uint32_t n_first_jobs; /* of `jobs`: those for steps of one token and of a few */
     uint32_t only_columns; /* of steps of many tokens: all others need no kernels; 0: any */
     uint32_t workers;   /* invocations that run at once, roughly */
     uint32_t lanes;     /* of a workgroup that multiplies with one column */
@@ -222,9 +221,6 @@ hy_status hy__gpu_program_make_phase(hy__gpu_model *m, uint32_t phase, hy_error 
 hy_status hy__gpu_program_modules(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_compile(hy__gpu_model *m, hy_error *err);
 hy_status hy__gpu_program_wait(hy__gpu_model *m, const hy__backend_model_opts *opts, hy_error *err);
-/* The same for steps of one token and of a few; others wait for what they need (exec.c). */
-hy_status hy__gpu_program_wait_few(hy__gpu_model *m, const hy__backend_model_opts *opts,
-                                   hy_error *err);
 void hy__gpu_program_finish(hy__gpu_model *m);
 /* The dispatches alone. */
 void hy__gpu_program_free(hy__gpu_model *m, hy__gpu_program *p);
