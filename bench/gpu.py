@@ -21,7 +21,7 @@ import tempfile
 import time
 
 import first_token
-from measure import HALYARD, ROOT, fail, median, need_program, numbers, stamp, table, test_name
+from measure import HALYARD, ROOT, fail, median, need_program, numbers, read_rows, stamp, table, test_name
 from plot import bars
 
 FIELDS = ["round", "model", "program", "version", "gpu", "test", "tokens_per_second", "milliseconds", "bytes_per_token",
@@ -327,10 +327,7 @@ def main():
     os.makedirs(o.results, exist_ok=True)
     base = os.path.join(o.results, o.name)
     if o.rows:
-        rows = []
-        for path in o.rows:
-            with open(path, newline="") as f:
-                rows += list(csv.DictReader(f))
+        rows = read_rows(o.rows)
     else:
         need_program(o.halyard)
         for model in o.models:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from measure import ROOT, fail, need_program, stamp, table
+from measure import ROOT, fail, need_program, read_rows, stamp, table
 from plot import bars
 
 PROGRAM = os.path.join(ROOT, "build", "release", "bench", "bench_qmatmul")
@@ -121,10 +121,7 @@ def main():
     os.makedirs(o.results, exist_ok=True)
     base = os.path.join(o.results, o.name)
     if o.rows:
-        rows = []
-        for path in o.rows:
-            with open(path, newline="") as f:
-                rows += list(csv.DictReader(f))
+        rows = read_rows(o.rows)
     else:
         need_program(o.program)
         rows = measure(o, base)

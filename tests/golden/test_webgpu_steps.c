@@ -148,18 +148,9 @@ static void test_odd(void **state)
 {
     (void)state;
     webgpu_or_skip();
-    static const tiny_shape shape = {.c = 40,
-                                     .f = 75,
-                                     .n_layer = 2,
-                                     .n_head = 3,
-                                     .n_head_kv = 1,
-                                     .key = 12,
-                                     .head_size = 8,
-                                     .rank = 5,
-                                     .rows = 77};
     static const hy_type numbers[] = {HY_TYPE_F16, HY_TYPE_F32};
-    check_types(TINY_LLAMA, &shape, numbers, HY_COUNT(numbers), 1e-3);
-    check_types(TINY_RWKV7, &shape, numbers, HY_COUNT(numbers), 1e-3);
+    check_types(TINY_LLAMA, &tiny_odd, numbers, HY_COUNT(numbers), 1e-3);
+    check_types(TINY_RWKV7, &tiny_odd, numbers, HY_COUNT(numbers), 1e-3);
     check_types(TINY_QWEN3, &tiny_usual, numbers, HY_COUNT(numbers), 1e-3);
 }
 

@@ -22,6 +22,7 @@ typedef struct tiny_shape {
 } tiny_shape;
 extern const tiny_shape tiny_usual;    /* two layers, 32 rows, several heads */
 extern const tiny_shape tiny_least;    /* one layer, 8 rows: a file of about 4 KiB */
+extern const tiny_shape tiny_odd;      /* rows and columns that are no multiples of anything */
 extern const tiny_shape tiny_speaking; /* tiny_usual with a vocabulary */
 
 #define TINY_MOST_ARRAY 300

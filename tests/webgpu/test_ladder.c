@@ -163,15 +163,6 @@ static void test_odd(void **state)
 {
     (void)state;
     webgpu_or_skip();
-    static const tiny_shape odd = {.c = 40,
-                                   .f = 75,
-                                   .n_layer = 2,
-                                   .n_head = 3,
-                                   .n_head_kv = 1,
-                                   .key = 12,
-                                   .head_size = 8,
-                                   .rank = 5,
-                                   .rows = 77};
     static const tiny_shape long_rows = {.c = 64,
                                          .f = 4128,
                                          .n_layer = 1,
@@ -183,8 +174,8 @@ static void test_odd(void **state)
                                          .rows = 33};
     static const hy_type numbers[] = {HY_TYPE_F16, HY_TYPE_F32, HY_TYPE_BF16};
     static const hy_type mixed[] = {HY_TYPE_Q8_0, HY_TYPE_F32, HY_TYPE_Q5_0};
-    check_types(TINY_RWKV7, &odd, numbers, HY_COUNT(numbers), 1e-4, 1e-4);
-    check_types(TINY_LLAMA, &odd, numbers, HY_COUNT(numbers), 5e-3, 5e-3);
+    check_types(TINY_RWKV7, &tiny_odd, numbers, HY_COUNT(numbers), 1e-4, 1e-4);
+    check_types(TINY_LLAMA, &tiny_odd, numbers, HY_COUNT(numbers), 5e-3, 5e-3);
     check_types(TINY_RWKV7, &long_rows, mixed, HY_COUNT(mixed), 1e-4, 1e-4);
 }
 
