@@ -103,7 +103,7 @@ static void nothing_is_chosen_without_a_gain(void **state)
 {
     (void)state;
     or_skip();
-    hy__gpu_tune_tested = (hy__gpu_tune_test){same_ns, true, 0};
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = same_ns, .idle = true};
     const hy__gpu_choice *c = tune(passed_with(HY__GPU_USE_TOTALS | HY__GPU_USE_SUMS));
     assert_false(hy__gpu_tunes(&c->tuning));
     assert_outcome(c, "lanes/2", HY__GPU_KEPT);
@@ -127,7 +127,7 @@ static void the_best_number_is_chosen(void **state)
 {
     (void)state;
     or_skip();
-    hy__gpu_tune_tested = (hy__gpu_tune_test){few_lanes_ns, true, 0};
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = few_lanes_ns, .idle = true};
     const hy__gpu_choice *c = tune(passed_with(0));
     assert_int_equal(c->tuning.numbers[HY__GPU_NUMBER_LANES], 128);
     assert_int_equal(c->tuning.numbers[HY__GPU_NUMBER_WORKERS], 0); /* too little */
@@ -152,7 +152,7 @@ static void what_is_slower_together_is_not_chosen(void **state)
 {
     (void)state;
     or_skip();
-    hy__gpu_tune_tested = (hy__gpu_tune_test){rivals_ns, true, 0};
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = rivals_ns, .idle = true};
     const hy__gpu_choice *c = tune(passed_with(0));
     assert_int_equal(c->tuning.numbers[HY__GPU_NUMBER_LANES], 0);
     assert_true(c->tuning.numbers[HY__GPU_NUMBER_WORKERS] > 0);
@@ -175,11 +175,11 @@ static void chance_and_harm_are_not_chosen(void **state)
 {
     (void)state;
     or_skip();
-    hy__gpu_tune_tested = (hy__gpu_tune_test){fickle_ns, true, 0};
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = fickle_ns, .idle = true};
     const hy__gpu_choice *c = tune(passed_with(0));
     assert_false(hy__gpu_tunes(&c->tuning));
     assert_outcome(c, "lanes/2", HY__GPU_KEPT);
-    hy__gpu_tune_tested = (hy__gpu_tune_test){worse_prompts_ns, true, 20};
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = worse_prompts_ns, .idle = true, .many = 20};
     c = tune(passed_with(HY__GPU_USE_SUMS));
     assert_false(hy__gpu_tunes(&c->tuning));
     if (the.gpu.caps.subgroups) {
@@ -213,13 +213,171 @@ static void what_computes_something_else_is_not_chosen(void **state)
     assert_outcome(c, "subgroup-sums", HY__GPU_WRONG);
 }
 
+/* ---- steps of many tokens that differ for some numbers of tokens alone */
+
+static void with_matrices(hy__gpu_caps *caps)
+{
+    caps->f16 = caps->subgroups = true;
+    caps->subgroup_min = caps->subgroup_max = 32;
+    caps->matrix_m = caps->matrix_n = caps->matrix_k = 16;
+    caps->workgroup_bytes = HY_MAX(caps->workgroup_bytes, 49152u);
+}
+
+static uint32_t column_tokens[256]; /* that were timed with so many columns, one after the other */
+static uint32_t n_column_tokens;
+static double token_ns;
+
+/* 128 columns are better where that differs from 64, others are worse. */
+static double columns_ns(const hy__gpu_tuning *tuning, uint32_t tokens)
+{
+    const uint32_t other = tuning->numbers[HY__GPU_NUMBER_COLUMNS];
+    const bool differs = other && tokens > HY_MIN(other, 64u) && tokens <= HY_MAX(other, 64u);
+    if (other == 128 && n_column_tokens < HY_COUNT(column_tokens)) {
+        column_tokens[n_column_tokens++] = tokens;
+    }
+    return token_ns * (!differs ? 1 : other == 128 ? 0.8 : 1.2);
+}
+
+static bool timed_columns(uint32_t tokens)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < n_column_tokens; i++) {
+        any = any || column_tokens[i] == tokens;
+    }
+    return any;
+}
+
+static void columns_are_timed_where_they_differ(void **state)
+{
+    (void)state;
+    or_skip();
+    hy__gpu_tune_tested = (hy__gpu_tune_test){
+        .ns = columns_ns, .idle = true, .many = 256, .caps = with_matrices};
+    token_ns = 1e6;
+    n_column_tokens = 0;
+    const hy__gpu_use use = HY__GPU_USE_MATRICES | HY__GPU_USE_SHARED | HY__GPU_USE_INVOCATIONS;
+    const hy__gpu_choice *c = tune(passed_with(0) | use);
+    assert_outcome(c, "columns*2", HY__GPU_CHANGED);
+    assert_outcome(c, "columns/2", HY__GPU_KEPT);
+    assert_int_equal(c->tuning.numbers[HY__GPU_NUMBER_COLUMNS], 128);
+    const hy__gpu_gain *gain = gain_of(c, "columns*2", HY__GPU_AT_LLAMA_MANY);
+    assert_non_null(gain);
+    assert_true(gain->other_ns / gain->ns > 0.79 && gain->other_ns / gain->ns < 0.81);
+    gain = gain_of(c, "columns/4", HY__GPU_AT_RWKV_MANY);
+    assert_non_null(gain);
+    assert_true(gain->other_ns / gain->ns > 1.19);
+    assert_null(gain_of(c, "columns*2", HY__GPU_AT_LLAMA_ONE));
+    /* Alone between the two numbers, and in the end with long steps too. */
+    assert_int_equal(column_tokens[0], 96);
+    assert_true(timed_columns(96) && timed_columns(256) && !timed_columns(64));
+    /* A slow GPU has steps of 64 tokens, which are the same with 64 and 128 columns. */
+    token_ns = 30e6;
+    n_column_tokens = 0;
+    c = tune(passed_with(0) | use);
+    assert_outcome(c, "columns*2", HY__GPU_UNTIMED);
+    assert_outcome(c, "columns/2", HY__GPU_KEPT);
+    assert_int_equal(n_column_tokens, 0);
+    assert_false(hy__gpu_tunes(&c->tuning));
+}
+
+/* ---- what goes wrong */
+
+static struct leap {
+    hy__gpu_use without; /* where kernels without these are written, the clock leaps */
+    uint32_t at;         /* the how-manieth time; 0: never */
+    uint64_t ns;
+} leap;
+
+static void leaps(const hy__gpu_tuning *tuning)
+{
+    if (tuning->without == leap.without && leap.at > 0 && --leap.at == 0) {
+        the.now += leap.ns;
+    }
+}
+
+/* Chosen, unless the clock leaps the at-th time. */
+static void assert_needs_time(const char *name, hy__gpu_use use, uint32_t at, uint64_t ns)
+{
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = without_ns, .idle = true, .writes = leaps};
+    leap = (struct leap){.without = use};
+    const hy__gpu_choice *c = tune(passed_with(use));
+    assert_outcome(c, name, HY__GPU_CHANGED);
+    assert_null(gain_of(c, name, HY__GPU_AT_NOWHERE));
+    leap = (struct leap){use, at, ns};
+    c = tune(passed_with(use));
+    assert_int_equal(leap.at, 0);
+    assert_false(hy__gpu_tunes(&c->tuning));
+    const hy__gpu_gain *gain = gain_of(c, name, HY__GPU_AT_NOWHERE);
+    assert_true(gain && gain->outcome == HY__GPU_UNTIMED);
+}
+
+/* What is faster where it was timed may be slower where it was not. */
+static void what_was_skipped_somewhere_is_not_chosen(void **state)
+{
+    (void)state;
+    or_skip();
+    const hy__gpu_use possible = hy__gpu_possible(&the.gpu);
+    const hy__gpu_use dot = hy__gpu_use_dot(hy__gpu_format_of(HY_TYPE_Q5_0));
+    if (dot & possible) { /* only in the models of its format */
+        assert_needs_time("dot-Q5_0", dot, 1, UINT64_C(15000000000));
+    }
+    if (possible & HY__GPU_USE_SUMS) { /* of RWKV-7, then of Llama */
+        assert_needs_time("subgroup-sums", HY__GPU_USE_SUMS, 2, UINT64_C(13000000000));
+    }
+}
+
+static double lanes_ns(const hy__gpu_tuning *tuning, uint32_t tokens)
+{
+    const uint32_t lanes = tuning->numbers[HY__GPU_NUMBER_LANES];
+    (void)tokens;
+    return lanes == 64 ? 0.5e9 : lanes == 128 ? 0.8e9 : 1e9;
+}
+
+/* Everything in the kernels that only a quarter of the lanes has. */
+static void breaks_a_quarter(const hy__gpu_tuning *tuning)
+{
+    const bool breaks = tuning->numbers[HY__GPU_NUMBER_LANES] == 64;
+    hy__gpu_inject(0, breaks ? UINT64_MAX : 0);
+}
+
+static void what_does_not_compile_is_left_out(void **state)
+{
+    (void)state;
+    or_skip();
+    /* The adapter that Dawn has on machines without a GPU compiles those of prompts for minutes. */
+    const uint32_t many = the.gpu.lib.flavour == HY__GPU_DAWN ? 0 : 20;
+    hy__gpu_tune_tested = (hy__gpu_tune_test){
+        .ns = lanes_ns, .many = many, .writes = breaks_a_quarter};
+    const hy__gpu_choice *c = tune(passed_with(HY__GPU_USE_SUMS));
+    hy__gpu_inject(0, 0);
+    assert_outcome(c, "lanes/4", HY__GPU_UNTIMED);
+    assert_outcome(c, "workers*2", HY__GPU_KEPT); /* behind it */
+    assert_outcome(c, "lanes/2", HY__GPU_CHANGED);
+    assert_int_equal(c->tuning.numbers[HY__GPU_NUMBER_LANES], 128);
+}
+
+/* The device of RWKV-7 is lost: Llama is timed, but nothing is chosen by one of the two. */
+static void losses_cost_a_stage(void **state)
+{
+    (void)state;
+    or_skip();
+    hy__gpu_tune_tested.ns = lanes_ns;
+    hy__gpu_faults_at_opening.lost_before = 5;
+    const hy__gpu_choice *c = tune(passed_with(0));
+    assert_int_equal(hy__gpu_faults_at_opening.lost_before, 0);
+    assert_false(hy__gpu_tunes(&c->tuning));
+    assert_null(gain_of(c, "lanes/2", HY__GPU_AT_RWKV_ONE));
+    assert_non_null(gain_of(c, "lanes/2", HY__GPU_AT_LLAMA_ONE));
+    assert_non_null(gain_of(c, "lanes/2", HY__GPU_AT_NOWHERE));
+}
+
 /* A clock on which nothing ends in time. */
 static void time_is_limited(void **state)
 {
     (void)state;
     or_skip();
     the.tick = UINT64_C(1000000000);
-    hy__gpu_tune_tested = (hy__gpu_tune_test){without_ns, true, 0};
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = without_ns, .idle = true};
     const hy__gpu_choice *c = tune(passed_with(HY__GPU_USE_SUMS));
     the.tick = 0;
     assert_false(hy__gpu_tunes(&c->tuning));
@@ -251,7 +409,8 @@ static void choices_are_kept(void **state)
     char folder[600], path[1200];
     size_t len;
     hy_error err;
-    hy__env_resolve(&the.env, NULL);
+    hy__env_resolve(&the.env, NULL); /* also without a GPU */
+    the.env.clock_ns = clock_of_test;
     make_folder("choices", folder);
     c.tuning.without = HY__GPU_USE_SUMS | hy__gpu_use_dot(hy__gpu_format_of(HY_TYPE_Q4_K));
     c.tuning.numbers[HY__GPU_NUMBER_WORKERS] = 1234;
@@ -335,6 +494,21 @@ static void play(hy_model *m, hy_token out[12], char *kernels, size_t cap)
     hy_session_destroy(s);
 }
 
+/* Whether a kernel of Q4_K and of no other format has packed dot products. */
+static bool multiplies_packed(const char *kernels)
+{
+    bool any = false;
+    for (const char *at = kernels; (at = strstr(at, " Q4_K, ")); at++) {
+        const char *dot = strstr(at, ", dot"), *end = strchr(at, '\n');
+        const char *name = at;
+        while (name > kernels && name[-1] != '\n' && name[-1] != ' ') {
+            name--;
+        }
+        any = any || (dot && dot < end && (name == kernels || name[-1] == '\n'));
+    }
+    return any;
+}
+
 static void models_obey_the_choice(void **state)
 {
     (void)state;
@@ -350,8 +524,10 @@ static void models_obey_the_choice(void **state)
     play(m, a, plain, sizeof plain);
     hy_model_destroy(m);
     assert_non_null(strstr(plain, "256 lanes"));
+    const hy__gpu_use dot = hy__gpu_use_dot(hy__gpu_format_of(HY_TYPE_Q4_K));
+    assert_true(multiplies_packed(plain) == ((dot & hy__gpu_possible(&the.gpu)) != 0));
     c.tuning.numbers[HY__GPU_NUMBER_LANES] = 128;
-    c.tuning.without = hy__gpu_use_dot(hy__gpu_format_of(HY_TYPE_Q4_K));
+    c.tuning.without = dot;
     hy__gpu_key(&the.gpu, &name, &key);
     assert_ok(hy__gpu_choice_save(&the.env, folder, name, key, &c, &err), &err);
     m = model_with(folder, NULL);
@@ -359,6 +535,7 @@ static void models_obey_the_choice(void **state)
     hy_model_destroy(m);
     assert_string_not_equal(plain, tuned);
     assert_non_null(strstr(tuned, "128 lanes"));
+    assert_false(multiplies_packed(tuned));
     assert_memory_equal(a, b, sizeof a);
     m = model_with(folder, "no-tuned");
     play(m, b, masked, sizeof masked);
@@ -370,7 +547,7 @@ static void models_obey_the_choice(void **state)
 /* ---- all of it, as programs call it */
 
 typedef struct told {
-    uint32_t n, of_sums, untimed;
+    uint32_t n, of_sums, untimed, timed;
     bool lanes;
 } told;
 
@@ -379,6 +556,7 @@ static void take(void *user, const hy_webgpu_gain *g)
     told *t = user;
     t->n++;
     t->of_sums += strcmp(g->name, "subgroup-sums") == 0;
+    t->timed += g->ns > 0;
     t->untimed += strcmp(g->state, "untimed") == 0;
     t->lanes = t->lanes || strcmp(g->name, "lanes/2") == 0;
     assert_true(g->what[0] && g->ns >= 0 && g->other_ns >= 0);
@@ -397,7 +575,7 @@ static void what_failed_is_left_out(void **state)
     hy__gpu_inject(0, 0);
     assert_ok(status, &err);
     assert_true(v.dropped != 0 || !the.gpu.caps.subgroups);
-    hy__gpu_tune_tested = (hy__gpu_tune_test){without_ns, true, 0};
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = without_ns, .idle = true};
     const hy__gpu_choice *c = tune(v.possible & ~v.dropped);
     assert_true((c->tuning.without & v.dropped) == 0);
     for (uint32_t i = 0; i < c->n_gains; i++) {
@@ -419,11 +597,11 @@ static void programs_are_told(void **state)
     assert_ok(hy_webgpu_tuned(lib, webgpu_folder(), NULL, folder, &the.env, &tuning, take, &t, &err),
               &err);
     assert_true(!tuning.made && t.n == 0);
-    the.tick = UINT64_C(1000000000);
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = without_ns, .idle = true};
     assert_ok(hy_webgpu_tune(lib, webgpu_folder(), NULL, folder, &the.env, "now and then", &tuning,
                              take, &t, &err),
               &err);
-    assert_true(tuning.made && t.lanes && t.untimed > 0);
+    assert_true(tuning.made && tuning.path[0] && t.lanes && t.timed > 0);
     assert_true((t.of_sums > 0) == the.gpu.caps.subgroups);
     assert_string_equal(tuning.when, "now");
     assert_ok(hy_webgpu_tuned(lib, webgpu_folder(), NULL, folder, &the.env, &tuning, take, &again,
@@ -431,7 +609,35 @@ static void programs_are_told(void **state)
               &err);
     assert_true(tuning.made);
     assert_int_equal(again.n, t.n);
+    /* Forms of matrices are for models that are compared: the choice is the same. */
+    again = (told){0};
+    assert_ok(hy_webgpu_tuned(lib, webgpu_folder(), "no-codes", folder, &the.env, &tuning, take,
+                              &again, &err),
+              &err);
+    assert_int_equal(again.n, t.n);
+    /* A run in which there is no time for anything leaves it alone. */
+    the.tick = UINT64_C(1000000000);
+    hy__gpu_tune_tested = (hy__gpu_tune_test){0};
+    told late = {0};
+    assert_ok(hy_webgpu_tune(lib, webgpu_folder(), NULL, folder, &the.env, "late", &tuning, take,
+                             &late, &err),
+              &err);
+    assert_true(tuning.made && tuning.path[0] == 0 && late.untimed > 0 && late.timed == 0);
     the.tick = 0;
+    assert_ok(hy_webgpu_tuned(lib, webgpu_folder(), NULL, folder, &the.env, &tuning, take, &again,
+                              &err),
+              &err);
+    assert_true(tuning.made);
+    assert_string_equal(tuning.when, "now");
+    /* What cannot be kept is told all the same. */
+    hy__gpu_tune_tested = (hy__gpu_tune_test){.ns = without_ns, .idle = true};
+    again = (told){0};
+    const char *const file = temp_path("no-folder");
+    write_file(file, "x", 1);
+    assert_fails(hy_webgpu_tune(lib, webgpu_folder(), NULL, file, &the.env, "now", &tuning, take,
+                                &again, &err),
+                 HY_E_IO, &err, "no-folder");
+    assert_true(tuning.made && tuning.path[0] == 0 && again.n == t.n);
     assert_fails(hy_webgpu_tune(lib, webgpu_folder(), "no-such", NULL, &the.env, "now", &tuning,
                                 take, &t, &err),
                  HY_E_NOT_FOUND, &err, "no-tuned");
@@ -454,6 +660,10 @@ int main(void)
         cmocka_unit_test(what_is_slower_together_is_not_chosen),
         cmocka_unit_test(chance_and_harm_are_not_chosen),
         cmocka_unit_test(what_computes_something_else_is_not_chosen),
+        cmocka_unit_test(columns_are_timed_where_they_differ),
+        cmocka_unit_test(what_was_skipped_somewhere_is_not_chosen),
+        cmocka_unit_test(what_does_not_compile_is_left_out),
+        cmocka_unit_test(losses_cost_a_stage),
         cmocka_unit_test(time_is_limited),
         cmocka_unit_test(models_obey_the_choice),
         cmocka_unit_test(what_failed_is_left_out),

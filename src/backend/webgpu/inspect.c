@@ -261,7 +261,7 @@ static hy_status run_tuner(const hy__gpu *gpu, const hy__gpu_opts *opts, const c
     return status == HY_OK ? hy__gpu_tune(gpu, opts, passed, c, err) : status;
 }
 
-/* With `when` it is made and kept, without it looked up. */
+/* With `when` it is made and kept, without it looked up.  Told also if it cannot be kept. */
 static hy_status tuner(const char *library, const char *folder, const char *mask,
                        const char *kernel_cache, const hy_env *env, const char *when,
                        hy_webgpu_tuning *tuning, hy_webgpu_gain_fn each, void *user, hy_error *err)
@@ -273,17 +273,19 @@ static hy_status tuner(const char *library, const char *folder, const char *mask
     uint64_t name, key;
     hy__env_resolve(&own, env);
     HY_TRY(hy__gpu_mask_parse(mask, &opts.mask, err));
+    (void)hy__gpu_form_of(&opts.mask); /* models take the forms out too: the key is the same */
     HY_TRY(hy__gpu_open(&gpu, &opts, &own, err));
-    const bool keeps = kernel_cache && !hy__gpu_is_injected();
+    bool keeps = kernel_cache && !hy__gpu_is_injected();
     hy__gpu_choice *c = hy__calloc(&own, 1, sizeof *c, err);
-    hy_status status = c ? HY_OK : HY_E_NOMEM;
+    hy_status status = c ? HY_OK : HY_E_NOMEM, kept = HY_OK;
     hy__gpu_key(&gpu, &name, &key);
     if (status == HY_OK && when) {
         snprintf(c->when, sizeof c->when, "%.*s", (int)strcspn(when, " \n"), when);
         status = run_tuner(&gpu, &opts, kernel_cache, c, err);
-        if (status == HY_OK && keeps) {
-            status = hy__gpu_choice_save(&own, kernel_cache, name, key, c, err);
+        if (status == HY_OK && keeps && hy__gpu_choice_is_timed(c)) {
+            kept = hy__gpu_choice_save(&own, kernel_cache, name, key, c, err);
         }
+        keeps = keeps && hy__gpu_choice_is_timed(c) && kept == HY_OK;
     } else if (status == HY_OK && keeps) {
         hy__gpu_choice_load(&own, kernel_cache, name, key, c);
     }
@@ -299,7 +301,7 @@ static hy_status tuner(const char *library, const char *folder, const char *mask
     }
     hy__free(&own, c);
     hy__gpu_close(&gpu);
-    return status;
+    return status == HY_OK ? kept : status;
 }
 
 hy_status hy_webgpu_tune(const char *library, const char *folder, const char *mask,

@@ -289,19 +289,16 @@ static hy_status make_file(hy__gpu_layers *l, maker *mk, hy_error *err)
     return fill(l, err);
 }
 
-uint64_t hy__gpu_layer_bytes(const hy__gpu_layer_sizes *s)
+uint64_t hy__gpu_layer_bytes(const hy__gpu_layer_sizes *s, const hy_env *env)
 {
     hy_error err;
-    hy__gpu_layer_sizes one = *s;
-    hy_env env;
-    maker mk = {.env = &env, .s = &one, .err = &err};
-    hy__env_resolve(&env, NULL);
+    maker mk = {.env = env, .s = s, .err = &err};
     if (strcmp(s->arch, "rwkv7") == 0) {
         put_rwkv7_layer(&mk, 0);
     } else {
         put_llama_layer(&mk, 0);
     }
-    hy__buf_finish(&env, &mk.tensors);
+    hy__buf_finish(env, &mk.tensors);
     return mk.bytes;
 }
 

@@ -30,7 +30,7 @@ typedef struct hy__gpu_layers {
 } hy__gpu_layers;
 
 /* Bytes of the matrices of a layer. */
-uint64_t hy__gpu_layer_bytes(const hy__gpu_layer_sizes *s);
+uint64_t hy__gpu_layer_bytes(const hy__gpu_layer_sizes *s, const hy_env *env);
 /* Zeroed or made, hy__gpu_layers_finish it. */
 hy_status hy__gpu_layers_make(hy__gpu_layers *l, const hy__gpu_layer_sizes *s, const hy_env *env,
                               hy_error *err);

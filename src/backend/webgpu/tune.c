@@ -93,7 +93,6 @@ typedef struct score {
 enum { TOGETHER = HY__GPU_MOST_OPTIONS, N_SCORES };
 
 typedef struct tuner {
-    const hy__gpu *gpu;
     const hy__gpu_opts *opts;
     hy_env env;
     hy__gpu_use passed;
@@ -145,6 +144,7 @@ typedef struct way {
     uint32_t q8_vecs, code_vecs;
     uint64_t scratch_vecs;
     bool differs[2]; /* from the first way, in steps of one token and of many */
+    bool failed;     /* its kernels cannot be made */
     void *session;
 } way;
 
@@ -160,7 +160,8 @@ typedef struct stage {
     double one_ns;     /* of a token, where that was timed */
     way ways[HY__GPU_MOST_OPTIONS + 1]; /* the first one: all that passed */
     uint32_t n_ways;
-    float *logits; /* [2][PLAYED][n_vocab] */
+    float *logits;   /* [2][PLAYED][n_vocab]: of the first way, and of another */
+    uint32_t played; /* tokens of the first way's steps that those are of; 0: none */
 } stage;
 
 enum { PLAYED = 2, CONTEXT = 512, POS = 256 /* of the tokens that are timed */ };
@@ -183,21 +184,73 @@ static void select_way(hy__gpu_model *m, const way *w)
     m->scratch_vecs = w->scratch_vecs;
 }
 
-/* The texts of its steps of one token or of many; those that other ways have too are shared. */
+static hy__gpu_program *program_of(way *w, bool many)
+{
+    return many ? &w->prefill : &w->decode;
+}
+
+/* The texts of its steps of one token or of many, and their modules; those that other ways have too
+ * are shared. */
 static hy_status write_way(stage *s, way *w, bool many, hy_error *err)
 {
     hy__gpu_model *m = &s->m;
+    if (hy__gpu_tune_tested.writes) {
+        hy__gpu_tune_tested.writes(&w->tuning);
+    }
     select_way(m, w);
     m->tuning = w->tuning;
     m->use = s->t->passed & ~w->tuning.without;
     m->gpu.caps = s->caps;
     hy__gpu_choose(m);
-    const hy_status status = hy__gpu_program_make_half(m, !many, err);
+    hy_status status = hy__gpu_program_make_half(m, !many, err);
     keep_program(m, w);
     select_way(m, &(way){0});
     m->gpu.caps = s->caps;
     m->use = s->t->passed & ~(hy__gpu_use)HY__GPU_USE_DRAWS;
+    if (status == HY_OK && !hy__gpu_tune_tested.idle) {
+        status = hy__gpu_program_modules(m, err);
+    }
     return status;
+}
+
+/* Forgets a half of a way that is not to be used, and the kernels and entries that came with it. */
+static void take_back(stage *s, way *w, bool many, uint32_t n_kernels, uint32_t n_entries)
+{
+    hy__gpu_model *m = &s->m;
+    const hy__gpu_lib *lib = &m->gpu.lib;
+    hy__gpu_program_free(m, program_of(w, many));
+    m->n_entries = n_entries;
+    while (m->n_kernels > n_kernels) {
+        hy__gpu_kernel *k = &m->kernels[--m->n_kernels];
+        if (k->layout) {
+            lib->PipelineLayoutRelease(k->layout);
+        }
+        if (k->bindings) {
+            lib->BindGroupLayoutRelease(k->bindings);
+        }
+        if (k->module) {
+            lib->ShaderModuleRelease(k->module);
+        }
+        hy__buf_finish(&m->env, &k->text);
+    }
+}
+
+/* Whether an error is of a way alone, so that others can be tried. */
+static bool is_of_way(stage *s, hy_status status)
+{
+    return status != HY_OK && status != HY_E_NOMEM && status != HY_E_CANCELLED &&
+           hy__gpu_check(&s->m.gpu, NULL) == HY_OK;
+}
+
+static void give_up(stage *s, way *w, const hy_error *why)
+{
+    hy__gpu_option o;
+    const bool is_one = hy__gpu_option_at(w->option, &o);
+    hy__message(&s->t->env, HY_LOG_WARN, "tuning, %s: %s", is_one ? o.name : "all that was chosen",
+                why->text);
+    s->t->scores[w->option].skipped = true;
+    w->failed = true;
+    w->differs[0] = w->differs[1] = false;
 }
 
 static bool same_program(const hy__gpu_program *a, const hy__gpu_program *b)
@@ -277,30 +330,111 @@ static hy_status prepare(stage *s, const hy__gpu_tuning *tuning, hy_error *err)
     return hy__gpu_weights_make(m, err);
 }
 
+static hy_status write_ways(stage *s, bool many, hy_error *err)
+{
+    for (uint32_t i = 0; i < s->n_ways; i++) {
+        way *w = &s->ways[i];
+        const uint32_t n_kernels = s->m.n_kernels, n_entries = s->m.n_entries;
+        if (w->failed) {
+            continue;
+        }
+        const hy_status status = write_way(s, w, many, err);
+        if (i > 0 && is_of_way(s, status)) {
+            take_back(s, w, many, n_kernels, n_entries);
+            give_up(s, w, err);
+            continue;
+        }
+        HY_TRY(status);
+        w->differs[many] = !same_program(program_of(w, many), program_of(&s->ways[0], many));
+    }
+    return HY_OK;
+}
+
+/* What is compiled is what the model's programs have, so that they have the dispatches of ways first
+ * to end - 1 meanwhile.  The default's come first. */
+static hy_status begin_compiling(stage *s, bool many, uint32_t first, uint32_t end, hy_error *err)
+{
+    hy__gpu_model *m = &s->m;
+    const uint32_t few = m->few_columns;
+    size_t n = 1;
+    for (uint32_t i = first; i < end; i++) {
+        n += program_of(&s->ways[i], many)->n;
+    }
+    hy__gpu_program *all = many ? &m->prefill : &m->decode;
+    all->dispatches = hy__alloc(&m->env, n, sizeof *all->dispatches, err);
+    if (!all->dispatches) {
+        return HY_E_NOMEM;
+    }
+    for (uint32_t i = first; i < end; i++) {
+        const hy__gpu_program *p = program_of(&s->ways[i], many);
+        if (p->n > 0) { /* their places stay the ways' */
+            memcpy(all->dispatches + all->n, p->dispatches, p->n * sizeof *p->dispatches);
+            all->n += p->n;
+        }
+    }
+    m->few_columns = UINT32_MAX; /* no kernel is wanted later than others */
+    const hy_status status = hy__gpu_program_compile(m, err);
+    m->few_columns = few;
+    hy__free(&m->env, all->dispatches);
+    select_way(m, &(way){0});
+    return status;
+}
+
+/* What is not compiled in time never is.  After an error, nothing of it is. */
+static hy_status end_compiling(stage *s, hy_error *err)
+{
+    hy__gpu_model *m = &s->m;
+    const hy__backend_model_opts wait = {.progress = still_time, .progress_user = s->t};
+    const hy_status status = hy__gpu_program_wait(m, &wait, err);
+    if (status == HY_E_CANCELLED) {
+        return hy__gpu_check(&m->gpu, err);
+    }
+    for (uint32_t i = 0; status != HY_OK && i < m->compiling.n_jobs; i++) {
+        WGPUComputePipeline *out = m->compiling.jobs[i].out;
+        if (*out) {
+            m->gpu.lib.ComputePipelineRelease(*out);
+            *out = NULL;
+        }
+    }
+    return status;
+}
+
+/* One by one, to see which cannot be compiled. */
+static hy_status compile_each(stage *s, bool many, hy_error *err)
+{
+    for (uint32_t i = 0; i < s->n_ways; i++) {
+        way *w = &s->ways[i];
+        if (i > 0 && !w->differs[many]) {
+            continue;
+        }
+        HY_TRY(begin_compiling(s, many, i, i + 1, err));
+        const hy_status status = end_compiling(s, err);
+        if (i > 0 && is_of_way(s, status)) {
+            give_up(s, w, err);
+        } else {
+            HY_TRY(status);
+        }
+    }
+    return HY_OK;
+}
+
 /* Writes the ways' texts and compiles as many as there is time for. */
 static hy_status compile(stage *s, bool many, hy_error *err)
 {
     tuner *t = s->t;
-    hy__gpu_model *m = &s->m;
     const hy__backend_model_opts load = {0};
-    const hy__backend_model_opts wait = {.progress = still_time, .progress_user = t};
     const uint64_t now = t->env.clock_ns(t->env.user);
     t->compile_deadline = now + (t->deadline - HY_MIN(now, t->deadline)) / 5 * 3;
-    for (uint32_t i = 0; i < s->n_ways; i++) {
-        way *w = &s->ways[i];
-        HY_TRY(write_way(s, w, many, err));
-        w->differs[many] = many ? !same_program(&w->prefill, &s->ways[0].prefill)
-                                : !same_program(&w->decode, &s->ways[0].decode);
-    }
+    HY_TRY(write_ways(s, many, err));
     if (hy__gpu_tune_tested.idle) {
         return HY_OK;
     }
-    HY_TRY(hy__gpu_program_compile(m, err));
+    HY_TRY(begin_compiling(s, many, 0, s->n_ways, err));
     if (!many) {
-        HY_TRY(hy__gpu_weights_load(m, &load, err));
+        HY_TRY(hy__gpu_weights_load(&s->m, &load, err));
     }
-    const hy_status status = hy__gpu_program_wait(m, &wait, err);
-    return status == HY_E_CANCELLED ? HY_OK : status;
+    const hy_status status = end_compiling(s, err);
+    return is_of_way(s, status) ? compile_each(s, many, err) : status;
 }
 
 static bool is_compiled(const stage *s, const hy__gpu_program *p)
@@ -338,16 +472,16 @@ static void close_session(way *w)
 
 /* ---- whether results are the same */
 
-/* Two tokens, one after the other, or many. */
-static hy_status play(stage *s, way *w, bool many, float *logits, hy_error *err)
+/* Two tokens, one after the other, or n at once, in a session that begins. */
+static hy_status play(stage *s, way *w, uint32_t n, float *logits, hy_error *err)
 {
     const atomic_bool never = false;
-    hy_token *tokens = hy__calloc(&s->t->env, (size_t)s->many + 1, sizeof *tokens, err);
+    hy_token *tokens = hy__calloc(&s->t->env, n, sizeof *tokens, err);
     hy_status status = tokens ? HY_OK : HY_E_NOMEM;
     select_way(&s->m, w);
-    for (uint32_t k = 0; k < (many ? 1 : PLAYED) && w->session && status == HY_OK; k++) {
+    for (uint32_t k = 0; k < (n > 1 ? 1 : PLAYED) && w->session && status == HY_OK; k++) {
         const hy__step_args args = {.tokens = tokens,
-                                    .n = many ? s->many : 1,
+                                    .n = n,
                                     .n_out = 1,
                                     .pos = k,
                                     .logits = logits + (size_t)k * s->sizes.n_vocab,
@@ -373,51 +507,68 @@ static bool are_alike(const float *a, const float *b, size_t n)
     return error <= size * 0.01;
 }
 
-static hy_status check_way(stage *s, way *w, bool many, bool *right, hy_error *err)
+/* The first way's logits of n tokens, in a session of its own. */
+static hy_status play_first(stage *s, uint32_t n, hy_error *err)
 {
-    const size_t n = s->sizes.n_vocab;
-    float *own = s->logits + PLAYED * n;
-    HY_TRY(play(s, w, many, own, err));
+    way first = s->ways[0];
+    first.session = NULL;
+    if (s->played == n) {
+        return HY_OK;
+    }
+    s->played = 0;
+    HY_TRY(open_session(s, &first, err));
+    const hy_status status = play(s, &first, n, s->logits, err);
+    close_session(&first);
+    s->played = status == HY_OK ? n : 0;
+    return status;
+}
+
+static hy_status check_way(stage *s, way *w, uint32_t n, bool *right, hy_error *err)
+{
+    const size_t n_vocab = s->sizes.n_vocab;
+    float *own = s->logits + PLAYED * n_vocab;
+    HY_TRY(play(s, w, n, own, err));
     *right = true;
-    for (size_t k = 0; k < (many ? 1 : PLAYED); k++) {
-        *right = *right && are_alike(s->logits + k * n, own + k * n, n);
+    for (size_t k = 0; k < (n > 1 ? 1 : PLAYED); k++) {
+        *right = *right && are_alike(s->logits + k * n_vocab, own + k * n_vocab, n_vocab);
     }
     return HY_OK;
 }
 
 /* ---- time */
 
+typedef struct steps {
+    stage *s;
+    hy__gpu_session *session;
+    uint32_t n; /* tokens */
+} steps;
+
+static hy_status record_steps(void *user, WGPUComputePassEncoder pass, uint32_t times,
+                              hy_error *err)
+{
+    const steps *r = user;
+    hy__gpu_model *m = &r->s->m;
+    const hy__step_args args = {.n = r->n, .n_out = 1, .pos = r->n == 1 ? POS : 0};
+    const uint32_t words[4] = {r->n, 1, (uint32_t)args.pos, 0};
+    (void)err;
+    m->gpu.lib.QueueWriteBuffer(m->gpu.queue, r->session->step, 0, words, sizeof words);
+    for (uint32_t i = 0; i < times; i++) {
+        hy__gpu_encode(r->session, &args, 0, r->n == 1 ? m->decode.n : m->prefill.n, pass);
+        hy__gpu_commit(r->session);
+    }
+    return HY_OK;
+}
+
 /* Nanoseconds of a step of n tokens, from `times` in one submission. */
 static hy_status time_steps(stage *s, way *w, uint32_t n, uint32_t times, double *ns, hy_error *err)
 {
-    hy__gpu *gpu = &s->m.gpu;
-    const hy__gpu_lib *lib = &gpu->lib;
-    hy__gpu_session *session = w->session;
-    const hy__step_args args = {.n = n, .n_out = 1, .pos = n == 1 ? POS : 0};
-    const uint32_t words[4] = {n, 1, (uint32_t)args.pos, 0};
-    if (hy__gpu_tune_tested.ns) {
-        *ns = hy__gpu_tune_tested.ns(&w->tuning, n);
-        if (hy__gpu_tune_tested.idle) {
-            return HY_OK;
-        }
-    }
+    steps r = {s, w->session, n};
+    hy__gpu_times took = {0};
     select_way(&s->m, w);
-    HY_TRY(hy__gpu_check(gpu, err));
-    lib->QueueWriteBuffer(gpu->queue, session->step, 0, words, sizeof words);
-    WGPUCommandEncoder encoder = lib->DeviceCreateCommandEncoder(gpu->device, NULL);
-    WGPUComputePassEncoder pass = lib->CommandEncoderBeginComputePass(encoder, NULL);
-    for (uint32_t i = 0; i < times; i++) {
-        hy__gpu_encode(session, &args, 0, n == 1 ? s->m.decode.n : s->m.prefill.n, pass);
-        hy__gpu_commit(session);
+    if (!hy__gpu_tune_tested.idle) {
+        HY_TRY(hy__gpu_work_run(&s->m.gpu, record_steps, &r, times, &took, err));
     }
-    lib->ComputePassEncoderEnd(pass);
-    lib->ComputePassEncoderRelease(pass);
-    HY_TRY(hy__gpu_submit(gpu, encoder, err));
-    const uint64_t begin = gpu->env.clock_ns(gpu->env.user);
-    HY_TRY(hy__gpu_finish(gpu, err));
-    if (!hy__gpu_tune_tested.ns) {
-        *ns = (double)(gpu->env.clock_ns(gpu->env.user) - begin) / times;
-    }
+    *ns = hy__gpu_tune_tested.ns ? hy__gpu_tune_tested.ns(&w->tuning, n) : took.rest / times;
     return HY_OK;
 }
 
@@ -452,37 +603,50 @@ static hy_status time_pairs(stage *s, way *w, uint32_t n, uint32_t pairs, double
 }
 
 /* What is faster must be so twice, the second time in three of four pairs: the smaller gain counts. */
-static hy_status time_way(stage *s, way *w, bool many, hy_error *err)
+static hy_status time_way(stage *s, way *w, uint32_t n, hy_error *err)
 {
     enum { FIRST = 5, AGAIN = 11 };
-    const uint32_t columns = w->tuning.numbers[HY__GPU_NUMBER_COLUMNS];
     const bool together = w->option == TOGETHER;
     double ns[2], first[2], again[2];
-    uint32_t n = many ? s->many : 1;
-    if (many && columns > 0 && !together) {
-        /* Only steps between the two numbers differ. */
-        n = HY_MIN((columns + s->t->numbers[HY__GPU_NUMBER_COLUMNS]) / 2, s->many);
-    }
     HY_TRY(time_pairs(s, w, n, FIRST, ns, first, err));
     double ratio = first[0];
     if (ratio < 1 - clear / 2 || together) {
         HY_TRY(time_pairs(s, w, n, AGAIN, ns, again, err));
         ratio = HY_MAX(ratio, again[together ? 0 : 1]);
     }
-    s->one_ns = many ? s->one_ns : ns[0];
-    add_gain(s->t, w->option, s->places[many], HY__GPU_KEPT, ns[0], ratio * ns[0]);
+    add_gain(s->t, w->option, s->places[n > 1], HY__GPU_KEPT, ns[0], ratio * ns[0]);
     return HY_OK;
 }
 
-static hy_status try_way(stage *s, way *w, bool many, hy_error *err)
+/* The tokens of steps that are compared and timed; returns how many such steps there are.  Where the
+ * way has another number of columns, steps between the two numbers differ, and if it has nothing
+ * else, only those. */
+static uint32_t tokens_of(const stage *s, const way *w, bool many, uint32_t tokens[2])
 {
-    bool right = false;
+    const uint32_t other = w->tuning.numbers[HY__GPU_NUMBER_COLUMNS];
+    const uint32_t own = s->t->numbers[HY__GPU_NUMBER_COLUMNS];
+    uint32_t n = 0;
+    if (!many || other == 0 || w->option == TOGETHER) {
+        tokens[n++] = many ? s->many : 1;
+    }
+    if (many && other != 0) {
+        const uint32_t between = HY_MIN((own + other + 1) / 2, s->many);
+        if (between > HY_MIN(own, other) && !(n > 0 && tokens[0] == between)) {
+            tokens[n++] = between;
+        }
+    }
+    return n;
+}
+
+static hy_status try_tokens(stage *s, way *w, uint32_t n, bool *right, hy_error *err)
+{
+    HY_TRY(play_first(s, n, err));
     HY_TRY(open_session(s, w, err));
-    HY_TRY(check_way(s, w, many, &right, err));
-    if (right) {
-        HY_TRY(time_way(s, w, many, err));
+    HY_TRY(check_way(s, w, n, right, err));
+    if (*right) {
+        HY_TRY(time_way(s, w, n, err));
     } else {
-        add_gain(s->t, w->option, s->places[many], HY__GPU_WRONG, 0, 0);
+        add_gain(s->t, w->option, s->places[n > 1], HY__GPU_WRONG, 0, 0);
     }
     close_session(w);
     return HY_OK;
@@ -490,19 +654,32 @@ static hy_status try_way(stage *s, way *w, bool many, hy_error *err)
 
 /* ---- all of a stage */
 
+/* The first step is slower: kernels may be compiled for the GPU then. */
+static hy_status time_token(stage *s, hy_error *err)
+{
+    HY_TRY(time_steps(s, &s->ways[0], 1, 1, &s->one_ns, err));
+    return time_steps(s, &s->ways[0], 1, 1, &s->one_ns, err);
+}
+
 static hy_status try_ways(stage *s, bool many, hy_error *err)
 {
     const bool ready = is_ready(s, &s->ways[0], many);
     if (ready) {
         HY_TRY(open_session(s, &s->ways[0], err));
-        HY_TRY(play(s, &s->ways[0], many, s->logits, err));
+        HY_TRY(many ? HY_OK : time_token(s, err));
     }
+    s->played = 0;
     for (uint32_t i = 1; i < s->n_ways; i++) {
         way *w = &s->ways[i];
-        if (w->differs[many] && !(ready && is_ready(s, w, many))) {
+        uint32_t tokens[2];
+        const uint32_t n = w->differs[many] ? tokens_of(s, w, many, tokens) : 0;
+        bool right = true;
+        if (w->differs[many] && !(n > 0 && ready && is_ready(s, w, many))) {
             s->t->scores[w->option].skipped = true;
-        } else if (w->differs[many]) {
-            HY_TRY(try_way(s, w, many, err));
+            continue;
+        }
+        for (uint32_t k = 0; k < n && right; k++) {
+            HY_TRY(try_tokens(s, w, tokens[k], &right, err));
         }
     }
     close_session(&s->ways[0]);
@@ -520,7 +697,9 @@ static hy_status try_all(stage *s, const uint64_t ends[2], hy_error *err)
     }
     const double slow = 20e6; /* ns of a token: systems reset a GPU that is busy for long */
     for (int many = 0; many < (s->many > 0 ? 2 : 1); many++) {
-        s->many = s->one_ns > slow ? HY_MIN(s->many, 64u) : s->many;
+        if (many && (s->one_ns == 0 || s->one_ns > slow)) { /* 0: it was not timed */
+            s->many = HY_MIN(s->many, 64u);
+        }
         t->deadline = t->begin + ends[s->many > 0 ? many : 1];
         HY_TRY(compile(s, many, err));
         HY_TRY(try_ways(s, many, err));
@@ -581,7 +760,7 @@ static hy__gpu_layer_sizes sizes_of(const tuner *t, bool rwkv, const hy__gpu_for
     }
     s.n_layer = 2;
     if (!t->software) {
-        const uint64_t layer = hy__gpu_layer_bytes(&s);
+        const uint64_t layer = hy__gpu_layer_bytes(&s, &t->env);
         s.n_layer = (uint32_t)HY_MAX((cold_bytes + layer - 1) / layer, (uint64_t)2);
     }
     return s;
@@ -606,6 +785,9 @@ static hy_status run_once(tuner *t, const place *p, uint32_t less, const hy__gpu
                                : HY__GPU_AT_LLAMA_ONE;
     s->places[1] = s->places[0] + 1;
     hy_status status = hy__gpu_open(&s->m.gpu, t->opts, &t->env, err);
+    if (status == HY_OK && hy__gpu_tune_tested.caps) {
+        hy__gpu_tune_tested.caps(&s->m.gpu.caps);
+    }
     if (status == HY_OK) {
         status = prepare(s, tuning, err);
     }
@@ -615,18 +797,27 @@ static hy_status run_once(tuner *t, const place *p, uint32_t less, const hy__gpu
     return status;
 }
 
-/* With fewer layers where memory is short.  False: it was not timed at all. */
+/* With fewer layers where memory is short, as if it had not begun.  False: it was not timed to its
+ * end. */
 static bool run_stage(tuner *t, const place *p, const hy__gpu_tuning *tuning)
 {
+    const uint32_t n_gains = t->c->n_gains;
+    score scores[N_SCORES];
     hy_error why;
-    hy_status status = HY_E_NOMEM;
+    hy_status status = HY_E_CANCELLED; /* there is no time for it */
+    memcpy(scores, t->scores, sizeof scores);
     t->deadline = t->begin + p->ends[0];
-    for (uint32_t less = 0; less < 3 && status == HY_E_NOMEM && !is_late(t); less++) {
+    for (uint32_t less = 0; less < 3 && !is_late(t); less++) {
         status = run_once(t, p, less, tuning, &why);
-        if (status != HY_OK && status != HY_E_NOMEM) {
-            hy__message(&t->env, HY_LOG_WARN, "tuning, %s%s%s: %s", p->rwkv ? "RWKV-7" : "Llama",
-                        p->format ? " in " : "", p->format ? p->format->name : "", why.text);
+        if (status != HY_E_NOMEM) {
+            break;
         }
+        t->c->n_gains = n_gains;
+        memcpy(t->scores, scores, sizeof scores);
+    }
+    if (status != HY_OK && status != HY_E_CANCELLED) {
+        hy__message(&t->env, HY_LOG_WARN, "tuning, %s%s%s: %s", p->rwkv ? "RWKV-7" : "Llama",
+                    p->format ? " in " : "", p->format ? p->format->name : "", why.text);
     }
     return status == HY_OK;
 }
@@ -665,9 +856,10 @@ static void run_stages(tuner *t)
 
 /* ---- the choice */
 
+/* What was not timed everywhere may be slower there. */
 static bool is_better(const score *s)
 {
-    return s->n > 0 && !s->wrong && s->best >= clear && s->worst > -slower;
+    return s->n > 0 && !s->wrong && !s->skipped && s->best >= clear && s->worst > -slower;
 }
 
 static void change(const tuner *t, const hy__gpu_option *o, hy__gpu_tuning *tuning)
@@ -747,11 +939,20 @@ static void finish_gains(tuner *t)
                 gain->outcome = HY__GPU_CHANGED;
             }
         }
-        if (!told && !(o.without & ~t->passed)) {
-            add_gain(t, i, HY__GPU_AT_NOWHERE,
-                     t->scores[i].skipped ? HY__GPU_UNTIMED : HY__GPU_UNUSED, 0, 0);
+        const bool skipped = t->scores[i].skipped;
+        if ((!told || skipped) && !(o.without & ~t->passed)) {
+            add_gain(t, i, HY__GPU_AT_NOWHERE, skipped ? HY__GPU_UNTIMED : HY__GPU_UNUSED, 0, 0);
         }
     }
+}
+
+bool hy__gpu_choice_is_timed(const hy__gpu_choice *c)
+{
+    bool timed = false;
+    for (uint32_t i = 0; i < c->n_gains; i++) {
+        timed = timed || c->gains[i].ns > 0;
+    }
+    return timed;
 }
 
 hy_status hy__gpu_tune(const hy__gpu *gpu, const hy__gpu_opts *opts, hy__gpu_use passed,
@@ -763,8 +964,7 @@ hy_status hy__gpu_tune(const hy__gpu *gpu, const hy__gpu_opts *opts, hy__gpu_use
     if (!t) {
         return HY_E_NOMEM;
     }
-    *t = (tuner){.gpu = gpu,
-                 .opts = &own,
+    *t = (tuner){.opts = &own,
                  .env = gpu->env,
                  .begin = gpu->env.clock_ns(gpu->env.user),
                  .passed = passed,
@@ -776,6 +976,9 @@ hy_status hy__gpu_tune(const hy__gpu *gpu, const hy__gpu_opts *opts, hy__gpu_use
     run_stages(t);
     decide(t);
     finish_gains(t);
+    if (!hy__gpu_choice_is_timed(c)) {
+        hy__message(&t->env, HY_LOG_WARN, "tuning: nothing could be timed");
+    }
     c->seconds = (double)(t->env.clock_ns(t->env.user) - t->begin) * 1e-9;
     hy__free(&gpu->env, t);
     return HY_OK;

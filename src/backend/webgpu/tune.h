@@ -1,9 +1,10 @@
 /* tune.h: which of the ways of computing that are right is the fastest on a GPU.
  *
  * The tuner times steps of models whose layers have the sizes of real ones (layers.h), with all that
- * the self-test left and with one thing changed at a time, in turns.  What is clearly faster twice
- * is chosen; all that was chosen is timed together once more, else nothing is chosen.  The choice is kept in the folder of the self-test's results, and looked up by
- * every model that is loaded; the tuner runs only when asked to.
+ * the self-test left and with one thing changed at a time, in turns.  What is clearly faster twice,
+ * and was timed wherever it makes a difference, is chosen; all that was chosen is timed together
+ * once more, else nothing is chosen.  The choice is kept in the folder of the self-test's results,
+ * and looked up by every model that is loaded; the tuner runs only when asked to.
  *
  * One thread, which starts others and waits for them. */
 #ifndef HY_BACKEND_WEBGPU_TUNE_H
@@ -70,6 +71,9 @@ typedef struct hy__gpu_choice {
     uint32_t n_gains;
 } hy__gpu_choice;
 
+/* Whether anything was; else there is nothing that is worth keeping. */
+bool hy__gpu_choice_is_timed(const hy__gpu_choice *c);
+
 /* gpu, opts: as for hy__gpu_selftest; passed: what that left.  c->when is set; fills in the rest. */
 hy_status hy__gpu_tune(const hy__gpu *gpu, const hy__gpu_opts *opts, hy__gpu_use passed,
                        hy__gpu_choice *c, hy_error *err);
@@ -79,6 +83,8 @@ typedef struct hy__gpu_tune_test {
     double (*ns)(const hy__gpu_tuning *tuning, uint32_t tokens); /* of a step; NULL: it is measured */
     bool idle;     /* with ns: nothing is compiled or run */
     uint32_t many; /* tokens of prompts on GPUs that are made of software; 0: they are not timed */
+    void (*caps)(hy__gpu_caps *caps);             /* with idle: changes what GPUs can do; or NULL */
+    void (*writes)(const hy__gpu_tuning *tuning); /* before kernels are written; or NULL */
 } hy__gpu_tune_test;
 extern hy__gpu_tune_test hy__gpu_tune_tested;
 
