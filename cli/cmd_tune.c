@@ -15,6 +15,7 @@ static void add_gain(void *user, const hy_webgpu_gain *g)
                                           json_number(g->other_ns)));
 }
 
+/* With err->code: what was found, which cannot be kept. */
 json_t *cli_tuning(const options *o, const char *library, bool run, hy_error *err)
 {
     const char *folder = OPT(o, WEBGPU_DIR)->s ? OPT(o, WEBGPU_DIR)->s : getenv("HALYARD_WEBGPU");
@@ -24,10 +25,11 @@ json_t *cli_tuning(const options *o, const char *library, bool run, hy_error *er
     hy_webgpu_tuning t = {.size = sizeof t};
     json_t *gains = json_array();
     term_utc(now, sizeof now);
+    err->code = HY_OK;
     const hy_status status =
         run ? hy_webgpu_tune(library, folder, mask, cache, NULL, now, &t, add_gain, gains, err)
             : hy_webgpu_tuned(library, folder, mask, cache, NULL, &t, add_gain, gains, err);
-    if (status != HY_OK) {
+    if (status != HY_OK && !t.made) {
         json_decref(gains);
         return NULL;
     }
@@ -43,14 +45,16 @@ static const char *text_of(const json_t *object, const char *key)
     return value ? value : "";
 }
 
-/* The names of what was changed, each once: gains of one follow each other. */
+/* The names of what was changed, each once. */
 static void print_changed(const json_t *gains)
 {
     size_t i, n = 0;
+    bool timed = false;
     const json_t *g;
     json_array_foreach(gains, i, g)
     {
         bool before = false;
+        timed = timed || json_number_value(json_object_get(g, "ns")) > 0;
         for (size_t k = 0; k < i; k++) {
             before = before ||
                      strcmp(text_of(json_array_get(gains, k), "name"), text_of(g, "name")) == 0;
@@ -60,7 +64,9 @@ static void print_changed(const json_t *gains)
             printf("%s%s%s", n++ > 0 ? ", " : "", number ? "" : "without ", text_of(g, "name"));
         }
     }
-    printf("%s\n", n > 0 ? "" : "nothing is faster than the default");
+    printf("%s\n", n > 0    ? ""
+                   : timed ? "nothing is faster than the default"
+                           : "nothing could be timed");
 }
 
 static void print_gain(const json_t *g)
@@ -106,6 +112,7 @@ static int tune(const options *o, const char *library, bool only, json_t *all)
 {
     hy_error err;
     json_t *found = cli_tuning(o, library, true, &err);
+    const bool failed = err.code != HY_OK;
     if (!found && err.code == HY_E_NOT_FOUND) {
         return cli_usage(o, "%s", err.text);
     }
@@ -113,8 +120,10 @@ static int tune(const options *o, const char *library, bool only, json_t *all)
         return cli_error(o, &err);
     }
     if (OPT(o, JSON)->on) {
-        json_t *one = found ? found
-                            : json_pack("{s:o}", "reason", json_bytes(err.text, strlen(err.text)));
+        json_t *one = found ? found : json_object();
+        if (failed) {
+            json_object_set_new(one, "reason", json_bytes(err.text, strlen(err.text)));
+        }
         json_object_set_new(one, "name", json_string(library));
         json_array_append_new(all, one);
         return CLI_OK;
@@ -123,7 +132,11 @@ static int tune(const options *o, const char *library, bool only, json_t *all)
     if (found) {
         cli_print_tuning(found, true);
         json_decref(found);
-    } else {
+    }
+    if (failed && only) {
+        return cli_error(o, &err);
+    }
+    if (failed) {
         printf("  %s\n", err.text);
     }
     return CLI_OK;
