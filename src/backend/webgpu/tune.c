@@ -355,7 +355,6 @@ static hy_status write_ways(stage *s, bool many, hy_error *err)
 static hy_status begin_compiling(stage *s, bool many, uint32_t first, uint32_t end, hy_error *err)
 {
     hy__gpu_model *m = &s->m;
-    const uint32_t few = m->few_columns;
     size_t n = 1;
     for (uint32_t i = first; i < end; i++) {
         n += program_of(&s->ways[i], many)->n;
@@ -372,9 +371,7 @@ static hy_status begin_compiling(stage *s, bool many, uint32_t first, uint32_t e
             all->n += p->n;
         }
     }
-    m->few_columns = UINT32_MAX; /* no kernel is wanted later than others */
     const hy_status status = hy__gpu_program_compile(m, err);
-    m->few_columns = few;
     hy__free(&m->env, all->dispatches);
     select_way(m, &(way){0});
     return status;
