@@ -21,7 +21,7 @@ import tempfile
 import time
 
 import first_token
-from measure import HALYARD, ROOT, fail, median, need_program, numbers, read_rows, stamp, table, test_name
+from measure import HALYARD, ROOT, fail, median, need_program, numbers, read_rows, stamp, table, test_name, write_report
 from plot import bars
 
 FIELDS = ["round", "model", "program", "version", "gpu", "test", "tokens_per_second", "milliseconds", "bytes_per_token",
@@ -336,11 +336,7 @@ def main():
         rows = measure(o, base)
     if not rows:
         fail("nothing was measured")
-    text = report(rows)
-    for ending, content in ((".md", text), (".svg", chart(rows))):
-        with open(base + ending, "w") as f:
-            f.write(content)
-    print(text)
+    write_report(base, report(rows), chart(rows))
     print(f"written: {base}.md, .svg" + ("" if o.rows else ", .csv, -phases.csv"))
 
 

@@ -36,6 +36,14 @@ def read_rows(paths):
     return rows
 
 
+def write_report(base, text, svg):
+    """Writes BASE.md and BASE.svg, and prints the first."""
+    for ending, content in ((".md", text), (".svg", svg)):
+        with open(base + ending, "w") as f:
+            f.write(content)
+    print(text)
+
+
 def numbers(text):
     """"1,2" as a list; for argparse."""
     return [int(part) for part in text.split(",")]

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 
-from measure import ROOT, fail, need_program, read_rows, stamp, table
+from measure import ROOT, fail, need_program, read_rows, stamp, table, write_report
 from plot import bars
 
 PROGRAM = os.path.join(ROOT, "build", "release", "bench", "bench_qmatmul")
@@ -127,11 +127,7 @@ def main():
         rows = measure(o, base)
     if not rows:
         fail("nothing was measured")
-    text = report(rows)
-    for ending, content in ((".md", text), (".svg", chart(rows))):
-        with open(base + ending, "w") as f:
-            f.write(content)
-    print(text)
+    write_report(base, report(rows), chart(rows))
     print(f"written: {base}.md, .svg" + ("" if o.rows else ", .csv"))
 
 
